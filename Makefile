@@ -1,0 +1,59 @@
+# Isthmus. A newcomer needs two of these: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SHELL := /bin/bash
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types bench bench-peers crash docs lock clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# One virtual environment, two depths: what the product needs, and what its makers need on top. A stamp names the
+# lock file that it was made from, so that a changed lock installs again and nothing else does.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Isthmus needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements/runtime.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing (locked, with hashes) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
+	@echo "$(CURDIR)/src" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/isthmus.pth"
+	@printf '#!%s\nimport sys\nfrom isthmus.cli import main\nsys.exit(main())\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/isthmus && chmod +x $(BIN)/isthmus
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: $(VENV)/.runtime ## the whole road on this machine: connect, read, change, deliver, export
+	@$(BIN)/isthmus demo $(if $(KEEP),--keep,)
+
+test: $(VENV)/.dev ## all tests
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -n 2 --dist loadfile
+
+lint: $(VENV)/.dev ## style, types, and the direction of every arrow
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## measured ratios on this machine, printed and kept in benchmarks/results
+	@$(BIN)/python -m benchmarks
+
+bench-peers: $(VENV)/.dev ## the same load through dlt, singer-sdk and airbyte-cdk, each in an environment of its own
+	@$(BIN)/python -m benchmarks --peers
+
+crash: $(VENV)/.dev ## kill the worker at random, many times
+	@ISTHMUS_CRASH_ROUNDS=$${ROUNDS:-50} $(BIN)/python -m pytest tests/crash -n 0
+
+docs: $(VENV)/.dev ## write the generated reference pages again
+	@$(BIN)/python -m tests.generate_docs
+
+lock: ## resolve the dependencies again
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements/runtime.txt
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --extra dev -o requirements/dev.txt
+
+clean: ## remove what was built; data folders stay
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage*
