@@ -1,0 +1,271 @@
+"""The words every provider is described in: declaration, objects, slices, pages, and the capability protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from isthmus.kernel.failures import Failure
+from isthmus.kernel.messages import Request, Response
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a connection points: one tenant and environment behind one API host.
+
+    `api_url` is the vendor's root (`https://api.businesscentral.dynamics.com` in the public cloud) without a trailing slash.
+    """
+
+    api_url: str
+    tenant: str
+    environment: str
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """One environment of a tenant, as discovery tells it (BC-15)."""
+
+    name: str
+    kind: str
+    country: str
+    version: str | None = None
+
+
+class Company(msgspec.Struct, frozen=True, kw_only=True):
+    """One legal entity. `id` is the vendor's key, `name` what people call it."""
+
+    id: str
+    name: str
+    display_name: str = ""
+
+
+class EnumMember(msgspec.Struct, frozen=True, kw_only=True):
+    """`name` as on the wire (`In_x0020_Review`), `label` as people read it (`In Review`)."""
+
+    name: str
+    label: str
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """One field. `type` is the Edm type or the enum's full name; `read_only` None means that no source tells."""
+
+    name: str
+    type: str
+    label: str = ""
+    max_length: int | None = None
+    nullable: bool = True
+    read_only: bool | None = None
+    members: tuple[EnumMember, ...] = ()
+
+
+class Navigation(msgspec.Struct, frozen=True, kw_only=True):
+    """A way from a record to related ones: an array when `many`, else one object (BC-50)."""
+
+    name: str
+    target: str
+    many: bool
+
+
+class Reading(StrEnum):
+    """How an object can be read in bulk."""
+
+    DIRECT = "direct"
+    THROUGH_PARENT = "through_parent"
+    """Refuses a bare read; comes by `$expand` on its parent (BC-40, BC-41)."""
+    REPORT = "report"
+    """Calculated per request, filtered by date, never incremental (BC-43)."""
+    QUERY = "query"
+    """No key, read only (BC-48)."""
+
+
+class ParentLink(msgspec.Struct, frozen=True, kw_only=True):
+    """The object whose navigation leads to a parent-only object."""
+
+    object: str
+    navigation: str
+
+
+class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One object as discovered at run time.
+
+    `name` is the entity set name, `entity` the recorded singular, `route` the API route below the environment
+    (`v2.0`, `microsoft/automation/v2.0`, `{publisher}/{group}/{version}`), `stamp` the modification stamp when there is one.
+    """
+
+    name: str
+    entity: str
+    route: str
+    key: tuple[str, ...]
+    fields: tuple[Field, ...]
+    label: str = ""
+    navigation: tuple[Navigation, ...] = ()
+    actions: tuple[str, ...] = ()
+    stamp: str | None = None
+    reading: Reading = Reading.DIRECT
+    parents: tuple[ParentLink, ...] = ()
+    tenant_level: bool = False
+    insertable: bool | None = None
+    updatable: bool | None = None
+    deletable: bool | None = None
+
+    @property
+    def incremental(self) -> bool:
+        """True when a stamp allows reading only what changed."""
+        return self.stamp is not None and self.reading in (Reading.DIRECT, Reading.THROUGH_PARENT)
+
+    @property
+    def deletions(self) -> bool:
+        """True when deletions can be found by comparing ids."""
+        return bool(self.key) and self.reading in (Reading.DIRECT, Reading.THROUGH_PARENT)
+
+
+class ReadSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What to read of an object: fields, filter, related records, date window of a report.
+
+    `filter` is OData text in the provider's dialect, already checked. `since` is inclusive (BC-96), `until` too.
+    """
+
+    select: tuple[str, ...] = ()
+    filter: str | None = None
+    expand: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    ids_only: bool = False
+    limit: int | None = None
+
+
+class Slice(msgspec.Struct, frozen=True, kw_only=True):
+    """One independently readable part of an object: a company, or a key range of one company.
+
+    `lower` (inclusive) and `upper` (exclusive) bound the key; None is open.
+    """
+
+    company_id: str | None
+    lower: str | None = None
+    upper: str | None = None
+
+
+class Page(msgspec.Struct, kw_only=True):
+    """One page of records as parallel columns, raw JSON untouched.
+
+    `ids[i]`, `stamps[i]` (the vendor's text, "" where there is none), `hashes[i]` (16 bytes over the business fields
+    only) and `raws[i]` (the record's JSON, verbatim) belong together. `next_link` is the vendor's, byte for byte.
+    """
+
+    ids: list[str]
+    stamps: list[str]
+    hashes: list[bytes]
+    raws: list[bytes]
+    next_link: str | None = None
+    count: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class VendorLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The documented budget of one app user in one environment."""
+
+    requests_per_window: int
+    window_s: float
+    concurrent: int
+    queued: int
+    page_records_max: int
+    page_records_default: int
+    page_records_min: int
+    operation_s_max: float
+    batch_parts_max: int
+    url_bytes_max: int
+
+
+class InputField(msgspec.Struct, frozen=True, kw_only=True):
+    """Something a person must supply when connecting, with help where to find it."""
+
+    name: str
+    label: str
+    help: str
+    secret: bool = False
+    optional: bool = False
+
+
+class Declaration(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider is, as data. `api_urls` maps a cloud's name to the API root; `resource` names the token audience."""
+
+    name: str
+    title: str
+    api_urls: Mapping[str, str]
+    resource: Mapping[str, str]
+    delegated_scopes: tuple[str, ...]
+    limits: VendorLimits
+    inputs: tuple[InputField, ...]
+
+
+class Discover(Protocol):
+    """Finding out at run time what a connection offers. Each request comes with the function that reads its response."""
+
+    def environments_request(self, target: Target) -> Request:
+        """List the tenant's environments."""
+        ...
+
+    def environments(self, response: Response) -> list[Environment]:
+        """Read that list."""
+        ...
+
+    def companies_request(self, target: Target) -> Request:
+        """List the environment's companies."""
+        ...
+
+    def companies(self, response: Response) -> list[Company]:
+        """Read that list."""
+        ...
+
+    def object_requests(self, target: Target, route: str) -> Sequence[Request]:
+        """Everything needed to describe one API route, in order."""
+        ...
+
+    def objects(self, route: str, responses: Sequence[Response]) -> list[ObjectInfo]:
+        """Describe the route's objects."""
+        ...
+
+
+class Read(Protocol):
+    """Reading an object page by page."""
+
+    def first_page(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice, page_records: int) -> Request:
+        """The request for the first page of a slice."""
+        ...
+
+    def next_page(self, target: Target, link: str, page_records: int) -> Request:
+        """The request for the page behind a vendor link; raises UnsafeLink for another origin."""
+        ...
+
+    def page(self, obj: ObjectInfo, response: Response) -> Page:
+        """Slice a page; raises CorruptResponse when the body is incomplete."""
+        ...
+
+    def count_request(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request | None:
+        """The request for the number of records, or None where the vendor cannot tell."""
+        ...
+
+    def count(self, response: Response) -> int:
+        """Read that number."""
+        ...
+
+
+class Errors(Protocol):
+    """Turning a refusal into a failure with a remedy."""
+
+    def failure(self, request: Request, response: Response) -> Failure:
+        """Classify a response that is not 2xx."""
+        ...
+
+
+class Provider(Discover, Read, Errors, Protocol):
+    """All that a readable provider offers."""
+
+    @property
+    def declaration(self) -> Declaration:
+        """The provider as data."""
+        ...
