@@ -16,7 +16,7 @@ from isthmus.kernel.messages import Request, Response
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Where a connection points: one tenant and environment behind one API host.
 
-    `api_url` is the vendor's root (`https://api.businesscentral.dynamics.com` in the public cloud) without a trailing slash.
+    `api_url` is the vendor's root, scheme and host, without a trailing slash.
     """
 
     api_url: str
@@ -91,7 +91,7 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One object as discovered at run time.
 
     `name` is the entity set name, `entity` the recorded singular, `route` the API route below the environment
-    (`v2.0`, `microsoft/automation/v2.0`, `{publisher}/{group}/{version}`), `stamp` the modification stamp when there is one.
+    (`v2.0`, `microsoft/automation/v2.0`, `{publisher}/{group}/{version}`), `stamp` the modification stamp, if any.
     """
 
     name: str
@@ -191,7 +191,7 @@ class InputField(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider is, as data. `api_urls` maps a cloud's name to the API root; `resource` names the token audience."""
+    """What a provider is, as data. `api_urls`: cloud → API root; `resource`: cloud → token audience."""
 
     name: str
     title: str
@@ -203,7 +203,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Discover(Protocol):
-    """Finding out at run time what a connection offers. Each request comes with the function that reads its response."""
+    """Finding out at run time what a connection offers. Each request has a function that reads its response."""
 
     def environments_request(self, target: Target) -> Request:
         """List the tenant's environments."""

@@ -1,0 +1,140 @@
+"""Reading one slice page by page: the next page is on the wire while the current one is being used.
+
+The page size adapts (BC-31): a time-out or a refusal of the size halves it, down to the vendor's minimum, and the size that
+works is told to the caller, who remembers it for the next run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+import msgspec
+
+from isthmus.kernel.failures import TooLarge, VendorTimeout, VendorUnavailable
+from isthmus.kernel.messages import Request, Response
+from isthmus.providers.base import ObjectInfo, Page, Provider, ReadSpec, Slice, Target
+
+_SHRINKS = (VendorTimeout, TooLarge, VendorUnavailable)
+"""What a smaller page may cure: 408, 504, no answer, 413, and 503 that outlasted its repeats."""
+
+
+class Caller(Protocol):
+    """The authorised call."""
+
+    async def call(self, request: Request) -> Response:
+        """Send with token, budget and retries; raises Failure."""
+        ...
+
+
+class ReadPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a slice stands: the link of the page to fetch next, or None for the first page."""
+
+    link: str | None = None
+    records: int = 0
+
+
+class FetchedPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page and the position after it; `next.link` None means that the slice is complete."""
+
+    page: Page
+    next: ReadPosition
+    page_records: int
+
+    @property
+    def last(self) -> bool:
+        """True for the slice's final page."""
+        return self.next.link is None
+
+
+class SliceReader:
+    """Reads one slice of one object.
+
+    `page_records` is the size to start with; `remember` hears of every size that turned out to work after a shrink.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        provider: Provider,
+        target: Target,
+        obj: ObjectInfo,
+        spec: ReadSpec,
+        part: Slice,
+        *,
+        page_records: int,
+        remember: Callable[[int], None] | None = None,
+    ) -> None:
+        self._caller = caller
+        self._provider = provider
+        self._target = target
+        self._obj = obj
+        self._spec = spec
+        self._part = part
+        self._page_records = page_records
+        self._remember = remember
+
+    async def pages(self, start: ReadPosition | None = None) -> AsyncIterator[FetchedPage]:
+        """Yield pages from `start` to the end. Raises the Failure that no shrinking cured."""
+        limit = self._spec.limit
+        position = start or ReadPosition()
+        ahead = asyncio.ensure_future(self._fetch(position))
+        try:
+            while True:
+                fetched = await ahead
+                if limit is not None:
+                    fetched = _cut(fetched, limit)
+                if not fetched.last:
+                    ahead = asyncio.ensure_future(self._fetch(fetched.next))
+                yield fetched
+                if fetched.last:
+                    return
+        finally:
+            if not ahead.done():
+                ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _fetch(self, position: ReadPosition) -> FetchedPage:
+        floor = self._provider.declaration.limits.page_records_min
+        shrunk = False
+        while True:
+            size = self._page_records
+            try:
+                response = await self._caller.call(self._request(position, size))
+            except _SHRINKS:
+                if size <= floor:
+                    raise
+                self._page_records = max(floor, size // 2)
+                shrunk = True
+                continue
+            if shrunk and self._remember is not None:
+                self._remember(size)
+            page = self._provider.page(self._obj, response)
+            return FetchedPage(
+                page=page,
+                next=ReadPosition(link=page.next_link, records=position.records + len(page)),
+                page_records=size,
+            )
+
+    def _request(self, position: ReadPosition, size: int) -> Request:
+        if position.link is None:
+            return self._provider.first_page(self._target, self._obj, self._spec, self._part, size)
+        return self._provider.next_page(self._target, position.link, size)
+
+
+def _cut(fetched: FetchedPage, limit: int) -> FetchedPage:
+    """Stop after `limit` records of the slice."""
+    over = fetched.next.records - limit
+    if over < 0:
+        return fetched
+    page, keep = fetched.page, len(fetched.page) - over
+    cut = Page(
+        ids=page.ids[:keep],
+        stamps=page.stamps[:keep],
+        hashes=page.hashes[:keep],
+        raws=page.raws[:keep],
+        next_link=None,
+        count=page.count,
+    )
+    return FetchedPage(page=cut, next=ReadPosition(link=None, records=limit), page_records=fetched.page_records)
