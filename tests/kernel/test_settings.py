@@ -1,0 +1,81 @@
+"""Configuration: read once, refused with the variable's name, silent about secrets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from isthmus import settings
+from isthmus.kernel.failures import InvalidInput
+from isthmus.settings import VARIABLES, load_settings
+
+
+def test_an_empty_environment_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    loaded = load_settings({})
+    assert loaded.home == tmp_path / ".isthmus"
+    assert loaded.database_url is None
+    assert loaded.master_key is None
+    assert (loaded.project, loaded.workers, loaded.log_level) == ("default", 8, "warning")
+
+
+def test_every_variable_is_taken_from_the_environment(tmp_path: Path) -> None:
+    loaded = load_settings(
+        {
+            "ISTHMUS_HOME": str(tmp_path / "data"),
+            "ISTHMUS_DATABASE_URL": "postgresql://somewhere/isthmus",
+            "ISTHMUS_MASTER_KEY": "a2V5",
+            "ISTHMUS_PROJECT": "production",
+            "ISTHMUS_WORKERS": "3",
+            "ISTHMUS_LOG_LEVEL": "DEBUG",
+        }
+    )
+    assert loaded.home == tmp_path / "data"
+    assert loaded.database_url == "postgresql://somewhere/isthmus"
+    assert loaded.master_key == "a2V5"
+    assert (loaded.project, loaded.workers, loaded.log_level) == ("production", 3, "debug")
+
+
+def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
+    loaded = load_settings({"ISTHMUS_DATABASE_URL": "", "ISTHMUS_MASTER_KEY": "", "ISTHMUS_PROJECT": ""}, home=tmp_path)
+    assert (loaded.database_url, loaded.master_key, loaded.project) == (None, None, "default")
+
+
+def test_a_home_given_by_the_caller_wins(tmp_path: Path) -> None:
+    assert load_settings({"ISTHMUS_HOME": "elsewhere"}, home=tmp_path).home == tmp_path
+
+
+def test_the_data_folder_holds_the_database_and_the_key(tmp_path: Path) -> None:
+    loaded = load_settings({}, home=tmp_path)
+    assert loaded.postgres_dir == tmp_path / "postgres"
+    assert loaded.master_key_file == tmp_path / "master.key"
+
+
+@pytest.mark.parametrize("workers", ["0", "65", "-1", "many", "1.5"])
+def test_a_wrong_number_of_workers_is_refused_by_name(workers: str) -> None:
+    with pytest.raises(InvalidInput, match="ISTHMUS_WORKERS") as caught:
+        load_settings({"ISTHMUS_WORKERS": workers})
+    assert "1 to 64" in caught.value.remedy
+
+
+def test_a_wrong_log_level_is_refused_with_the_right_ones() -> None:
+    with pytest.raises(InvalidInput, match="ISTHMUS_LOG_LEVEL") as caught:
+        load_settings({"ISTHMUS_LOG_LEVEL": "loud"})
+    assert "warning" in caught.value.remedy
+
+
+@pytest.mark.conformance("OA-53")
+def test_printing_the_settings_shows_neither_key_nor_database_password(tmp_path: Path) -> None:
+    loaded = load_settings(
+        {"ISTHMUS_MASTER_KEY": "canary-key", "ISTHMUS_DATABASE_URL": "postgresql://u:canary-pw@h/d"}, home=tmp_path
+    )
+    for printed in (repr(loaded), str(loaded), f"{loaded}"):
+        assert "canary" not in printed
+
+
+def test_every_variable_that_the_module_reads_is_described() -> None:
+    source = Path(settings.__file__).read_text(encoding="utf-8")
+    read = set(re.findall(r'environ\.get\("(ISTHMUS_[A-Z_]+)"', source))
+    assert read == set(VARIABLES)
