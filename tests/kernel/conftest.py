@@ -1,0 +1,38 @@
+"""Readers over the small vendor of `numbers_vendor`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.kernel.numbers_vendor import NUMBERS, TARGET, NumbersProvider, Vendor
+
+from isthmus.client.reading import SliceReader
+from isthmus.providers.base import ReadSpec, Slice
+
+
+@pytest.fixture
+def vendor() -> Vendor:
+    """Twenty-five numbers, served in pages of any size."""
+    return Vendor()
+
+
+@pytest.fixture
+def reader(vendor: Vendor) -> Callable[..., SliceReader]:
+    """Builds a reader of all numbers."""
+
+    def build(
+        page_records: int = 10, limit: int | None = None, remember: Callable[[int], None] | None = None
+    ) -> SliceReader:
+        return SliceReader(
+            vendor,
+            NumbersProvider(),
+            TARGET,
+            NUMBERS,
+            ReadSpec(limit=limit),
+            Slice(company_id=None),
+            page_records=page_records,
+            remember=remember,
+        )
+
+    return build

@@ -1,0 +1,189 @@
+"""Reading one slice: one page ahead, sizes that adapt, a limit, a place to resume from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import cast
+
+import pytest
+from tests.kernel.numbers_vendor import ORIGIN, SIZE_MIN, Vendor
+
+from isthmus.client.reading import FetchedPage, ReadPosition, SliceReader
+from isthmus.kernel.failures import (
+    CorruptResponse,
+    Failure,
+    PermissionMissing,
+    TooLarge,
+    UnsafeLink,
+    VendorTimeout,
+    VendorUnavailable,
+)
+
+ReaderOf = Callable[..., SliceReader]
+
+
+async def _numbers(reader: SliceReader, start: ReadPosition | None = None) -> list[int]:
+    return [int(name) async for fetched in reader.pages(start) for name in fetched.page.ids]
+
+
+async def _collect(reader: SliceReader, seen: list[int]) -> None:
+    async for fetched in reader.pages():
+        seen.extend(int(name) for name in fetched.page.ids)
+
+
+def _closable(reader: SliceReader) -> AsyncGenerator[FetchedPage, None]:
+    return cast("AsyncGenerator[FetchedPage, None]", reader.pages())
+
+
+async def _settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_every_record_comes_once_and_in_order(reader: ReaderOf) -> None:
+    assert await _numbers(reader()) == list(range(25))
+
+
+async def test_the_last_page_says_so(reader: ReaderOf) -> None:
+    assert [fetched.last async for fetched in reader().pages()] == [False, False, True]
+
+
+async def test_the_next_page_is_on_the_wire_while_the_current_one_is_used(reader: ReaderOf, vendor: Vendor) -> None:
+    async with aclosing(_closable(reader())) as pages:
+        await anext(pages)
+        await _settle()
+        assert vendor.asked == [(0, 10), (10, 10)]
+
+
+async def test_never_more_than_one_page_is_fetched_ahead(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.total = 1_000
+    async with aclosing(_closable(reader())) as pages:
+        await anext(pages)
+        await _settle()
+        await anext(pages)
+        await _settle()
+        assert len(vendor.asked) == 3
+
+
+async def test_closing_early_takes_the_page_ahead_off_the_wire(reader: ReaderOf, vendor: Vendor) -> None:
+    async with aclosing(_closable(reader())) as pages:
+        await anext(pages)
+        vendor.gate.clear()
+        await _settle()
+        assert vendor.cancelled == 0
+    assert vendor.cancelled == 1
+
+
+async def test_a_failure_of_the_page_ahead_comes_after_the_page_before_it(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.fail_at[10] = CorruptResponse()
+    seen: list[int] = []
+    with pytest.raises(CorruptResponse):
+        await _collect(reader(), seen)
+    assert seen == list(range(10))
+
+
+async def test_closing_early_forgets_a_failure_of_the_page_ahead(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.fail_at[10] = CorruptResponse()
+    async with aclosing(_closable(reader())) as pages:
+        await anext(pages)
+        await _settle()
+    assert len(vendor.asked) == 2
+
+
+@pytest.mark.conformance("BC-30")
+async def test_an_empty_page_with_a_next_link_is_not_the_end(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.gaps = {0, 10}
+    assert await _numbers(reader()) == list(range(25))
+
+
+@pytest.mark.conformance("BC-30")
+async def test_an_empty_page_without_a_next_link_is_the_end(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.total = 0
+    pages = [fetched async for fetched in reader().pages()]
+    assert [(len(one.page), one.last) for one in pages] == [(0, True)]
+    assert len(vendor.asked) == 1
+
+
+@pytest.mark.conformance("BC-31")
+@pytest.mark.parametrize("refusal", [VendorTimeout, TooLarge, VendorUnavailable])
+async def test_a_page_too_wide_is_halved_until_it_works(
+    reader: ReaderOf, vendor: Vendor, refusal: type[Failure]
+) -> None:
+    vendor.total, vendor.size_max, vendor.refusal = 60, 30, refusal
+    assert await _numbers(reader(page_records=100)) == list(range(60))
+    assert vendor.asked == [(0, 100), (0, 50), (0, 25), (25, 25), (50, 25)]
+
+
+@pytest.mark.conformance("BC-31")
+async def test_the_size_that_works_is_remembered_once(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.total, vendor.size_max, vendor.refusal = 60, 30, VendorTimeout
+    remembered: list[int] = []
+    await _numbers(reader(page_records=100, remember=remembered.append))
+    assert remembered == [25]
+
+
+async def test_a_size_that_worked_at_once_is_not_news(reader: ReaderOf) -> None:
+    remembered: list[int] = []
+    await _numbers(reader(remember=remembered.append))
+    assert remembered == []
+
+
+@pytest.mark.conformance("BC-31")
+async def test_shrinking_stops_at_the_vendors_smallest_page(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.size_max, vendor.refusal = SIZE_MIN - 1, VendorTimeout
+    with pytest.raises(VendorTimeout):
+        await _numbers(reader(page_records=35))
+    assert [size for _, size in vendor.asked] == [35, 17, SIZE_MIN]
+
+
+@pytest.mark.conformance("BC-21")
+async def test_a_refusal_that_no_size_cures_is_not_shrunk(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.fail_at[0] = PermissionMissing()
+    with pytest.raises(PermissionMissing):
+        await _numbers(reader(page_records=100))
+    assert vendor.asked == [(0, 100)]
+
+
+@pytest.mark.parametrize("limit", [1, 9, 10, 11, 24, 25, 26])
+async def test_a_limit_cuts_the_slice_exactly(reader: ReaderOf, limit: int) -> None:
+    assert await _numbers(reader(limit=limit)) == list(range(min(limit, 25)))
+
+
+async def test_nothing_is_fetched_beyond_a_limit(reader: ReaderOf, vendor: Vendor) -> None:
+    await _numbers(reader(limit=10))
+    assert vendor.asked == [(0, 10)]
+
+
+async def test_a_page_cut_by_a_limit_is_the_last(reader: ReaderOf) -> None:
+    pages = [fetched async for fetched in reader(limit=12).pages()]
+    assert [len(one.page) for one in pages] == [10, 2]
+    assert pages[-1].last
+    assert pages[-1].next.records == 12
+    assert len(pages[-1].page.raws) == len(pages[-1].page.hashes) == len(pages[-1].page.stamps) == 2
+
+
+async def test_a_slice_resumes_from_the_position_after_any_page(reader: ReaderOf) -> None:
+    positions = [fetched.next async for fetched in reader().pages()]
+    assert await _numbers(reader(), positions[0]) == list(range(10, 25))
+    assert await _numbers(reader(), positions[1]) == list(range(20, 25))
+
+
+async def test_a_resumed_slice_counts_what_came_before_against_the_limit(reader: ReaderOf) -> None:
+    positions = [fetched.next async for fetched in reader(limit=15).pages()]
+    assert await _numbers(reader(limit=15), positions[0]) == [10, 11, 12, 13, 14]
+
+
+@pytest.mark.conformance("BC-28")
+async def test_the_vendors_link_is_asked_for_byte_for_byte(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.link_flavour = "aid=FIN&$skiptoken=a%2Fb%2bc'd%20e"
+    await _numbers(reader())
+    assert vendor.urls[1:] == [f"{ORIGIN}/numbers?{vendor.link_flavour}&from={offset}" for offset in (10, 20)]
+
+
+@pytest.mark.conformance("BC-29")
+async def test_a_position_on_another_host_is_refused_before_anything_is_sent(reader: ReaderOf, vendor: Vendor) -> None:
+    with pytest.raises(UnsafeLink):
+        await _numbers(reader(), ReadPosition(link="https://elsewhere.test/numbers?from=0"))
+    assert vendor.asked == []
