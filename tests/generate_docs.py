@@ -1,0 +1,164 @@
+"""Writes the reference pages that are made from the code: `make docs`, or `python -m tests.generate_docs`.
+
+A page is a function without arguments that gives its text; `PAGES` names them all. `tests/docs` fails when a committed
+page differs from what this module would write.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tests.conformance_ids import FACTS, Later, VendorFact
+from tests.conformance_scan import Scan, scan_folder
+from tests.markdown_page import page_stamp, page_table
+
+from isthmus.kernel import failures
+from isthmus.kernel.failures import Failure, UnknownObject, VendorFault, every_failure
+from isthmus.settings import VARIABLES
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def conformance_page(scan: Scan) -> str:
+    """Vendor facts → tests, and what is left for later with its reason."""
+    promised = [fact for fact in FACTS.values() if fact.needs_test]
+    later = [fact for fact in FACTS.values() if not fact.needs_test]
+    carried = [fact for fact in promised if scan.of(fact.id)]
+    return "\n".join(
+        [
+            page_stamp("the marks in tests/ and tests/conformance_ids.py"),
+            "# Conformance: what the vendors do, and which test says so",
+            "",
+            "Every fact about Business Central (`BC`) and about signing in (`OA`) that Isthmus relies on has an id. A",
+            "test that carries an id fails when the behaviour is broken. Each fact has two sides: the *product* copes",
+            "with it, the *sandbox* shows it.",
+            "",
+            f"**{len(carried)} of the {len(promised)} facts that connecting and reading need are carried by tests;** "
+            f"{len(later)} are left for later.",
+            "",
+            "## Connecting and reading",
+            "",
+            *page_table(("id", "fact", "tests"), ((fact.id, fact.title, _tests(scan, fact)) for fact in promised)),
+            "",
+            "## Left for later",
+            "",
+            "What the product does not do yet, and why. Where the sandbox behaves like the vendor already, its tests",
+            "are named.",
+            *(line for reason in Later for line in _later_section(scan, reason, later)),
+            "",
+        ]
+    )
+
+
+def missing(scan: Scan) -> list[str]:
+    """Ids that connecting and reading need and that no test carries."""
+    return [fact.id for fact in FACTS.values() if fact.needs_test and not scan.of(fact.id)]
+
+
+def settings_page() -> str:
+    """The environment variables."""
+    return "\n".join(
+        [
+            page_stamp("isthmus.settings.VARIABLES"),
+            "# Settings",
+            "",
+            "Isthmus reads a handful of environment variables when a process starts, and no configuration file.",
+            "Nothing has to be set to begin. `isthmus doctor` shows what is in force.",
+            "",
+            *page_table(("variable", "meaning"), ((f"`{name}`", meaning) for name, meaning in VARIABLES.items())),
+            "",
+        ]
+    )
+
+
+def failures_page() -> str:
+    """The tree of failures with remedies."""
+    classes = [cls for cls in every_failure() if cls.__module__ == failures.__name__]
+    branches = [
+        [cls for cls in classes if issubclass(cls, branch)] for branch in Failure.__subclasses__() if branch in classes
+    ]
+    example = UnknownObject(
+        "There is no object “custmers”.",
+        nearest=["customers"],
+        subject="custmers",
+        vendor=VendorFault(status=404, code="BadRequest_NotFound", message="…", correlation_id="5f0c…"),
+    )
+    return "\n".join(
+        [
+            page_stamp("isthmus.kernel.failures"),
+            "# Failures",
+            "",
+            "Everything that can go wrong in front of a person has a code, a sentence that says what happened,",
+            "somebody whose turn it is, and a next step. *Repeated* means that Isthmus tries again by itself. An",
+            "instance may say it more precisely than its class; its code never changes.",
+            *(line for branch in branches if len(branch) > 1 for line in _branch(branch)),
+            "",
+            "## On their own",
+            "",
+            *_failure_table([Failure, *(branch[0] for branch in branches if len(branch) == 1)]),
+            "",
+            "## As JSON",
+            "",
+            "With `--json`, commands print a failure in this shape; runs and deliveries keep it in the same one.",
+            "",
+            "```json",
+            json.dumps({"error": example.to_dict()}, indent=2, ensure_ascii=False),
+            "```",
+            "",
+        ]
+    )
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "conformance.md": lambda: conformance_page(scan_folder(ROOT)),
+    "failures.md": failures_page,
+    "settings.md": settings_page,
+}
+"""Every generated page by its file name below docs/reference."""
+
+
+def write_pages(folder: Path = REFERENCE) -> list[Path]:
+    """Write all pages; gives those that changed."""
+    changed = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        file, text = folder / name, page()
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
+            changed.append(file)
+    return changed
+
+
+def _tests(scan: Scan, fact: VendorFact) -> str:
+    links = [
+        f"[{carrier.path.removeprefix('tests/')}::{carrier.name}](../../{carrier.path})" for carrier in scan.of(fact.id)
+    ]
+    return "<br>".join(links) or ("**none yet**" if fact.needs_test else "–")
+
+
+def _later_section(scan: Scan, reason: Later, later: Sequence[VendorFact]) -> list[str]:
+    facts = [fact for fact in later if fact.later is reason]
+    words = reason.value[:1].upper() + reason.value[1:]
+    rows = ((fact.id, fact.title, _tests(scan, fact)) for fact in facts)
+    return ["", f"### {words}", "", *page_table(("id", "fact", "tests so far"), rows)] if facts else []
+
+
+def _branch(family: Sequence[type[Failure]]) -> list[str]:
+    root = family[0]
+    return ["", f"## `{root.code}`", "", (root.__doc__ or "").partition("\n")[0], "", *_failure_table(family)]
+
+
+def _failure_table(classes: Sequence[type[Failure]]) -> list[str]:
+    rows = (
+        (f"`{cls.code}`", cls.message_default, cls.turn.value, "yes" if cls.retryable else "no", cls.remedy_default)
+        for cls in classes
+    )
+    return page_table(("code", "what happened", "whose turn", "repeated", "what to do"), rows)
+
+
+if __name__ == "__main__":
+    for page_file in write_pages():
+        print(f"wrote {page_file.relative_to(ROOT)}")
