@@ -31,6 +31,7 @@ import pyarrow.json as pj
 
 from isthmus.delivery.export.shapes import FieldLike
 from isthmus.kernel.failures import CorruptResponse, InvalidInput
+from isthmus.odata.names import decode_name
 
 UNKNOWN_COLUMN: Final = "_unknown"
 COMPANY_COLUMN: Final = "_company"
@@ -43,7 +44,6 @@ _ZERO_GUID: Final = "00000000-0000-0000-0000-000000000000"
 _BLANK_DAY: Final = -719_162
 """0001-01-01 in days from 1970."""
 
-_ESCAPED: Final = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _FRACTION: Final = re.compile(rb"(\.\d{6})\d+")
 _INTEGERS: Final = ("Edm.Int16", "Edm.Int32", "Edm.Int64", "Edm.Byte", "Edm.SByte")
 
@@ -235,4 +235,4 @@ def _enum_names(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def enum_text(name: str) -> str | None:
     """An enum member's name as people read it: `In_x0020_Review` → `In Review`; a blank is None (BC-51, BC-52)."""
-    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), name).strip(" ") or None
+    return decode_name(name).strip(" ") or None

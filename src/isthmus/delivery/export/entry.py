@@ -107,9 +107,9 @@ async def _write(
 ) -> ExportReport:
     destination = writing.destination
     sink = await writing.start(open_sink, temporary, destination, fields, options)
+    page_written: asyncio.Future[None] | None = None
     try:
         records = 0
-        page_written: asyncio.Future[None] | None = None
         async for page in pages:
             if page_written is not None:
                 await page_written
@@ -121,6 +121,8 @@ async def _write(
         await writing.start(sink.finish)
     finally:
         await writing.start(sink.close)
+        if page_written is not None and page_written.done() and not page_written.cancelled():
+            page_written.exception()  # seen: when the pages failed as well, theirs is the failure that is told
     size = await writing.start(_publish, temporary, destination)
     return ExportReport(records=records, bytes=size, path=destination)
 

@@ -1,0 +1,233 @@
+"""Draining one destination: batches in order, one at a time, each acknowledged before the next.
+
+The cursor moves only after the receiver took a batch, so a crash at any moment repeats at most one batch, with the same
+change ids. A batch that fails holds back everything behind it (order per record) until it is taken, given up after
+three days, or the destination is paused.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, Protocol
+
+import msgspec
+
+from isthmus.delivery.backoff import given_up, next_attempt
+from isthmus.delivery.batches import cut
+from isthmus.delivery.contract import Change, Delivery, encode_change
+from isthmus.delivery.ports import Attempt, DeadLetter, DeliveryStore, Destination, Progress
+from isthmus.kernel.clock import Clock
+from isthmus.kernel.failures import Failure
+from isthmus.kernel.ids import new_id
+
+BATCHES_PER_DRAIN_MAX: Final = 100
+"""A drain ends after this many batches even when there is more, so that one destination cannot keep a worker."""
+
+REFUSALS_MAX: Final = 10
+"""Permanent refusals in a row before a destination is paused: about nine hours of the schedule."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a try to deliver ended; delivered when there is no failure.
+
+    `permanent`: repeating alone will not help; `gone`: stop at once (410). `error` is the receiver's answer, redacted.
+    """
+
+    failure: Failure | None = None
+    permanent: bool = False
+    gone: bool = False
+    retry_after_s: float | None = None
+    status: int | None = None
+    elapsed_s: float = 0.0
+    error: str | None = None
+
+
+class Carrier(Protocol):
+    """Brings batches to one kind of destination. `gives_up`: a batch becomes a dead letter after three days."""
+
+    @property
+    def records_max(self) -> int:
+        """Largest number of changes in a batch."""
+        ...
+
+    @property
+    def bytes_max(self) -> int:
+        """Largest batch in bytes, but for one oversized record."""
+        ...
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether a batch becomes a dead letter after three days; else it is tried for ever."""
+        ...
+
+    async def carry(self, destination: Destination, delivery: Delivery) -> Outcome:
+        """Deliver once."""
+        ...
+
+
+class DrainReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What one drain did. `more` asks to come again at once, `next_attempt_at` not before then; `busy`: another
+    drainer is at work.
+    """
+
+    delivered_batches: int = 0
+    delivered_changes: int = 0
+    dead_letters: int = 0
+    cursor: int = 0
+    more: bool = False
+    busy: bool = False
+    paused: str | None = None
+    next_attempt_at: datetime | None = None
+    failure: dict[str, object] | None = None
+
+
+class Drain:
+    """Drains destinations of one project through one carrier."""
+
+    def __init__(
+        self,
+        store: DeliveryStore,
+        carrier: Carrier,
+        clock: Clock,
+        *,
+        uniform: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._carrier = carrier
+        self._clock = clock
+        self._uniform = uniform
+
+    async def run(self, destination: Destination) -> DrainReport:
+        """Deliver what is due, until the feed is empty, a batch fails, or it has been enough for one turn."""
+        async with self._store.drain_lock(destination.id) as mine:
+            if not mine:
+                return DrainReport(busy=True)
+            return await self._run(destination)
+
+    async def _run(self, destination: Destination) -> DrainReport:
+        progress = await self._store.progress(destination.id)
+        batches = changes = buried = 0
+        more = False
+        for turn in range(BATCHES_PER_DRAIN_MAX + 1):
+            due = progress.next_attempt_at
+            if progress.paused is not None or (due is not None and due > self._clock.now()):
+                break
+            delivery, progress = await self._next(destination, progress)
+            if delivery is None:
+                break
+            if turn == BATCHES_PER_DRAIN_MAX:
+                more = True
+                break
+            outcome = await self._carrier.carry(destination, delivery)
+            if outcome.failure is None:
+                progress = Progress(cursor=delivery.last)
+                await self._store.save_progress(destination.id, progress, self._attempt(delivery, outcome))
+                batches += 1
+                changes += len(delivery.changes)
+            else:
+                progress, dead = await self._failed(destination, delivery, progress, outcome, outcome.failure)
+                buried += dead
+        return DrainReport(
+            delivered_batches=batches,
+            delivered_changes=changes,
+            dead_letters=buried,
+            cursor=progress.cursor,
+            more=more,
+            paused=progress.paused,
+            next_attempt_at=progress.next_attempt_at,
+            failure=progress.failure,
+        )
+
+    async def _next(self, destination: Destination, progress: Progress) -> tuple[Delivery | None, Progress]:
+        """The next batch, passing over changes that this destination does not want."""
+        while True:
+            window = await self._store.changes(
+                after=progress.cursor, until=progress.pending_last, limit=self._carrier.records_max
+            )
+            if not window:
+                if progress.pending_last is None:
+                    return None, progress
+                progress = Progress(cursor=progress.cursor)
+                continue
+            wanted = [change for change in window if wants(destination, change)]
+            if wanted:
+                return first_delivery(destination, progress, wanted, window[-1].number, self._carrier), progress
+            progress = Progress(cursor=window[-1].number)
+            await self._store.save_progress(destination.id, progress)
+
+    async def _failed(
+        self, destination: Destination, delivery: Delivery, before: Progress, outcome: Outcome, failure: Failure
+    ) -> tuple[Progress, bool]:
+        """Back off, pause, or give the batch up and go on. True when it was given up."""
+        now = self._clock.now()
+        since = before.failing_since or now
+        attempt = self._attempt(delivery, outcome)
+        if self._carrier.gives_up and not outcome.gone and given_up(since, now):
+            progress = Progress(cursor=delivery.last)
+            await self._store.bury(dead_letter(delivery, now, failure), progress, attempt)
+            return progress, True
+        refusals = before.refusals + 1 if outcome.permanent else 0
+        progress = Progress(
+            cursor=before.cursor,
+            attempts=delivery.attempt,
+            refusals=refusals,
+            failing_since=since,
+            next_attempt_at=next_attempt(
+                delivery.attempt, now, uniform=self._uniform, retry_after_s=outcome.retry_after_s
+            ),
+            pending_last=delivery.last,
+            failure=failure.to_dict(),
+            paused=failure.message if outcome.gone or refusals >= REFUSALS_MAX else None,
+        )
+        await self._store.save_progress(destination.id, progress, attempt)
+        return progress, False
+
+    def _attempt(self, delivery: Delivery, outcome: Outcome) -> Attempt:
+        return Attempt(
+            first=delivery.first,
+            last=delivery.changes[-1].number,
+            changes=len(delivery.changes),
+            attempt=delivery.attempt,
+            delivered=outcome.failure is None,
+            at=self._clock.now(),
+            elapsed_s=outcome.elapsed_s,
+            status=outcome.status,
+            error=outcome.error,
+        )
+
+
+def dead_letter(delivery: Delivery, at: datetime, failure: Failure) -> DeadLetter:
+    """What is kept of a batch that is given up."""
+    return DeadLetter(
+        id=new_id(),
+        destination=delivery.destination,
+        first=delivery.first,
+        last=delivery.changes[-1].number,
+        changes=len(delivery.changes),
+        attempts=delivery.attempt,
+        at=at,
+        failure=failure.to_dict(),
+    )
+
+
+def wants(destination: Destination, change: Change) -> bool:
+    """True when the change's object is among those that the destination asked for."""
+    return not destination.objects or change.object in destination.objects
+
+
+def first_delivery(
+    destination: Destination, progress: Progress, wanted: list[Change], window_last: int, carrier: Carrier
+) -> Delivery:
+    """The first batch of a window. When it takes all that is wanted, it also takes the cursor to the window's end."""
+    encoded = [encode_change(destination.project, change) for change in wanted]
+    batch = next(cut(encoded, records_max=carrier.records_max, bytes_max=carrier.bytes_max))
+    return Delivery(
+        project=destination.project,
+        destination=destination.id,
+        after=progress.cursor,
+        last=window_last if len(batch) == len(encoded) else batch[-1].number,
+        attempt=progress.attempts + 1,
+        changes=batch,
+    )
