@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class Principal:
     """The identity behind an access token that the sandbox issued.
 
-    `tenant_id` and `app_id` are GUID strings; `user_id` is None for app-only tokens; `audience` is the resource the token
-    was issued for (`https://api.businesscentral.dynamics.com`, …); `scopes` are delegated permissions, `roles`
+    `tenant_id` and `app_id` are GUID strings; `user_id` is None for app-only tokens; `audience` is the resource the
+    token was issued for (`https://api.businesscentral.dynamics.com`, …); `scopes` are delegated permissions, `roles`
     application permissions; `expires_at_s` is in sandbox-clock seconds since the epoch.
     """
 

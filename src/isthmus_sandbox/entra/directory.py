@@ -6,6 +6,7 @@ import base64
 import secrets
 import uuid
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -284,9 +285,51 @@ class Directory:
             default=0.0,
         )
 
+    def summary(self) -> dict[str, Any]:
+        """Tenants, apps with their secrets, and users, as plain data for people and for other processes."""
+        return {
+            "tenants": [
+                {
+                    "tenant_id": tenant.tenant_id,
+                    "domain": tenant.domain,
+                    "display_name": tenant.display_name,
+                    "cloud": tenant.cloud,
+                }
+                for tenant in self.tenants.values()
+            ],
+            "apps": [_app_summary(app) for app in self.apps.values()],
+            "users": [
+                {
+                    "user_id": user.user_id,
+                    "tenant_id": user.tenant_id,
+                    "user_name": user.user_name,
+                    "display_name": user.display_name,
+                    "password": user.password,
+                    "is_admin": user.is_admin,
+                }
+                for user in self.users.values()
+            ],
+        }
+
     def authenticate(self, token: str) -> Principal | None:
         """The principal of an access token; None when unknown, revoked or expired by the sandbox clock."""
         return self.tokens.authenticate(token)
+
+
+def _app_summary(app: App) -> dict[str, Any]:
+    return {
+        "client_id": app.client_id,
+        "display_name": app.display_name,
+        "tenant_id": app.home_tenant_id,
+        "kind": app.kind,
+        "public_client": app.public_client,
+        "secrets": [
+            {"key_id": secret.key_id, "value": secret.value, "expires_at_s": secret.expires_at_s}
+            for secret in app.secrets
+        ],
+        "certificates": [certificate.thumbprint_s256 for certificate in app.certificates],
+        "redirect_uris": {platform: list(uris) for platform, uris in app.redirect_uris.items()},
+    }
 
 
 def _guid() -> str:
