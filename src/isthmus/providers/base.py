@@ -85,6 +85,8 @@ class ParentLink(msgspec.Struct, frozen=True, kw_only=True):
 
     object: str
     navigation: str
+    stamp: str | None = None
+    """The parent's modification stamp, when it has one."""
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +111,10 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
     insertable: bool | None = None
     updatable: bool | None = None
     deletable: bool | None = None
+    stamp_of_parent: bool = False
+    calculated: tuple[str, ...] = ()
+    bulk: bool = True
+    """False for documents that are made one at a time (a PDF costs a report run, BC-42): no bulk read."""
 
     @property
     def incremental(self) -> bool:
@@ -139,10 +145,12 @@ class ReadSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """One independently readable part of an object: a company, or a key range of one company.
 
-    `lower` (inclusive) and `upper` (exclusive) bound the key; None is open.
+    `lower` (inclusive) and `upper` (exclusive) bound the key; None is open. `parent` names the object through which a
+    parent-only object is read, where it has several (BC-40); None is its first.
     """
 
     company_id: str | None
+    parent: str | None = None
     lower: str | None = None
     upper: str | None = None
 

@@ -1,0 +1,56 @@
+"""Watermark arithmetic: from which instant the next incremental read starts (behaviour.md 12; BC-95 to BC-98).
+
+The watermark is the largest stamp seen in the data, never a clock of ours: the vendor takes the stamp before it
+commits, so records appear late, and clocks differ. The next read asks for everything from the watermark minus an
+overlap, inclusive; what comes twice is recognised by its content hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from isthmus.odata.literals import parse_stamp
+
+OVERLAP: Final = timedelta(minutes=5)
+"""Long transactions commit minutes after their stamp; 5 minutes is the upper end of what the field uses."""
+
+BLANK_STAMP: Final = "0001-01-01T00:00:00Z"
+"""Carried by records that were never touched since an upgrade: they must not pull the watermark down (BC-97)."""
+
+_OLDEST: Final = datetime(1753, 1, 2, tzinfo=UTC)
+"""Before this SQL Server has no date-times: blank, not an instant."""
+
+
+def watermark(stamps: Iterable[str], before: datetime | None = None) -> datetime | None:
+    """The largest real stamp of a page and of what was known before; blank, missing and unreadable ones do not
+    count."""
+    largest = before
+    seen: set[str] = set(stamps)
+    for text in seen:
+        instant = instant_of(text)
+        if instant is not None and (largest is None or instant > largest):
+            largest = instant
+    return largest
+
+
+def instant_of(text: str) -> datetime | None:
+    """A stamp as an instant; None for blank or unreadable ones. Fraction digits vary from 0 to 7 (BC-54)."""
+    if not text or text == BLANK_STAMP:
+        return None
+    try:
+        instant = parse_stamp(text)
+    except (ValueError, OverflowError):
+        return None
+    return instant if instant >= _OLDEST else None
+
+
+def since(mark: datetime | None, overlap: timedelta = OVERLAP) -> datetime | None:
+    """The inclusive lower bound of the next read; None (read everything, unfiltered) while nothing has been seen."""
+    if mark is None:
+        return None
+    try:
+        return mark - max(overlap, timedelta())
+    except OverflowError:
+        return None

@@ -1,0 +1,99 @@
+"""The one object that the registry holds: Business Central behind the provider protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from isthmus.kernel.failures import Failure
+from isthmus.kernel.messages import Request, Response
+from isthmus.providers.base import Company, Declaration, Environment, ObjectInfo, Page, ReadSpec, Slice, Target
+from isthmus.providers.business_central import discovery, read
+from isthmus.providers.business_central.declaration import DECLARATION
+from isthmus.providers.business_central.errors import failure_of
+
+
+class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """Business Central. `replica` allows the read replica on reads (BC-46)."""
+
+    replica: bool = True
+
+    @property
+    def declaration(self) -> Declaration:
+        """The provider as data."""
+        return DECLARATION
+
+    def environments_request(self, target: Target) -> Request:
+        """List the tenant's environments."""
+        return discovery.environments_request(target)
+
+    def environments(self, response: Response) -> list[Environment]:
+        """Read that list."""
+        return discovery.environments(response)
+
+    def companies_request(self, target: Target) -> Request:
+        """List the environment's companies."""
+        return discovery.companies_request(target)
+
+    def companies(self, response: Response) -> list[Company]:
+        """Read that list."""
+        return discovery.companies(response)
+
+    def object_requests(self, target: Target, route: str) -> Sequence[Request]:
+        """Everything needed to describe one API route; all but the first may fail."""
+        return discovery.object_requests(target, route)
+
+    def objects(self, route: str, responses: Sequence[Response]) -> list[ObjectInfo]:
+        """Describe the route's objects."""
+        return discovery.objects(route, responses)
+
+    def find_object(self, available: Sequence[ObjectInfo], name: str) -> ObjectInfo:
+        """The object of that name, case aside; raises UnknownObject with the nearest names."""
+        return discovery.find_object(available, name)
+
+    def parts(self, obj: ObjectInfo, company_ids: Sequence[str]) -> list[Slice]:
+        """The slices that together hold the whole object."""
+        return read.parts(obj, company_ids)
+
+    def first_page(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice, page_records: int) -> Request:
+        """The request for the first page of a slice."""
+        return read.first_page(target, obj, spec, part, page_records, replica=self.replica)
+
+    def next_page(self, target: Target, link: str, page_records: int) -> Request:
+        """The request for the page behind a vendor link; raises UnsafeLink for another origin."""
+        return read.next_page(target, link, page_records, replica=self.replica)
+
+    def page(self, obj: ObjectInfo, response: Response) -> Page:
+        """Slice a page."""
+        return read.page(obj, response)
+
+    def count_request(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request | None:
+        """The request for the number of records, or None where it cannot be told."""
+        return read.count_request(target, obj, spec, part)
+
+    def count(self, response: Response) -> int:
+        """Read that number."""
+        return read.count(response)
+
+    def boundary_requests(
+        self, target: Target, obj: ObjectInfo, spec: ReadSpec, company_id: str | None, *, records: int, slices: int
+    ) -> list[Request]:
+        """Requests that find where to cut an object into key ranges."""
+        return read.boundary_requests(target, obj, spec, company_id, records=records, slices=slices)
+
+    def boundary(self, obj: ObjectInfo, response: Response) -> str | None:
+        """Read one boundary."""
+        return read.boundary(obj, response)
+
+    def ranges(self, company_id: str | None, boundaries: Sequence[str | None]) -> list[Slice]:
+        """Key ranges between the boundaries."""
+        return read.ranges(company_id, boundaries)
+
+    def failure(self, request: Request, response: Response) -> Failure:
+        """Classify a response that is not 2xx."""
+        return failure_of(request, response)
+
+
+BUSINESS_CENTRAL: Final = BusinessCentralProvider()
