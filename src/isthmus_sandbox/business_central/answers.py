@@ -1,0 +1,45 @@
+"""What a request is answered with, and what it carried: the values between the routes and the reading code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from isthmus_sandbox.business_central.addressing import Address, QueryOptions
+from isthmus_sandbox.business_central.render import CONTENT_TYPE
+from isthmus_sandbox.principal import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request: method, parsed address and query, headers by lower-case name, raw path, body."""
+
+    method: str
+    address: Address
+    query: QueryOptions
+    headers: Mapping[str, str]
+    origin: str
+    raw_path: str
+    principal: Principal
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, body and headers; `delay_s` is time that the real service would have spent computing."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = CONTENT_TYPE
+    delay_s: float = 0.0
+
+
+def preferences(headers: Mapping[str, str]) -> dict[str, str]:
+    """The `Prefer` header as names and values, names in lower case."""
+    found = {}
+    for part in headers.get("prefer", "").split(","):
+        name, _, value = part.strip().partition("=")
+        if name:
+            found[name.strip().lower()] = value.strip().strip('"')
+    return found
