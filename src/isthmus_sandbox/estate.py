@@ -7,7 +7,6 @@ authority and the signing keys stay, so that tests can share one running sandbox
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import dataclass, replace
 
 from starlette.applications import Starlette
@@ -16,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from isthmus_sandbox.clock import SandboxClock
 from isthmus_sandbox.entra.app import EntraService, create_entra_app
 from isthmus_sandbox.entra.directory import Directory
-from isthmus_sandbox.entra.errors import CLAIMS_CHALLENGE
+from isthmus_sandbox.entra.errors import CLAIMS_CHALLENGE, answers_challenge
 from isthmus_sandbox.entra.keys import SigningKeys
 from isthmus_sandbox.entra.records import CLOUDS
 from isthmus_sandbox.faults import FaultMiddleware, Faults
@@ -155,7 +154,7 @@ class ChallengeMiddleware:
             return False
         header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         token = self._directory.tokens.find_access_token(header.partition(" ")[2].strip())
-        if token is not None and _same_claims(token.claims_satisfied):
+        if token is not None and answers_challenge(token.claims_satisfied):
             return False
         return self._directory.switches.use("cae", *ids) is not None
 
@@ -170,15 +169,3 @@ class ChallengeMiddleware:
         ]
         await send({"type": "http.response.start", "status": 401, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-
-def _same_claims(sent: str | None) -> bool:
-    """Whether a token was asked for with the challenge's claims, in whatever spelling of the JSON."""
-    if not sent:
-        return False
-    try:
-        asked = json.loads(sent)
-    except ValueError:
-        return False
-    wanted = json.loads(CLAIMS_CHALLENGE)
-    return isinstance(asked, dict) and wanted["access_token"].items() <= asked.get("access_token", {}).items()

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from isthmus_sandbox.entra.authority import resolve_authority
+from isthmus_sandbox.entra.authorize_endpoint import AuthorizeEndpoint
 from isthmus_sandbox.entra.directory import Directory
 from isthmus_sandbox.entra.errors import EntraError, ErrorAnswers
 from isthmus_sandbox.entra.keys import SigningKeys
@@ -31,12 +32,19 @@ def create_entra_app(service: EntraService, cloud: Cloud) -> Starlette:
     """The ASGI application of one cloud."""
     documents = _Documents(service, cloud)
     token = TokenEndpoint(service.directory, service.keys, service.errors, cloud, service.token_requests)
+    people = AuthorizeEndpoint(service.directory, service.errors, cloud)
     return Starlette(
         routes=[
             Route("/common/discovery/instance", documents.instance_discovery),
             Route("/{tenant}/v2.0/.well-known/openid-configuration", documents.openid_configuration),
             Route("/{tenant}/discovery/v2.0/keys", documents.key_set),
             Route("/{tenant}/oauth2/v2.0/token", token.answer, methods=["POST", "GET", "PUT", "PATCH", "DELETE"]),
+            Route("/{tenant}/oauth2/v2.0/authorize", people.authorize, methods=["GET", "POST"]),
+            Route("/{tenant}/oauth2/v2.0/logout", people.logout, methods=["GET"]),
+            Route("/{tenant}/adminconsent", people.admin_consent, methods=["GET"]),
+            Route("/{tenant}/v2.0/adminconsent", people.admin_consent_v2, methods=["GET"]),
+            Route("/{tenant}/sandbox/login", people.login, methods=["POST"]),
+            Route("/{tenant}/sandbox/consent", people.consent, methods=["POST"]),
         ]
     )
 

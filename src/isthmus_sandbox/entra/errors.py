@@ -23,6 +23,7 @@ CLAIMS_CHALLENGE = '{"access_token":{"capolids":{"essential":true,"values":["c21
 
 NO_STORE = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
 
+_ON_REDIRECT = {65001: "consent_required", 50076: "interaction_required", 50079: "interaction_required"}
 _SUBERRORS = {65001: "consent_required", 50076: "basic_action", 50079: "basic_action", 50173: "bad_token"}
 
 
@@ -68,7 +69,9 @@ class ErrorAnswers:
     def oauth_error(self, error: EntraError, *, on_redirect: bool = False) -> str:
         """The value of `error`: on a redirect, `invalid_grant` does not exist and refusals read `access_denied`."""
         value = self.catalogue[error.code].oauth_error
-        return "access_denied" if on_redirect and value == "invalid_grant" else value
+        if on_redirect and value == "invalid_grant":
+            return _ON_REDIRECT.get(error.code, "access_denied")
+        return value
 
     def description(self, error: EntraError, trace_id: str, correlation_id: str) -> str:
         """`AADSTS<code>: <text> Trace ID: … Correlation ID: … Timestamp: …`, as Entra writes it."""
@@ -131,6 +134,18 @@ class ErrorAnswers:
         if claims:
             parameters["claims"] = claims
         return parameters
+
+
+def answers_challenge(sent: str | None) -> bool:
+    """Whether a `claims` parameter holds the sandbox's challenge, in whatever spelling of the JSON."""
+    try:
+        asked = json.loads(sent or "null")
+    except ValueError:
+        return False
+    if not isinstance(asked, dict) or not isinstance(asked.get("access_token"), dict):
+        return False
+    wanted: dict[str, object] = json.loads(CLAIMS_CHALLENGE)["access_token"]
+    return all(asked["access_token"].get(name) == value for name, value in wanted.items())
 
 
 def correlation_id_of(request: Request) -> str:

@@ -111,6 +111,12 @@ class Switches:
             ):
                 del self._switches[key]
 
+    def turn_off(self, name: str, tenant_id: str, client_id: str) -> None:
+        """Clear the setting that is in force for a tenant and app, at whatever level it was set."""
+        switch = self.peek(name, tenant_id, client_id)
+        if switch is not None:
+            del self._switches[(switch.tenant_id, switch.client_id, name)]
+
     def all(self) -> list[Switch]:
         """Everything that is set."""
         return list(self._switches.values())
