@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from isthmus_sandbox.business_central import BusinessCentralService, create_business_central_app
 from isthmus_sandbox.clock import SandboxClock
 from isthmus_sandbox.entra.app import EntraService, create_entra_app
 from isthmus_sandbox.entra.directory import Directory
@@ -22,6 +23,7 @@ from isthmus_sandbox.faults import FaultMiddleware, Faults
 from isthmus_sandbox.journal import NOTES_KEY, Journal, JournalMiddleware
 from isthmus_sandbox.principal import Authenticate, Principal
 from isthmus_sandbox.throttle import Limits, Throttle, ThrottleMiddleware, bearer_principal
+from isthmus_sandbox.worlds import WORLDS, build_world
 
 BUSINESS_CENTRAL_SERVER = "business-central"
 ENTRA_SERVERS = {cloud: f"entra-{cloud.replace('_', '-')}" for cloud in CLOUDS}
@@ -40,6 +42,7 @@ class Generation:
 
     world: str
     directory: Directory
+    business_central: BusinessCentralService
     entra: EntraService
     apps: dict[str, ASGIApp]
     business_central_control: ASGIApp
@@ -67,6 +70,11 @@ class Estate:
     def directory(self) -> Directory:
         """The directory of the present generation."""
         return self._generation.directory
+
+    @property
+    def business_central(self) -> BusinessCentralService:
+        """The product data of the present generation."""
+        return self._generation.business_central
 
     @property
     def entra(self) -> EntraService:
@@ -105,8 +113,14 @@ class Estate:
         apps: dict[str, ASGIApp] = {}
         for cloud, server in ENTRA_SERVERS.items():
             apps[server] = self._observed(create_entra_app(entra, cloud), server)
-        apps[BUSINESS_CENTRAL_SERVER] = self._observed(self._limited(Starlette(), directory), BUSINESS_CENTRAL_SERVER)
-        return Generation(world, directory, entra, apps, Starlette())
+        service = BusinessCentralService(self.clock)
+        if world != EMPTY_WORLD:
+            if world not in WORLDS:
+                raise UnknownWorld(f"No world is called '{world}'. Known: {', '.join((EMPTY_WORLD, *WORLDS))}.")
+            build_world(world, directory, service)
+        product = create_business_central_app(service, product_authentication(directory))
+        apps[BUSINESS_CENTRAL_SERVER] = self._observed(self._limited(product, directory), BUSINESS_CENTRAL_SERVER)
+        return Generation(world, directory, service, entra, apps, Starlette())
 
     def _observed(self, app: ASGIApp, server: str) -> ASGIApp:
         return JournalMiddleware(
