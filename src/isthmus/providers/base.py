@@ -270,7 +270,68 @@ class Errors(Protocol):
         ...
 
 
-class Provider(Discover, Read, Errors, Protocol):
+class Partition(Protocol):
+    """Cutting an object into parts that can be read side by side, and telling where an incremental read starts."""
+
+    def find_object(self, available: Sequence[ObjectInfo], name: str) -> ObjectInfo:
+        """The object of that name, case aside; raises UnknownObject with the nearest names."""
+        ...
+
+    def parse_route(self, text: str) -> str:
+        """What a person types for an API route → its canonical form; raises InvalidInput."""
+        ...
+
+    def parts(self, obj: ObjectInfo, company_ids: Sequence[str]) -> list[Slice]:
+        """The slices that together hold the whole object."""
+        ...
+
+    def boundary_requests(
+        self, target: Target, obj: ObjectInfo, spec: ReadSpec, company_id: str | None, *, records: int, slices: int
+    ) -> list[Request]:
+        """Requests that find where to cut an object into key ranges; empty where that cannot be done."""
+        ...
+
+    def boundary(self, obj: ObjectInfo, response: Response) -> str | None:
+        """Read one boundary."""
+        ...
+
+    def ranges(self, company_id: str | None, boundaries: Sequence[str | None]) -> list[Slice]:
+        """Key ranges between the boundaries."""
+        ...
+
+    def starting_size(self, obj: ObjectInfo, spec: ReadSpec, remembered: int | None) -> int:
+        """The page size to begin with."""
+        ...
+
+    def watermark(self, stamps: Sequence[str]) -> datetime | None:
+        """The largest real stamp of a page."""
+        ...
+
+    def since(self, watermark: datetime | None) -> datetime | None:
+        """The inclusive lower bound of the next incremental read; None reads everything."""
+        ...
+
+    def record_request(self, target: Target, obj: ObjectInfo, company_id: str | None, record_id: str) -> Request:
+        """One record by its key."""
+        ...
+
+    def record(self, obj: ObjectInfo, response: Response) -> Page:
+        """Read a single record as a page of one."""
+        ...
+
+    def newest_request(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request:
+        """The most recently modified record of a slice, to start a sync at the present."""
+        ...
+
+    def checked_filter(self, obj: ObjectInfo, text: str) -> str:
+        """A filter that a person typed, checked against the object's fields and written in the vendor's dialect.
+
+        Raises FilterRefused or UnknownField before anything is sent.
+        """
+        ...
+
+
+class Provider(Discover, Read, Errors, Partition, Protocol):
     """All that a readable provider offers."""
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -10,7 +11,8 @@ import msgspec
 from isthmus.kernel.failures import Failure
 from isthmus.kernel.messages import Request, Response
 from isthmus.providers.base import Company, Declaration, Environment, ObjectInfo, Page, ReadSpec, Slice, Target
-from isthmus.providers.business_central import discovery, read
+from isthmus.providers.business_central import discovery, incremental, paging, read
+from isthmus.providers.business_central.addressing import parse_route
 from isthmus.providers.business_central.declaration import DECLARATION
 from isthmus.providers.business_central.errors import failure_of
 
@@ -90,6 +92,34 @@ class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
     def ranges(self, company_id: str | None, boundaries: Sequence[str | None]) -> list[Slice]:
         """Key ranges between the boundaries."""
         return read.ranges(company_id, boundaries)
+
+    def parse_route(self, text: str) -> str:
+        """What a person types for an API route → its canonical form."""
+        return parse_route(text)
+
+    def starting_size(self, obj: ObjectInfo, spec: ReadSpec, remembered: int | None) -> int:
+        """The page size to begin with."""
+        return paging.starting_size(obj, spec, remembered)
+
+    def watermark(self, stamps: Sequence[str]) -> datetime | None:
+        """The largest real stamp of a page."""
+        return incremental.watermark(stamps)
+
+    def since(self, watermark: datetime | None) -> datetime | None:
+        """The inclusive lower bound of the next incremental read."""
+        return incremental.since(watermark)
+
+    def record_request(self, target: Target, obj: ObjectInfo, company_id: str | None, record_id: str) -> Request:
+        """One record by its key."""
+        return read.record_request(target, obj, company_id, record_id)
+
+    def record(self, obj: ObjectInfo, response: Response) -> Page:
+        """Read a single record as a page of one."""
+        return read.record(obj, response)
+
+    def newest_request(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request:
+        """The most recently modified record of a slice."""
+        return read.newest_request(target, obj, spec, part)
 
     def failure(self, request: Request, response: Response) -> Failure:
         """Classify a response that is not 2xx."""

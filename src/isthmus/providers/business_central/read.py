@@ -138,6 +138,18 @@ def count(response: Response) -> int:
         raise pages.corrupt(response.body, error) from error
 
 
+def newest_request(target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request:
+    """The most recently modified record: its stamp is where a sync without a past starts (BC-96: data, not a clock)."""
+    _check(obj, spec)
+    if obj.stamp is None or obj.reading is not Reading.DIRECT:
+        raise Unsupported(f"“{obj.name}” has no modification stamp of its own.")
+    query = Query(
+        filter=_terms(obj, spec, part), order_by=(f"{obj.stamp} desc",), select=(*obj.key, obj.stamp), top=1
+    )
+    url = with_query(object_url(target, obj, part.company_id), query)
+    return Request(method="GET", url=url, headers=read_headers(page_records=1, replica=False), purpose="newest")
+
+
 def fitting_url(base: str, query: Query) -> str:
     """The URL, without `$select` when naming every column would make it too long for the service (BC-14)."""
     url = with_query(base, query)
