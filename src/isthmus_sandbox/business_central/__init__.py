@@ -8,6 +8,7 @@ Must never be in it: an import of `isthmus`.
 """
 
 from isthmus_sandbox.business_central.app import create_business_central_app
+from isthmus_sandbox.business_central.control import create_business_central_control
 from isthmus_sandbox.business_central.service import BusinessCentralService
 
-__all__ = ["BusinessCentralService", "create_business_central_app"]
+__all__ = ["BusinessCentralService", "create_business_central_app", "create_business_central_control"]

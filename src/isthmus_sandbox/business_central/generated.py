@@ -9,9 +9,11 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 
 from isthmus_sandbox.business_central.catalogue import Entity, EnumType, Property
+from isthmus_sandbox.business_central.tables import Table
 from isthmus_sandbox.business_central.values import BLANK_GUID, Value, blank, stamp_text
 
 TEMPLATES = 499
@@ -27,7 +29,6 @@ _FIRST = (
     "Litware",
     "Proseware",
     "Wingtip",
-    "Tailspin",
 )
 _SECOND = ("Research", "Ski House", "Traders", "Instruments", "Toys", "Bakery", "Logistics", "Söhne", "Møbler", "& Co.")
 _THIRD = ("Ltd.", "Inc.", "GmbH", "A/S", "S.A.", "Corporation")
@@ -54,7 +55,7 @@ class GeneratedRows:
         prefix: str = "",
         fixed: Mapping[str, Value] | None = None,
         references: Mapping[str, tuple[str, ...]] | None = None,
-        parents: Mapping[str, tuple[ParentIds, int]] | None = None,
+        parents: Mapping[str, tuple[ParentRun, int]] | None = None,
     ) -> None:
         self._random = random.Random(zlib.crc32(f"{entity.route}/{entity.set_name}/{seed}".encode()))
         self._enums = dict(enums)
@@ -80,7 +81,7 @@ class GeneratedRows:
         for prop in self._names:
             row[prop.name] = f"{row[prop.name]} {ordinal + 1}"
         for name, (parent, per_parent) in self._parents.items():
-            row[name] = parent.id_at(parent.start + ordinal // per_parent)
+            row[name] = parent.id_at(ordinal // per_parent)
         if self._stamp is not None:
             row[self._stamp] = stamp_text(stamp_ms)
         return row
@@ -103,7 +104,8 @@ class GeneratedRows:
         deal = self._random
         if prop.enum is not None:
             enum = self._enums.get(prop.enum)
-            return deal.choice(enum.json_names) if enum is not None else "_x0020_"
+            names = enum.json_names if enum is not None else ("_x0020_",)
+            return names[0] if deal.random() < 0.7 else deal.choice(names)
         match prop.type:
             case "Edm.Decimal":
                 return Decimal(deal.randrange(0, 10_000_000)).scaleb(-2)
@@ -155,14 +157,13 @@ class GeneratedRows:
         return text.upper() if prop.is_code else text
 
 
-class ParentIds:
-    """The ids of a run of parent rows: `id_at(position)` of their table, from `start` on."""
+@dataclass(frozen=True, slots=True)
+class ParentRun:
+    """A run of parent rows in their table, from position `start` on."""
 
-    def __init__(self, start: int, tail: str, first: int) -> None:
-        self.start = start
-        self._tail = tail
-        self._first = first
+    table: Table
+    start: int
 
-    def id_at(self, position: int) -> str:
-        """The id of a parent position."""
-        return f"{self._first + position:08x}-{self._tail}"
+    def id_at(self, ordinal: int) -> str:
+        """The id of the parent of an ordinal."""
+        return self.table.id_at(self.start + ordinal)

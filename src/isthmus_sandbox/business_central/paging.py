@@ -28,7 +28,7 @@ SELECTIVE_SHARE = 4
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a filter says at its top level: equalities on GUIDs, a range of stamps, a range of ids."""
+    """What a filter says at its top level: equalities (GUIDs first), a range of stamps, a range of ids."""
 
     equal: tuple[tuple[str, str], ...]
     stamp_low_ms: int | None
@@ -66,9 +66,11 @@ def bounds_of(node: Node | None, entity: Entity) -> Bounds:
         prop = entity.by_name.get(name)
         if prop is None:
             continue
-        if prop.type == "Edm.Guid" and term.right.kind == "Edm.Guid":
+        if prop.type == "Edm.String" and term.right.kind == "Edm.String" and operator == "eq":
+            equal.append((name, text.upper() if prop.is_code else text))
+        elif prop.type == "Edm.Guid" and term.right.kind == "Edm.Guid":
             if operator == "eq":
-                equal.append((name, text))
+                equal.insert(0, (name, text))
             elif name in entity.key:
                 ids[operator] = text
         elif name == entity.stamp and term.right.kind == "Edm.DateTimeOffset":

@@ -10,7 +10,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from isthmus_sandbox.business_central.catalogue import Catalogue, Entity, EnumType, load_catalogue, platform_entities
+from isthmus_sandbox.business_central.catalogue import (
+    STANDARD_ROUTE,
+    Catalogue,
+    Entity,
+    EnumType,
+    load_catalogue,
+    platform_entities,
+)
 from isthmus_sandbox.business_central.custom_api import custom_entities, custom_enums
 from isthmus_sandbox.business_central.page_cache import PageCache
 from isthmus_sandbox.business_central.switches import Switches
@@ -209,6 +216,35 @@ class BusinessCentralService:
             raise ValueError(f"route {route!r} has no set {set_name!r}")
         return entity, self.table(company, entity)
 
+    def place(
+        self,
+        company: str,
+        set_name: str,
+        *,
+        environment: str | None = None,
+        tenant: str | None = None,
+        route: str = STANDARD_ROUTE,
+    ) -> Place:
+        """Environment, company and entity by name; the first tenant and its first environment unless named."""
+        found = self.environment_named(environment, tenant)
+        holder = found.company(company)
+        if holder is None:
+            raise ValueError(f"environment {found.name!r} has no company {company!r}")
+        entity = self.entity(found, self.has_route(route) or route, set_name)
+        if entity is None:
+            raise ValueError(f"route {route!r} has no set {set_name!r}")
+        return Place(found, holder, entity)
+
+    def environment_named(self, name: str | None = None, tenant: str | None = None) -> Environment:
+        """An environment by name, the first one when no name is given. Raises ValueError."""
+        holder = self.tenant(tenant) if tenant else next(iter(self.tenants.values()), None)
+        if holder is None:
+            raise ValueError(f"there is no tenant {tenant or ''}".rstrip())
+        environment = holder.environment(name) if name else next(iter(holder.environments.values()), None)
+        if environment is None:
+            raise ValueError(f"tenant {holder.domain!r} has no environment {name or ''}".rstrip())
+        return environment
+
     # -- changes ---------------------------------------------------------------------------------------------------
 
     def now_ms(self) -> int:
@@ -253,6 +289,12 @@ class BusinessCentralService:
         if row is not None:
             self._notify(RecordChange(place, row.id, "deleted", time_s))
         return row
+
+    def show_stamps(self, place: Place) -> None:
+        """Write the stamps of stored rows into their values, after a mass restamp."""
+        table = self.table(place.company, place.entity)
+        for row in (*table.overlay.values(), *table.foreign.values()):
+            _show_stamp(place.entity, row)
 
     def _notify(self, change: RecordChange) -> None:
         for observer in self.observers:

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import bisect
 import heapq
+import random
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from isthmus_sandbox.business_central.values import UNSTAMPED_MS, Value
 
 POSITIONS_MAX = 1 << 22
 """Room for ids in one table: four million positions before sequential GUIDs of two tables could meet."""
+
+PICK_SCAN_MAX = 2_000
+"""Tables up to this size are listed to pick rows from; larger ones are probed."""
 
 JOURNAL_MAX = 20_000
 """Changes remembered for the stale replica (BC-46) and for undoing a batch (BC-82)."""
@@ -102,6 +106,11 @@ class Table:
     def id_at(self, position: int) -> str:
         """The sequential GUID of a position."""
         return f"{self._first + position:08x}-{self._tail}"
+
+    @property
+    def next_position(self) -> int:
+        """The position that the next row of the sequence will take."""
+        return self._next
 
     def position_of(self, row_id: str) -> int | None:
         """The position of a GUID of this table's own sequence, else None."""
@@ -244,6 +253,18 @@ class Table:
             total += end - start - hidden - gone
         return max(total, 0)
 
+    def pick(self, count: int, deal: random.Random) -> list[str]:
+        """Ids of up to `count` rows chosen at random, without looking at the others when the table is large."""
+        if len(self) <= max(4 * count, PICK_SCAN_MAX):
+            ids = [row.id for row in self.rows()]
+            return deal.sample(ids, min(count, len(ids)))
+        chosen: dict[str, None] = {}
+        while len(chosen) < count:
+            row = self._row_at(deal.randrange(self._next))
+            if row is not None:
+                chosen[row.id] = None
+        return list(chosen)
+
     def matching(self, property_name: str, value: Value) -> list[Row]:
         """Rows whose property equals a value: by key, by bisection in generated rows, else by an index per version."""
         if property_name == self.key_property:
@@ -269,11 +290,10 @@ class Table:
         if property_name in segment.source.monotone:
             span = range(segment.start, segment.end)
 
-            def at(position: int) -> str:
-                return str(self._generate(segment, position).values[property_name])
+            def at(position: int) -> Any:
+                return self._generate(segment, position).values[property_name]
 
-            text = str(value)
-            positions = span[bisect.bisect_left(span, text, key=at) : bisect.bisect_right(span, text, key=at)]
+            positions = span[bisect.bisect_left(span, value, key=at) : bisect.bisect_right(span, value, key=at)]
         for position in positions:
             if position in self.overlay or position in self.deleted:
                 continue
