@@ -1,14 +1,13 @@
 """Reading one slice page by page: the next page is on the wire while the current one is being used.
 
-The page size adapts (BC-31): a time-out or a refusal of the size halves it, down to the vendor's minimum, and the size that
+The page size adapts (BC-31): a time-out or a refusal of the size halves it, down to the minimum, and the size that
 works is told to the caller, who remembers it for the next run.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
@@ -20,12 +19,8 @@ _SHRINKS = (VendorTimeout, TooLarge, VendorUnavailable)
 """What a smaller page may cure: 408, 504, no answer, 413, and 503 that outlasted its repeats."""
 
 
-class Caller(Protocol):
-    """The authorised call."""
-
-    async def call(self, request: Request) -> Response:
-        """Send with token, budget and retries; raises Failure."""
-        ...
+Call = Callable[[Request], Awaitable[Response]]
+"""The authorised call: sends with token, budget and retries; raises Failure."""
 
 
 class ReadPosition(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +51,7 @@ class SliceReader:
 
     def __init__(
         self,
-        caller: Caller,
+        call: Call,
         provider: Provider,
         target: Target,
         obj: ObjectInfo,
@@ -66,7 +61,7 @@ class SliceReader:
         page_records: int,
         remember: Callable[[int], None] | None = None,
     ) -> None:
-        self._caller = caller
+        self._call = call
         self._provider = provider
         self._target = target
         self._obj = obj
@@ -101,7 +96,7 @@ class SliceReader:
         while True:
             size = self._page_records
             try:
-                response = await self._caller.call(self._request(position, size))
+                response = await self._call(self._request(position, size))
             except _SHRINKS:
                 if size <= floor:
                     raise
@@ -119,8 +114,11 @@ class SliceReader:
 
     def _request(self, position: ReadPosition, size: int) -> Request:
         if position.link is None:
-            return self._provider.first_page(self._target, self._obj, self._spec, self._part, size)
-        return self._provider.next_page(self._target, position.link, size)
+            request = self._provider.first_page(self._target, self._obj, self._spec, self._part, size)
+        else:
+            request = self._provider.next_page(self._target, position.link, size)
+        floor = self._provider.declaration.limits.page_records_min
+        return msgspec.structs.replace(request, shrinkable=size > floor)
 
 
 def _cut(fetched: FetchedPage, limit: int) -> FetchedPage:

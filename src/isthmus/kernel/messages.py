@@ -23,7 +23,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     `url` is absolute and sent byte for byte (vendor links are followed verbatim, BC-28). `headers` carry no
     credentials: the authorised client adds them. `deadline_s` bounds the whole call with its retries, `timeout_s` one
-    attempt. `purpose` is a short word for the request journal (`page`, `metadata`, `token`).
+    attempt. `purpose` is a short word for the request journal (`page`, `metadata`, `token`). `shrinkable` says that the
+    caller can ask for less: a time-out is then handed back instead of being met with the same request again (BC-31).
     """
 
     method: str
@@ -34,6 +35,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 120.0
     deadline_s: float = 900.0
     purpose: str = "request"
+    shrinkable: bool = False
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
