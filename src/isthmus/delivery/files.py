@@ -1,7 +1,7 @@
 """Files: one JSONL segment per batch, one change a line, in a folder that something else collects.
 
 A segment is named after the cursor it starts from (`changes-00000000000000000042.jsonl` holds what came after change
-42), so a repeat after a crash replaces the same file instead of adding a second one. Names sort in the order of the feed.
+42), so a repeat after a crash replaces the same file instead of adding a second one. Names sort like the feed.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ from isthmus.odata.names import decode_name
 UNKNOWN_COLUMN: Final = "_unknown"
 COMPANY_COLUMN: Final = "_company"
 _BLOCK_BYTES: Final = 1 << 20
-"""Arrow parses blocks of a page in parallel; one MiB keeps two cores busy with pages of five thousand."""
+"""Arrow reads block by block, in the one thread that the export has: reading pages keeps the other core busy, and blocks
+of a page spread over threads cost a fifth more (benchmarks/parquet.py)."""
 
 _NULL: Final = msgspec.Raw(b"null")
 _ETAG: Final = "@odata.etag"
@@ -92,9 +93,10 @@ class Columns:
         self._by_name = {column.name: column for column in self.columns}
         self._streams = names - set(self._by_name)
         self._read = [column for column in self.columns if column.read_as is not None]
-        self._has_text = len(self._read) < len(self.columns)
         self._explicit = pa.schema([(column.name, column.read_as) for column in self._read] + [(_ETAG, pa.string())])
         self._decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        self._children = [column.name for column in self.columns if column.read_as is None]
+        self._children_decoder = _children_decoder(self._children)
         head = [(COMPANY_COLUMN, pa.string())] if company else []
         body = [(column.name, column.final) for column in self.columns]
         self.schema = pa.schema([*head, *body, (UNKNOWN_COLUMN, pa.string())])
@@ -107,11 +109,38 @@ class Columns:
         """
         if not raws:
             return self.schema.empty_table()
-        if not self._has_text:
-            table = self._quick(raws)
-            if table is not None:
-                return self._finished(table, {UNKNOWN_COLUMN: None}, company)
-        return self._thorough(raws, company)
+        texts: dict[str, list[str | None]] = {name: [] for name in self._children}
+        lines = self._without_children(raws, texts) if self._children else raws
+        table = None if lines is None else self._quick(lines)
+        if table is None:
+            return self._thorough(raws, company)
+        return self._finished(table, _text_arrays(texts) | {UNKNOWN_COLUMN: None}, company)
+
+    def _without_children(self, raws: Sequence[bytes], texts: dict[str, list[str | None]]) -> list[bytes] | None:
+        """Take the expanded children out of each record and leave null in their place; None when one is not found.
+
+        `"name":value` with bare quotes cannot stand inside a string, where quotes are escaped; and the longest value is
+        taken out first, so that a child of the same name inside another child is gone by then.
+        """
+        lines: list[bytes] = []
+        try:
+            for raw in raws:
+                found = msgspec.structs.astuple(self._children_decoder.decode(raw))
+                values = [(name, bytes(value)) for name, value in zip(self._children, found, strict=True)]
+                for name, value in values:
+                    texts[name].append(None if value == b"null" else value.decode())
+                line = raw
+                for name, value in sorted(values, key=lambda pair: len(pair[1]), reverse=True):
+                    if value != b"null":
+                        key = msgspec.json.encode(name) + b":"
+                        before, marker, after = line.partition(key + value)
+                        if not marker:
+                            return None
+                        line = before + key + b"null" + after
+                lines.append(line)
+        except msgspec.DecodeError:
+            return None
+        return lines
 
     def _quick(self, raws: Sequence[bytes]) -> pa.Table | None:
         """Straight through Arrow's JSON reader, or None when a record holds more than was announced."""
@@ -130,7 +159,7 @@ class Columns:
         joined = b"\n".join(lines)
         return pj.read_json(
             pa.BufferReader(joined),
-            read_options=pj.ReadOptions(block_size=max(_BLOCK_BYTES, 2 * max(map(len, lines)) + 2)),
+            read_options=pj.ReadOptions(use_threads=False, block_size=max(_BLOCK_BYTES, 2 * max(map(len, lines)) + 2)),
             parse_options=pj.ParseOptions(
                 explicit_schema=self._explicit,
                 newlines_in_values=joined.count(b"\n") >= len(lines),
@@ -140,8 +169,7 @@ class Columns:
 
     def _thorough(self, raws: Sequence[bytes], company: str | None) -> pa.Table:
         """Split each record into its members first: expanded children, unknown fields, odd spellings."""
-        texts: dict[str, list[str | None]] = {c.name: [] for c in self.columns if c.read_as is None}
-        texts[UNKNOWN_COLUMN] = []
+        texts: dict[str, list[str | None]] = {name: [] for name in (*self._children, UNKNOWN_COLUMN)}
         lines = [self._split(raw, texts) for raw in raws]
         try:
             table = self._parse(lines)
@@ -150,7 +178,7 @@ class Columns:
                 f"A value does not fit its column: {str(error)[:200]}",
                 remedy="Export to a .jsonl file, which keeps the vendor's bytes as they are.",
             ) from error
-        return self._finished(table, {name: pa.array(values, pa.string()) for name, values in texts.items()}, company)
+        return self._finished(table, _text_arrays(texts), company)
 
     def _split(self, raw: bytes, texts: dict[str, list[str | None]]) -> bytes:
         """Put a record's JSON texts where they belong; gives back a record of plain values only."""
@@ -186,6 +214,18 @@ class Columns:
             else:
                 arrays.append(_blanks_to_null(table.column(name), self._by_name[name]))
         return pa.Table.from_arrays(arrays, schema=self.schema)
+
+
+def _text_arrays(texts: dict[str, list[str | None]]) -> dict[str, pa.Array | None]:
+    return {name: pa.array(values, pa.string()) for name, values in texts.items()}
+
+
+def _children_decoder(names: Sequence[str]) -> msgspec.json.Decoder[msgspec.Struct]:
+    """Reads nothing of a record but the raw text of some members."""
+    members = [
+        (f"child_{index}", msgspec.Raw, msgspec.field(name=name, default=_NULL)) for index, name in enumerate(names)
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("Children", members))
 
 
 def _plain(value: bytes, column: Column) -> bytes:
