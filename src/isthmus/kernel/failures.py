@@ -92,6 +92,7 @@ class Failure(Exception):
         nearest: Sequence[str] = (),
         turn: Turn | None = None,
         subject: str | None = None,
+        unsent: bool = False,
     ) -> None:
         self.message = message or self.message_default
         self.remedy = remedy or self.remedy_default
@@ -101,6 +102,8 @@ class Failure(Exception):
         self.whose_turn = turn or self.turn
         self.subject = subject
         """The name the failure is about (object, field, environment), when there is one."""
+        self.unsent = unsent
+        """True when the request certainly never reached the vendor, so that even a write may be repeated."""
         super().__init__(self.message)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,33 @@
+"""Which server an address leads to, read by the same parser that opens the connection."""
+
+from __future__ import annotations
+
+from yarl import URL
+
+from isthmus.kernel.failures import InvalidInput
+
+
+def parse_address(address: str) -> URL:
+    """An absolute http(s) address, its text untouched (vendor links are followed byte for byte, BC-28).
+
+    Raises InvalidInput for anything two parsers could read differently: white space, control characters, backslashes,
+    user information, a missing host.
+    """
+    if any(character <= " " or character in "\\\x7f" for character in address):
+        raise InvalidInput("The address holds characters that do not belong there.", remedy="Check the address.")
+    try:
+        url = URL(address, encoded=True)
+        well_formed = url.scheme in ("http", "https") and bool(url.host) and url.port is not None
+    except ValueError as error:
+        raise InvalidInput("The address cannot be read.", remedy="Check the address.") from error
+    if not well_formed:
+        raise InvalidInput("The address is not an absolute http or https address.", remedy="Check the address.")
+    if url.user is not None or url.password is not None:
+        raise InvalidInput("The address holds a user name or a password.", remedy="Leave them out of the address.")
+    return url
+
+
+def origin_of(address: str) -> str:
+    """Scheme, host and port of an address in one spelling, for comparison."""
+    url = parse_address(address)
+    return f"{url.scheme}://{(url.host or '').lower().rstrip('.')}:{url.port}"

@@ -1,0 +1,156 @@
+"""The budget of one process as a part of the budget over all: a local window under a leased allowance."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from types import TracebackType
+from typing import Final
+
+from isthmus.kernel.clock import Clock
+from isthmus.kernel.failures import Failure
+from isthmus.transport.leases import LeaseRequest, LeaseStore, step_requests
+from isthmus.transport.limiter import Allowance, BudgetLimits, SlidingWindowBudget, Usage
+
+_LEASE_SHARE: Final = 1 / 50
+_LEASE_MIN_S: Final = 1.0
+_LEASE_MAX_S: Final = 6.0
+"""A lease lasts a fiftieth of the window within these bounds: a worker that dies gives its concurrency back soon."""
+
+_RENEWALS_PER_LEASE: Final = 4
+_HURRIED_RENEWALS_PER_LEASE: Final = 30
+"""Renewed four times a lease; sooner, but at most this often, while somebody waits for a larger share."""
+
+
+class SharedBudget:
+    """Fits `client.protocols.Budget`; `async with SharedBudget(limits, clock, store, scope=…, holder=…)`.
+
+    `scope` names tenant, environment and app user; `holder` must be unique per process and start (a new id each time).
+    Leases are asked for only while there is work: an idle process gives its share back.
+    """
+
+    def __init__(self, vendor: BudgetLimits, clock: Clock, store: LeaseStore, *, scope: str, holder: str) -> None:
+        self._vendor = vendor
+        self._clock = clock
+        self._store = store
+        self._scope = scope
+        self._holder = holder
+        self._lease_s = min(max(vendor.window_s * _LEASE_SHARE, _LEASE_MIN_S), _LEASE_MAX_S)
+        self._allowance = Allowance(requests=0, concurrent=0, valid_until_s=0.0)
+        self._local = SlidingWindowBudget(vendor, clock, allowance=self._allowance, on_blocked=self._ask_soon)
+        self._sequence = 0
+        self._renewer: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+        self._tell_pause = False
+
+    async def __aenter__(self) -> SharedBudget:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._renewer is not None:
+            self._renewer.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._renewer
+            self._renewer = None
+        self._local.allow(Allowance(requests=0, concurrent=0, valid_until_s=0.0))
+        with suppress(Failure):  # what is not given back expires
+            await self._renew(leaving=True)
+
+    def admit(self) -> AbstractAsyncContextManager[None]:
+        """Wait for a place in this process's share; see `SlidingWindowBudget.admit`."""
+        return self._admitted()
+
+    def refused(self, retry_after_s: float | None) -> None:
+        """The vendor answered 429: this process pauses now, all others as soon as they renew."""
+        self._local.refused(retry_after_s)
+        self._tell_pause = True
+        self._ask_soon()
+
+    @asynccontextmanager
+    async def _admitted(self) -> AsyncIterator[None]:
+        if self._renewer is None or self._renewer.done():
+            self._renewer = asyncio.create_task(self._keep_renewed(), name=f"budget {self._scope}")
+        async with self._local.admit():
+            yield
+
+    def _ask_soon(self) -> None:
+        self._hurry.set()
+
+    async def _keep_renewed(self) -> None:
+        """Renew while there is work; ends itself after a quiet lease."""
+        quiet = 0
+        while True:
+            self._hurry.clear()
+            busy = await self._renewed()
+            quiet = 0 if busy else quiet + 1
+            if quiet > _RENEWALS_PER_LEASE:
+                return
+            await self._clock.sleep(self._lease_s / _HURRIED_RENEWALS_PER_LEASE)
+            if not self._hurry.is_set():
+                await self._hurry_or(self._lease_s / _RENEWALS_PER_LEASE)
+
+    async def _hurry_or(self, seconds: float) -> None:
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait([hurry, timer], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurry.cancel()
+            timer.cancel()
+
+    async def _renewed(self) -> bool:
+        """One renewal that survives a store that is away; True while there is work."""
+        try:
+            return await self._renew()
+        except Failure:
+            return True  # the allowance expires by itself; asked again at the next turn
+
+    async def _renew(self, *, leaving: bool = False) -> bool:
+        usage = self._local.usage()
+        busy = not leaving and usage.in_flight + usage.waiting + usage.admitted > 0
+        asked_s = self._clock.monotonic_s()
+        live = asked_s < self._allowance.valid_until_s and not leaving
+        allowed_requests = self._allowance.requests if live else 0
+        self._sequence += 1
+        pause_s = self._local.paused_for_s if self._tell_pause else 0.0
+        grant = await self._store.lease(
+            self._scope,
+            self._holder,
+            LeaseRequest(
+                sequence=self._sequence,
+                total_requests=self._vendor.requests_per_window,
+                total_concurrent=self._vendor.concurrent,
+                window_s=self._vendor.window_s,
+                lease_s=self._lease_s,
+                allowed_requests=allowed_requests,
+                allowed_concurrent=self._allowance.concurrent if live else 0,
+                used_requests=usage.in_window,
+                used_concurrent=usage.in_flight,
+                wanted_requests=self._wanted_requests(usage, allowed_requests) if busy else 0,
+                wanted_concurrent=self._wanted_concurrent(usage) if busy else 0,
+                pause_s=pause_s,
+            ),
+        )
+        if pause_s > 0:
+            self._tell_pause = False
+        if grant.pause_s > 0:
+            self._local.pause(grant.pause_s)
+        self._allowance = Allowance(
+            requests=grant.requests, concurrent=grant.concurrent, valid_until_s=asked_s + grant.lease_s
+        )
+        self._local.allow(self._allowance)
+        return busy
+
+    def _wanted_requests(self, usage: Usage, allowed: int) -> int:
+        """Use plus one step; a share that is used up is at least kept."""
+        wanted = usage.in_window + step_requests(self._vendor.requests_per_window)
+        if usage.short_of_requests:
+            wanted = max(wanted, allowed)
+        return min(wanted, self._vendor.requests_per_window)
+
+    def _wanted_concurrent(self, usage: Usage) -> int:
+        """One more than the present demand, so that the next request need not wait for the ledger."""
+        return min(max(2, usage.in_flight_peak + usage.waiting + 1), self._vendor.concurrent)
