@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 from tests.kernel.numbers_vendor import NUMBERS, TARGET, NumbersProvider, Vendor
 
 from isthmus.client.reading import SliceReader
-from isthmus.providers.base import ReadSpec, Slice
+from isthmus.providers.base import Provider, ReadSpec, Slice
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def reader(vendor: Vendor) -> Callable[..., SliceReader]:
         page_records: int = 10, limit: int | None = None, remember: Callable[[int], None] | None = None
     ) -> SliceReader:
         return SliceReader(
-            vendor,
-            NumbersProvider(),
+            vendor.call,
+            cast("Provider", NumbersProvider()),  # reading a slice uses no more of a provider
             TARGET,
             NUMBERS,
             ReadSpec(limit=limit),

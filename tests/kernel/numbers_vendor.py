@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
 from isthmus.kernel.failures import Failure, UnsafeLink
 from isthmus.kernel.messages import Request, Response
 from isthmus.providers.base import (
-    Company,
     Declaration,
-    Environment,
     ObjectInfo,
     Page,
     ReadSpec,
@@ -35,7 +33,7 @@ class _Body(msgspec.Struct):
 
 
 class NumbersProvider:
-    """A provider whose pages are `{"value": [numbers], "next_link": …}` and whose links are verbatim."""
+    """As much of a provider as reading a slice uses; pages are `{"value": [numbers], "next_link": …}`."""
 
     declaration = Declaration(
         name="numbers",
@@ -58,24 +56,6 @@ class NumbersProvider:
         inputs=(),
     )
 
-    def environments_request(self, target: Target) -> Request:
-        return Request(method="GET", url=f"{target.api_url}/environments")
-
-    def environments(self, response: Response) -> list[Environment]:
-        return []
-
-    def companies_request(self, target: Target) -> Request:
-        return Request(method="GET", url=f"{target.api_url}/companies")
-
-    def companies(self, response: Response) -> list[Company]:
-        return []
-
-    def object_requests(self, target: Target, route: str) -> Sequence[Request]:
-        return ()
-
-    def objects(self, route: str, responses: Sequence[Response]) -> list[ObjectInfo]:
-        return [NUMBERS]
-
     def first_page(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice, page_records: int) -> Request:
         return _page_request(f"{target.api_url}/{obj.name}?from=0", page_records)
 
@@ -93,15 +73,6 @@ class NumbersProvider:
             raws=[str(number).encode() for number in body.value],
             next_link=body.next_link,
         )
-
-    def count_request(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request | None:
-        return None
-
-    def count(self, response: Response) -> int:
-        return 0
-
-    def failure(self, request: Request, response: Response) -> Failure:
-        return Failure()
 
 
 class Vendor:
@@ -121,6 +92,7 @@ class Vendor:
         self.link_flavour = "aid=FIN"
         self.asked: list[tuple[int, int]] = []
         self.urls: list[str] = []
+        self.shrinkable: list[bool] = []
         self.cancelled = 0
         self.gate = asyncio.Event()
         self.gate.set()
@@ -131,6 +103,7 @@ class Vendor:
         size = int(request.headers["page-records"])
         self.asked.append((offset, size))
         self.urls.append(request.url)
+        self.shrinkable.append(request.shrinkable)
         try:
             await self.gate.wait()
         except asyncio.CancelledError:

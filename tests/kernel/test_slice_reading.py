@@ -138,6 +138,13 @@ async def test_shrinking_stops_at_the_vendors_smallest_page(reader: ReaderOf, ve
     assert [size for _, size in vendor.asked] == [35, 17, SIZE_MIN]
 
 
+@pytest.mark.conformance("BC-31")
+async def test_the_call_is_told_whether_a_smaller_page_is_still_possible(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.size_max, vendor.refusal = SIZE_MIN, VendorTimeout
+    await _numbers(reader(page_records=2 * SIZE_MIN, limit=1))
+    assert list(zip(vendor.asked, vendor.shrinkable, strict=True)) == [((0, 20), True), ((0, 10), False)]
+
+
 @pytest.mark.conformance("BC-21")
 async def test_a_refusal_that_no_size_cures_is_not_shrunk(reader: ReaderOf, vendor: Vendor) -> None:
     vendor.fail_at[0] = PermissionMissing()
