@@ -1,0 +1,174 @@
+"""Connections, their companies, and the cached descriptions of what they offer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from isthmus.kernel.failures import Failure, InvalidInput
+from isthmus.kernel.ids import new_id
+from isthmus.store.database import Transaction
+from isthmus.store.rows import CompanyRow, Connection, ObjectSchema
+
+CONNECTIONS_MAX = 10_000
+"""Listed at once."""
+
+
+async def create(
+    tx: Transaction,
+    *,
+    grant_id: UUID,
+    provider: str,
+    environment: str,
+    name: str,
+    state: str = "pending",
+    settings: dict[str, Any] | None = None,
+    connection_id: UUID | None = None,
+) -> Connection:
+    """A new connection. Raises InvalidInput when the name is taken."""
+    try:
+        connection = await tx.row(
+            Connection,
+            """INSERT INTO connections (id, project_id, grant_id, provider, environment, name, state, settings)
+               VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING *""",
+            (
+                connection_id or new_id(),
+                tx.project_id,
+                grant_id,
+                provider,
+                environment,
+                name,
+                state,
+                Jsonb(settings or {}),
+            ),
+        )
+    except psycopg.errors.UniqueViolation as error:
+        raise InvalidInput(f"There is a connection named “{name}” already.", subject=name) from error
+    assert connection is not None
+    return connection
+
+
+async def get(tx: Transaction, connection_id: UUID) -> Connection:
+    """The connection. Raises InvalidInput when there is none."""
+    connection = await tx.row(Connection, "SELECT * FROM connections WHERE id = %s", (connection_id,))
+    if connection is None:
+        raise InvalidInput(f"There is no connection {connection_id}.")
+    return connection
+
+
+async def every(tx: Transaction) -> list[Connection]:
+    """The project's connections, oldest first."""
+    return await tx.rows(Connection, "SELECT * FROM connections ORDER BY id LIMIT %s", (CONNECTIONS_MAX,))
+
+
+async def delete(tx: Transaction, connection_id: UUID) -> None:
+    """Forget a connection with its syncs, records and feed entries; its grant goes when nothing else uses it."""
+    grant_id = (await get(tx, connection_id)).grant_id
+    await tx.execute(
+        """DELETE FROM records WHERE stream_id IN (
+               SELECT t.id FROM streams t JOIN syncs s ON s.id = t.sync_id WHERE s.connection_id = %s)""",
+        (connection_id,),
+    )
+    await tx.execute("DELETE FROM connections WHERE id = %s", (connection_id,))
+    await tx.execute(
+        "DELETE FROM grants WHERE id = %s AND NOT EXISTS (SELECT 1 FROM connections WHERE grant_id = %s)",
+        (grant_id, grant_id),
+    )
+
+
+async def set_state(tx: Transaction, connection_id: UUID, state: str, failure: Failure | None = None) -> None:
+    """Move to a state with its reason and whose turn it is. `since` changes only when the state does."""
+    await tx.execute(
+        """UPDATE connections
+           SET state = %(state)s, reason = %(reason)s, turn = %(turn)s, failure = %(failure)s,
+               since = CASE WHEN state = %(state)s THEN since ELSE now() END
+           WHERE id = %(id)s""",
+        {
+            "id": connection_id,
+            "state": state,
+            "reason": failure.message if failure else None,
+            "turn": failure.whose_turn.value if failure else None,
+            "failure": Jsonb(failure.to_dict()) if failure else None,
+        },
+    )
+
+
+async def update(
+    tx: Transaction,
+    connection_id: UUID,
+    *,
+    grant_id: UUID | None = None,
+    environment: str | None = None,
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Point the connection elsewhere; what is None stays."""
+    await tx.execute(
+        """UPDATE connections SET grant_id = coalesce(%s, grant_id), environment = coalesce(%s, environment),
+                                  settings = coalesce(%s, settings) WHERE id = %s""",
+        (grant_id, environment, None if settings is None else Jsonb(settings), connection_id),
+    )
+
+
+async def save_companies(
+    tx: Transaction, connection_id: UUID, companies: Sequence[tuple[str, str, str]]
+) -> list[CompanyRow]:
+    """What discovery found, as (remote id, name, display name).
+
+    New ones are selected; vanished ones are kept and marked.
+    """
+    for remote_id, name, display_name in companies:
+        await tx.execute(
+            """INSERT INTO companies (project_id, connection_id, remote_id, name, display_name)
+               VALUES (%s, %s, %s, %s, %s)
+               ON CONFLICT (connection_id, remote_id)
+               DO UPDATE SET name = excluded.name, display_name = excluded.display_name, missing_since = NULL""",
+            (tx.project_id, connection_id, remote_id, name, display_name),
+        )
+    await tx.execute(
+        """UPDATE companies SET missing_since = coalesce(missing_since, now())
+           WHERE connection_id = %s AND remote_id <> ALL (%s)""",
+        (connection_id, [remote_id for remote_id, _, _ in companies]),
+    )
+    return await companies_of(tx, connection_id)
+
+
+async def companies_of(tx: Transaction, connection_id: UUID) -> list[CompanyRow]:
+    """The connection's companies by name."""
+    return await tx.rows(
+        CompanyRow,
+        """SELECT connection_id, remote_id, name, display_name, selected, missing_since
+           FROM companies WHERE connection_id = %s ORDER BY name, remote_id""",
+        (connection_id,),
+    )
+
+
+async def select_companies(tx: Transaction, connection_id: UUID, remote_ids: Sequence[str]) -> None:
+    """Select exactly these."""
+    await tx.execute(
+        "UPDATE companies SET selected = remote_id = ANY (%s) WHERE connection_id = %s",
+        (list(remote_ids), connection_id),
+    )
+
+
+async def save_schema(tx: Transaction, connection_id: UUID, route: str, document: bytes, digest: bytes) -> None:
+    """Cache the description of a route."""
+    await tx.execute(
+        """INSERT INTO object_schemas (project_id, connection_id, route, document, hash) VALUES (%s, %s, %s, %s, %s)
+           ON CONFLICT (connection_id, route)
+           DO UPDATE SET document = excluded.document, hash = excluded.hash, fetched_at = now()""",
+        (tx.project_id, connection_id, route, document, digest),
+    )
+
+
+async def schema(tx: Transaction, connection_id: UUID, route: str) -> ObjectSchema | None:
+    """The cached description of a route."""
+    return await tx.row(
+        ObjectSchema,
+        """SELECT connection_id, route, document, hash, fetched_at FROM object_schemas
+           WHERE connection_id = %s AND route = %s""",
+        (connection_id, route),
+    )

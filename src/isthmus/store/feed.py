@@ -1,0 +1,166 @@
+"""The change feed: one ordered list of changes per project.
+
+The contract. Every change has a number. Numbers become visible in commit order: the project's counter is taken at the
+very end of a page's transaction and held until it commits, so a reader that has seen number n will never later find a
+smaller one. A reader keeps the number up to which it has read and asks for what follows; when it crashes before keeping
+it, it reads the same changes again: **at least once, and in order for each record**. `Change.id` is the same at every
+reading, so that repeats can be dropped. `raw` is the record as it is when the feed is read; a change whose record has
+been deleted since has none, and the `deleted` change follows.
+
+One row is kept per page commit (a *segment*) with the ids of the records it changed, which is what keeps a first load
+cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from isthmus.kernel.limits import FEED_PAGE_MAX
+from isthmus.store.database import Transaction
+from isthmus.store.rows import Change, ChangeKind
+
+_KINDS: Final = {"c": ChangeKind.CREATED, "u": ChangeKind.UPDATED, "d": ChangeKind.DELETED}
+_LETTERS: Final = {kind: letter for letter, kind in _KINDS.items()}
+
+
+class FeedFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which changes a reader wants; None means all."""
+
+    connections: tuple[UUID, ...] | None = None
+    syncs: tuple[UUID, ...] | None = None
+    objects: tuple[str, ...] | None = None
+    companies: tuple[str, ...] | None = None
+    kinds: tuple[ChangeKind, ...] | None = None
+
+
+class FeedPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Changes in order; `next_number` is what to read after next time, also when the filter let nothing through."""
+
+    changes: list[Change]
+    next_number: int
+    more: bool
+
+
+async def append(tx: Transaction, stream_id: int, kinds: str, remote_ids: Sequence[str]) -> int:
+    """Add changes as the last act of a transaction (the project's feed waits for its end); the last number.
+
+    `kinds` has a letter (c, u, d) per change, or a single one for all.
+    """
+    last = await tx.value(
+        """WITH taken AS (
+               UPDATE feed_counters SET last_number = last_number + %(count)s WHERE project_id = %(project)s
+               RETURNING last_number)
+           INSERT INTO feed_segments (project_id, last_number, first_number, stream_id, kinds, remote_ids)
+           SELECT %(project)s, last_number, last_number - %(count)s + 1, %(stream)s, %(kinds)s, %(ids)b FROM taken
+           RETURNING last_number""",
+        {
+            "project": tx.project_id,
+            "count": len(remote_ids),
+            "stream": stream_id,
+            "kinds": kinds,
+            "ids": list(remote_ids),
+        },
+    )
+    return int(last)
+
+
+async def head(tx: Transaction) -> int:
+    """The newest number."""
+    return int(await tx.value("SELECT last_number FROM feed_counters WHERE project_id = %s", (tx.project_id,)) or 0)
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    number: int
+    letter: str
+    sync_id: UUID
+    connection_id: UUID
+    object: str
+    company: str
+    remote_id: str
+    at: datetime
+    raw: bytes | None
+
+
+async def read(
+    tx: Transaction,
+    after: int,
+    limit: int = FEED_PAGE_MAX,
+    wanted: FeedFilter | None = None,
+    *,
+    until: int | None = None,
+) -> FeedPage:
+    """The changes that follow number `after` (and up to `until`), at most `limit`."""
+    wanted = wanted or FeedFilter()
+    limit = max(1, min(limit, FEED_PAGE_MAX))
+    top = await head(tx)  # first: whatever is visible now stays, and what comes later has larger numbers
+    if until is not None:
+        top = min(top, until)
+    if top <= after:
+        return FeedPage(changes=[], next_number=after, more=False)
+    entries = await tx.rows(
+        _Entry,
+        """SELECT f.first_number + i.n - 1 AS number,
+                  substr(f.kinds, CASE WHEN length(f.kinds) = 1 THEN 1 ELSE i.n::int END, 1) AS letter,
+                  s.id AS sync_id, s.connection_id, s.object, t.company, i.remote_id, f.at, r.raw
+           FROM feed_segments f
+           JOIN streams t ON t.id = f.stream_id
+           JOIN syncs s ON s.id = t.sync_id
+           CROSS JOIN LATERAL unnest(f.remote_ids) WITH ORDINALITY AS i (remote_id, n)
+           LEFT JOIN LATERAL (
+               SELECT raw FROM records
+               WHERE stream_id = f.stream_id AND remote_id = i.remote_id AND NOT deleted LIMIT 1) r ON true
+           WHERE f.project_id = %(project)s AND f.last_number > %(after)s AND f.first_number <= %(top)s
+             AND f.first_number + i.n - 1 > %(after)s AND f.first_number + i.n - 1 <= %(top)s
+             AND (%(connections)s::uuid[] IS NULL OR s.connection_id = ANY (%(connections)s))
+             AND (%(syncs)s::uuid[] IS NULL OR s.id = ANY (%(syncs)s))
+             AND (%(objects)s::text[] IS NULL OR s.object = ANY (%(objects)s))
+             AND (%(companies)s::text[] IS NULL OR t.company = ANY (%(companies)s))
+             AND (%(letters)s::text[] IS NULL
+                  OR substr(f.kinds, CASE WHEN length(f.kinds) = 1 THEN 1 ELSE i.n::int END, 1) = ANY (%(letters)s))
+           ORDER BY f.last_number, i.n
+           LIMIT %(limit)s""",
+        {
+            "project": tx.project_id,
+            "after": after,
+            "top": top,
+            "limit": limit,
+            "connections": _listed(wanted.connections),
+            "syncs": _listed(wanted.syncs),
+            "objects": _listed(wanted.objects),
+            "companies": _listed(wanted.companies),
+            "letters": None if wanted.kinds is None else [_LETTERS[kind] for kind in wanted.kinds],
+        },
+    )
+    full = len(entries) == limit
+    next_number = entries[-1].number if full else top
+    return FeedPage(changes=[_change(tx, entry) for entry in entries], next_number=next_number, more=next_number < top)
+
+
+async def forget(tx: Transaction, up_to: int) -> int:
+    """Drop whole segments up to a number (retention); how many. Records stay."""
+    return await tx.execute("DELETE FROM feed_segments WHERE last_number <= %s", (up_to,))
+
+
+def _listed(values: tuple[Any, ...] | None) -> list[Any] | None:
+    return None if values is None else list(values)
+
+
+def _change(tx: Transaction, entry: _Entry) -> Change:
+    kind = _KINDS[entry.letter]
+    return Change(
+        number=entry.number,
+        id=f"chg_{tx.project_id.hex}_{entry.number}",
+        kind=kind,
+        sync_id=entry.sync_id,
+        connection_id=entry.connection_id,
+        object=entry.object,
+        company=entry.company,
+        remote_id=entry.remote_id,
+        at=entry.at,
+        raw=None if kind is ChangeKind.DELETED else entry.raw,
+    )

@@ -1,0 +1,196 @@
+"""Grants: credentials and tokens, sealed; one refresh at a time over all processes; sign-ins under way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.ids import new_id
+from isthmus.store.database import Database, Transaction
+from isthmus.store.rows import Authorization, Grant
+
+REFRESH_WAIT_MAX_S = 90
+"""How long one process waits for another's refresh: longer than a token request with its repeats may take."""
+
+
+async def create(
+    tx: Transaction,
+    *,
+    provider: str,
+    kind: str,
+    cloud: dict[str, Any],
+    tenant: str,
+    client_id: str,
+    scopes: list[str] | None = None,
+    secret_expires_at: datetime | None = None,
+    settings: dict[str, Any] | None = None,
+    grant_id: UUID | None = None,
+) -> Grant:
+    """A new grant without secrets; seal them for its id and store them with `set_secret` and `store_tokens`."""
+    grant = await tx.row(
+        Grant,
+        """INSERT INTO grants (id, project_id, provider, kind, cloud, tenant, client_id, scopes, secret_expires_at,
+                               settings)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING *""",
+        (
+            grant_id or new_id(),
+            tx.project_id,
+            provider,
+            kind,
+            Jsonb(cloud),
+            tenant,
+            client_id,
+            scopes or [],
+            secret_expires_at,
+            Jsonb(settings or {}),
+        ),
+    )
+    assert grant is not None
+    return grant
+
+
+async def get(tx: Transaction, grant_id: UUID) -> Grant:
+    """The grant. Raises InvalidInput when there is none."""
+    grant = await tx.row(Grant, "SELECT * FROM grants WHERE id = %s", (grant_id,))
+    if grant is None:
+        raise InvalidInput(f"There is no grant {grant_id}.")
+    return grant
+
+
+async def every(tx: Transaction) -> list[Grant]:
+    """The project's grants, oldest first."""
+    return await tx.rows(Grant, "SELECT * FROM grants ORDER BY id")
+
+
+async def set_secret(
+    tx: Transaction,
+    grant_id: UUID,
+    *,
+    secret_sealed: bytes | None = None,
+    certificate_sealed: bytes | None = None,
+    secret_expires_at: datetime | None = None,
+) -> None:
+    """Replace the app's secret or certificate. Tokens stay; a refresh token survives an expired secret."""
+    await tx.execute(
+        """UPDATE grants SET secret_sealed = %s, certificate_sealed = %s, secret_expires_at = %s, updated_at = now()
+           WHERE id = %s""",
+        (secret_sealed, certificate_sealed, secret_expires_at, grant_id),
+    )
+
+
+async def set_settings(tx: Transaction, grant_id: UUID, *, tenant: str, client_id: str, cloud: dict[str, Any]) -> None:
+    """Correct tenant, app or cloud."""
+    await tx.execute(
+        "UPDATE grants SET tenant = %s, client_id = %s, cloud = %s, updated_at = now() WHERE id = %s",
+        (tenant, client_id, Jsonb(cloud), grant_id),
+    )
+
+
+async def store_tokens(
+    tx: Transaction,
+    grant_id: UUID,
+    *,
+    fence: int,
+    access_token_sealed: bytes | None,
+    access_expires_at: datetime | None,
+    refresh_token_sealed: bytes | None = None,
+) -> bool:
+    """Keep a token result that was asked for when the grant's fence was `fence`; False when it is out of date (OA-29).
+
+    A refresh token of None keeps the present one (OA-30).
+    """
+    touched = await tx.execute(
+        """UPDATE grants
+           SET access_token_sealed = %s, access_expires_at = %s,
+               refresh_token_sealed = coalesce(%s, refresh_token_sealed), fence = fence + 1, updated_at = now()
+           WHERE id = %s AND fence = %s""",
+        (access_token_sealed, access_expires_at, refresh_token_sealed, grant_id, fence),
+    )
+    return touched == 1
+
+
+class Refreshing:
+    """The right to refresh one grant, held until the result is stored, the context ends or its connection breaks.
+
+    `grant` was read under the lock: look whether it has a good token by now before asking for one.
+    """
+
+    def __init__(self, lock: Transaction, grant: Grant) -> None:
+        self._lock = lock
+        self.grant = grant
+
+    async def store(
+        self,
+        *,
+        access_token_sealed: bytes | None,
+        access_expires_at: datetime | None,
+        refresh_token_sealed: bytes | None = None,
+    ) -> bool:
+        """Store the result, at once and for good, before anybody uses it.
+
+        False when a newer one is there (OA-29): read the grant again then.
+        """
+        stored = await store_tokens(
+            self._lock,
+            self.grant.id,
+            fence=self.grant.fence,
+            access_token_sealed=access_token_sealed,
+            access_expires_at=access_expires_at,
+            refresh_token_sealed=refresh_token_sealed,
+        )
+        await self._lock.commit()
+        return stored
+
+
+@asynccontextmanager
+async def refreshing(db: Database, project_id: UUID, grant_id: UUID) -> AsyncIterator[Refreshing]:
+    """Single flight: of all processes, one at a time is inside for a grant.
+
+    The lock is an advisory one that ends with its transaction. Should that break while the token request is slow,
+    somebody else refreshes meanwhile and the fence keeps the late result from overwriting the newer one (OA-29).
+    """
+    async with db.project(project_id) as lock:
+        await lock.execute(f"SET LOCAL lock_timeout = '{REFRESH_WAIT_MAX_S}s'")
+        await lock.execute("SELECT pg_advisory_xact_lock(hashtextextended('grant:' || %s, 0))", (str(grant_id),))
+        yield Refreshing(lock, await get(lock, grant_id))
+
+
+async def begin_authorization(
+    tx: Transaction, *, state_hash: bytes, sealed: bytes, context: dict[str, Any], expires_at: datetime,
+    authorization_id: UUID | None = None,
+) -> UUID:  # fmt: skip
+    """Remember a sign-in that was sent to the browser (OA-22, OA-27)."""
+    identifier = authorization_id or new_id()
+    await tx.execute(
+        """INSERT INTO authorizations (id, project_id, state_hash, sealed, context, expires_at)
+           VALUES (%s, %s, %s, %s, %s, %s)""",
+        (identifier, tx.project_id, state_hash, sealed, Jsonb(context), expires_at),
+    )
+    return identifier
+
+
+async def find_authorization(db: Database, state_hash: bytes) -> Authorization | None:
+    """The sign-in that a callback's state belongs to, used or not, in whatever project."""
+    async with db.system() as tx:
+        return await tx.row(
+            Authorization,
+            "SELECT id, project_id, sealed, context, expires_at, used_at FROM authorizations WHERE state_hash = %s",
+            (state_hash,),
+        )
+
+
+async def use_authorization(tx: Transaction, authorization_id: UUID) -> bool:
+    """Take the sign-in; False when it was taken before or has expired: a state is good once (OA-22, OA-25)."""
+    return (
+        await tx.execute(
+            "UPDATE authorizations SET used_at = now() WHERE id = %s AND used_at IS NULL AND expires_at > now()",
+            (authorization_id,),
+        )
+        == 1
+    )

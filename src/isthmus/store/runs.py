@@ -1,0 +1,261 @@
+"""Runs and their checkpoints: who works on what, and how far it got.
+
+A run is `requested`, then `claimed` by a worker, which raises its epoch. Everything a worker writes for a run carries
+the epoch and is refused with RunSuperseded when another worker has claimed the run meanwhile: a paused worker that
+wakes up cannot commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from isthmus.kernel.failures import Failure, InvalidInput, RunSuperseded
+from isthmus.kernel.ids import new_id
+from isthmus.kernel.limits import JOURNAL_ENTRIES_PER_RUN_MAX
+from isthmus.store.database import Database, Transaction
+from isthmus.store.rows import Checkpoint, Progress, Run, RunKind, RunState
+
+RUNS_KEPT_PER_SYNC = 200
+"""History that `forget_old` leaves; their checkpoints and journals go with them."""
+
+
+class PlannedSlice(msgspec.Struct, frozen=True, kw_only=True):
+    """One independently readable part: `slice` is its name within the run."""
+
+    slice: str
+    stream_id: int
+    lower: str | None = None
+    upper: str | None = None
+
+
+async def request(
+    tx: Transaction, sync_id: UUID, kind: RunKind, options: dict[str, Any] | None = None
+) -> tuple[Run, bool]:
+    """Ask for a run. One sync has at most one active run: when there is one already it is returned with False."""
+    run = await tx.row(
+        Run,
+        """INSERT INTO runs (id, project_id, sync_id, kind, options) VALUES (%s, %s, %s, %s, %s)
+           ON CONFLICT (sync_id) WHERE state IN ('queued', 'running') DO NOTHING RETURNING *""",
+        (new_id(), tx.project_id, sync_id, kind.value, Jsonb(options or {})),
+    )
+    if run is not None:
+        return run, True
+    present = await active(tx, sync_id)
+    if present is None:  # it ended between the two statements
+        return await request(tx, sync_id, kind, options)
+    return present, False
+
+
+async def active(tx: Transaction, sync_id: UUID) -> Run | None:
+    """The run of a sync that is queued or running."""
+    return await tx.row(Run, "SELECT * FROM runs WHERE sync_id = %s AND state IN ('queued', 'running')", (sync_id,))
+
+
+async def get(tx: Transaction, run_id: UUID) -> Run:
+    """The run. Raises InvalidInput when there is none."""
+    run = await tx.row(Run, "SELECT * FROM runs WHERE id = %s", (run_id,))
+    if run is None:
+        raise InvalidInput(f"There is no run {run_id}.", remedy="Run `isthmus runs`.")
+    return run
+
+
+async def history(tx: Transaction, sync_id: UUID | None = None, limit: int = 50) -> list[Run]:
+    """The project's or a sync's runs, newest first."""
+    return await tx.rows(
+        Run,
+        """SELECT * FROM runs WHERE %(sync)s::uuid IS NULL OR sync_id = %(sync)s
+           ORDER BY requested_at DESC, id DESC LIMIT %(limit)s""",
+        {"sync": sync_id, "limit": limit},
+    )
+
+
+async def claim(tx: Transaction, run_id: UUID, worker: str) -> Run | None:
+    """Take a queued or running run over with the next epoch; None when it has ended. Waits for commits under way."""
+    return await tx.row(
+        Run,
+        """UPDATE runs SET state = 'running', epoch = epoch + 1, worker = %s, heartbeat_at = now(),
+                           started_at = coalesce(started_at, now())
+           WHERE id = %s AND state IN ('queued', 'running') RETURNING *""",
+        (worker, run_id),
+    )
+
+
+async def beat(tx: Transaction, run_id: UUID, epoch: int) -> None:
+    """Sign of life. Raises RunSuperseded when the run is somebody else's or was cancelled."""
+    touched = await tx.execute(
+        "UPDATE runs SET heartbeat_at = now() WHERE id = %s AND epoch = %s AND state = 'running'", (run_id, epoch)
+    )
+    if touched == 0:
+        raise RunSuperseded
+
+
+async def fence(tx: Transaction, run_id: UUID, epoch: int) -> None:
+    """Hold the run under this epoch until the transaction ends. Raises RunSuperseded."""
+    if await tx.value(
+        "SELECT 1 FROM runs WHERE id = %s AND epoch = %s AND state = 'running' FOR SHARE", (run_id, epoch)
+    ) is None:  # fmt: skip
+        raise RunSuperseded
+
+
+async def finish(tx: Transaction, run_id: UUID, epoch: int, state: RunState, failure: Failure | None = None) -> None:
+    """End the run. Raises RunSuperseded."""
+    touched = await tx.execute(
+        """UPDATE runs SET state = %s, finished_at = now(), failure = %s
+           WHERE id = %s AND epoch = %s AND state = 'running'""",
+        (state.value, Jsonb(failure.to_dict()) if failure else None, run_id, epoch),
+    )
+    if touched == 0:
+        raise RunSuperseded
+
+
+async def release(tx: Transaction, run_id: UUID, epoch: int) -> None:
+    """Put a run back to be claimed by the next worker, with its checkpoints: a graceful stop."""
+    await tx.execute(
+        """UPDATE runs SET state = 'queued', worker = NULL, heartbeat_at = NULL
+           WHERE id = %s AND epoch = %s AND state = 'running'""",
+        (run_id, epoch),
+    )
+
+
+async def cancel(tx: Transaction, run_id: UUID) -> bool:
+    """End a queued or running run from outside; its worker notices at its next commit or heartbeat."""
+    return (
+        await tx.execute(
+            """UPDATE runs SET state = 'cancelled', epoch = epoch + 1, finished_at = now()
+               WHERE id = %s AND state IN ('queued', 'running')""",
+            (run_id,),
+        )
+        == 1
+    )
+
+
+async def stalled(db: Database, silent_s: float) -> list[Run]:
+    """Running runs, of all projects, whose worker has been silent for so long."""
+    async with db.system() as tx:
+        return await tx.rows(
+            Run,
+            """SELECT * FROM runs WHERE state = 'running' AND heartbeat_at < now() - make_interval(secs => %s)
+               ORDER BY heartbeat_at LIMIT 1000""",
+            (silent_s,),
+        )
+
+
+async def set_total(tx: Transaction, run_id: UUID, epoch: int, total: int) -> None:
+    """How many records the vendor says there are. Raises RunSuperseded."""
+    if await tx.execute("UPDATE runs SET total = %s WHERE id = %s AND epoch = %s", (total, run_id, epoch)) == 0:
+        raise RunSuperseded
+
+
+async def plan(tx: Transaction, run_id: UUID, epoch: int, slices: Sequence[PlannedSlice]) -> list[Checkpoint]:
+    """Write the slices of a run down once; a resumed run finds its own plan and keeps it. All checkpoints."""
+    await fence(tx, run_id, epoch)
+    present = await checkpoints(tx, run_id)
+    if present:
+        return present
+    # A stream that never held a record is loaded by the quick road of `store.pages`, by this run alone.
+    await tx.execute(
+        """UPDATE streams t SET born_run = %s WHERE t.id = ANY (%s) AND t.born_run IS NULL
+           AND NOT EXISTS (SELECT 1 FROM records r WHERE r.stream_id = t.id)""",
+        (run_id, [part.stream_id for part in slices]),
+    )
+    async with tx.connection.cursor() as cursor:
+        await cursor.executemany(
+            """INSERT INTO checkpoints (run_id, project_id, slice, stream_id, lower, upper)
+               VALUES (%s, %s, %s, %s, %s, %s)""",
+            [(run_id, tx.project_id, part.slice, part.stream_id, part.lower, part.upper) for part in slices],
+        )
+    return await checkpoints(tx, run_id)
+
+
+async def checkpoints(tx: Transaction, run_id: UUID) -> list[Checkpoint]:
+    """The run's slices by name."""
+    return await tx.rows(
+        Checkpoint,
+        """SELECT c.run_id, c.slice, c.stream_id, t.company, c.lower, c.upper, c.link, c.pages, c.seen, c.created,
+                  c.updated, c.deleted, c.watermark, c.done
+           FROM checkpoints c JOIN streams t ON t.id = c.stream_id WHERE c.run_id = %s ORDER BY c.slice""",
+        (run_id,),
+    )
+
+
+async def restart_slice(tx: Transaction, run_id: UUID, epoch: int, slice: str) -> None:
+    """Read a slice from its first page again (its link has expired); what is stored already is told by its hash."""
+    await fence(tx, run_id, epoch)
+    await tx.execute(
+        "UPDATE checkpoints SET link = NULL, done = false WHERE run_id = %s AND slice = %s", (run_id, slice)
+    )
+
+
+async def progress(tx: Transaction, run_id: UUID) -> Progress:
+    """The sums over the checkpoints."""
+    found = await tx.row(
+        Progress,
+        """SELECT coalesce(sum(seen), 0)::bigint AS seen, coalesce(sum(created), 0)::bigint AS created,
+                  coalesce(sum(updated), 0)::bigint AS updated, coalesce(sum(deleted), 0)::bigint AS deleted,
+                  count(*) AS slices, count(*) FILTER (WHERE done) AS slices_done
+           FROM checkpoints WHERE run_id = %s""",
+        (run_id,),
+    )
+    assert found is not None
+    return found
+
+
+async def advance_watermarks(tx: Transaction, run_id: UUID, epoch: int) -> None:
+    """After the last page of every slice: each stream's watermark becomes the largest stamp seen (BC-96)."""
+    await fence(tx, run_id, epoch)
+    await tx.execute(
+        """UPDATE streams t SET watermark = greatest(t.watermark, c.watermark)
+           FROM (SELECT stream_id, max(watermark) AS watermark FROM checkpoints
+                 WHERE run_id = %s GROUP BY stream_id HAVING bool_and(done)) c
+           WHERE t.id = c.stream_id AND c.watermark IS NOT NULL""",
+        (run_id,),
+    )
+
+
+class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A journal entry as stored: `entry` is plain, redacted data."""
+
+    number: int
+    at: datetime
+    entry: dict[str, Any]
+
+
+async def append_journal(tx: Transaction, run_id: UUID, entries: Sequence[tuple[datetime, dict[str, Any]]]) -> None:
+    """Add redacted request-journal entries; the oldest beyond JOURNAL_ENTRIES_PER_RUN_MAX go."""
+    last = int(await tx.value("SELECT coalesce(max(number), 0) FROM request_journal WHERE run_id = %s", (run_id,)) or 0)
+    async with tx.connection.cursor() as cursor:
+        await cursor.executemany(
+            """INSERT INTO request_journal (project_id, run_id, number, at, entry) VALUES (%s, %s, %s, %s, %s)
+               ON CONFLICT DO NOTHING""",
+            [
+                (tx.project_id, run_id, last + offset, at, Jsonb(entry))
+                for offset, (at, entry) in enumerate(entries, start=1)
+            ],
+        )
+    await tx.execute(
+        "DELETE FROM request_journal WHERE run_id = %s AND number <= %s",
+        (run_id, last + len(entries) - JOURNAL_ENTRIES_PER_RUN_MAX),
+    )
+
+
+async def journal(tx: Transaction, run_id: UUID) -> list[JournalRow]:
+    """The run's requests in order."""
+    return await tx.rows(
+        JournalRow, "SELECT number, at, entry FROM request_journal WHERE run_id = %s ORDER BY number", (run_id,)
+    )
+
+
+async def forget_old(tx: Transaction, sync_id: UUID) -> int:
+    """Delete the oldest ended runs beyond RUNS_KEPT_PER_SYNC; how many."""
+    return await tx.execute(
+        """DELETE FROM runs WHERE id IN (
+               SELECT id FROM runs WHERE sync_id = %s AND state NOT IN ('queued', 'running')
+               ORDER BY requested_at DESC OFFSET %s)""",
+        (sync_id, RUNS_KEPT_PER_SYNC),
+    )

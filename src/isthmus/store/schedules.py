@@ -1,0 +1,110 @@
+"""When syncs are due: `every 10m`, or five-field cron in UTC; kept as a table that one process at a time ticks."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from cronsim import CronSim, CronSimError
+
+from isthmus.kernel.failures import InvalidInput
+from isthmus.store.database import Database, Transaction
+from isthmus.store.rows import RunKind, Schedule
+
+INTERVAL_S_MIN: Final = 10
+"""Shorter intervals would spend the vendor's budget on asking whether anything happened."""
+
+INTERVAL_S_MAX: Final = 31 * 24 * 3_600
+
+DUE_MAX: Final = 500
+"""Schedules taken per tick."""
+
+_EVERY: Final = re.compile(r"every\s+(\d{1,6})\s*(s|sec|seconds?|m|min|minutes?|h|hours?|d|days?)", re.IGNORECASE)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+_TICK_LOCK: Final = 0x1574_3306
+
+
+def interval_s(spec: str) -> int | None:
+    """Seconds of an `every …` schedule, None for cron. Raises InvalidInput for text that is neither."""
+    match = _EVERY.fullmatch(spec.strip())
+    if match is None:
+        _cron(spec, datetime(2020, 1, 1, tzinfo=UTC))
+        return None
+    seconds = int(match.group(1)) * _SECONDS[match.group(2)[0].lower()]
+    if not INTERVAL_S_MIN <= seconds <= INTERVAL_S_MAX:
+        raise InvalidInput(
+            f"“{spec}” is outside the possible intervals.", remedy="Choose between every 10s and every 31d."
+        )
+    return seconds
+
+
+def next_due(spec: str, after: datetime, due: datetime | None = None) -> datetime:
+    """The first time after `after` that the schedule names. Times that were missed collapse into one.
+
+    An interval keeps the rhythm of `due`, the time that was last planned. Raises InvalidInput.
+    """
+    seconds = interval_s(spec)
+    if seconds is None:
+        return _cron(spec, after)
+    if due is None or due > after:
+        return after + timedelta(seconds=seconds)
+    behind = (after - due).total_seconds()
+    return due + timedelta(seconds=seconds * (behind // seconds + 1))
+
+
+def _cron(spec: str, after: datetime) -> datetime:
+    try:
+        return next(CronSim(spec.strip(), after.astimezone(UTC)))
+    except (CronSimError, StopIteration) as error:
+        raise InvalidInput(
+            f"“{spec}” is not a schedule.", remedy="Write “every 10m”, “every 2h”, or cron such as “15 3 * * *” (UTC)."
+        ) from error
+
+
+async def set_schedule(tx: Transaction, sync_id: UUID, kind: RunKind, spec: str | None) -> Schedule | None:
+    """Set or (None) remove a sync's schedule; the first run is one interval away. Raises InvalidInput."""
+    if spec is None:
+        await tx.execute("DELETE FROM schedules WHERE sync_id = %s AND kind = %s", (sync_id, kind.value))
+        return None
+    now: datetime = await tx.value("SELECT now()")
+    return await tx.row(
+        Schedule,
+        """INSERT INTO schedules (sync_id, kind, project_id, spec, next_due) VALUES (%s, %s, %s, %s, %s)
+           ON CONFLICT (sync_id, kind) DO UPDATE SET spec = excluded.spec, next_due = excluded.next_due RETURNING *""",
+        (sync_id, kind.value, tx.project_id, spec, next_due(spec, now)),
+    )
+
+
+async def every(tx: Transaction, sync_id: UUID | None = None) -> list[Schedule]:
+    """The project's or a sync's schedules."""
+    return await tx.rows(
+        Schedule,
+        "SELECT * FROM schedules WHERE %(sync)s::uuid IS NULL OR sync_id = %(sync)s ORDER BY next_due",
+        {"sync": sync_id},
+    )
+
+
+async def take_due(db: Database) -> list[Schedule]:
+    """The schedules of all projects that are due, each moved to its next time in the same transaction.
+
+    One process at a time ticks; the others get an empty list. A crash between this and starting the runs costs one
+    tick, never two runs.
+    """
+    async with db.system() as tx:
+        if not await tx.value("SELECT pg_try_advisory_xact_lock(%s)", (_TICK_LOCK,)):
+            return []
+        now: datetime = await tx.value("SELECT now()")
+        due = await tx.rows(
+            Schedule,
+            "SELECT * FROM schedules WHERE next_due <= %s ORDER BY next_due LIMIT %s FOR UPDATE",
+            (now, DUE_MAX),
+        )
+        for schedule in due:
+            await tx.execute(
+                "UPDATE schedules SET next_due = %s, last_due = %s WHERE sync_id = %s AND kind = %s",
+                (next_due(schedule.spec, now, schedule.next_due), schedule.next_due, schedule.sync_id, schedule.kind),
+            )
+        return due

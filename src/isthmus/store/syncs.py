@@ -1,0 +1,149 @@
+"""Syncs and their streams (one per company)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.ids import new_id
+from isthmus.store.database import Transaction
+from isthmus.store.rows import Stream, Sync
+
+SYNCS_MAX = 100_000
+"""Listed at once."""
+
+
+async def create(
+    tx: Transaction,
+    *,
+    connection_id: UUID,
+    object: str,
+    route: str,
+    companies: Sequence[str] | None = None,
+    fields: Sequence[str] = (),
+    filter: str | None = None,
+    expand: Sequence[str] = (),
+    backfill_days: int | None = None,
+    schedule: str | None = None,
+    sweep_schedule: str | None = None,
+) -> Sync:
+    """A new, active sync. Its schedules are set with `schedules.set_schedule`, or by `schedules.follow`."""
+    sync = await tx.row(
+        Sync,
+        """INSERT INTO syncs (id, project_id, connection_id, object, route, companies, fields, filter, expand,
+                              backfill_days, schedule, sweep_schedule)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING *""",
+        (
+            new_id(),
+            tx.project_id,
+            connection_id,
+            object,
+            route,
+            None if companies is None else list(companies),
+            list(fields),
+            filter,
+            list(expand),
+            backfill_days,
+            schedule,
+            sweep_schedule,
+        ),
+    )
+    assert sync is not None
+    return sync
+
+
+async def get(tx: Transaction, sync_id: UUID) -> Sync:
+    """The sync. Raises InvalidInput when there is none."""
+    sync = await tx.row(Sync, "SELECT * FROM syncs WHERE id = %s", (sync_id,))
+    if sync is None:
+        raise InvalidInput(f"There is no sync {sync_id}.", remedy="Run `isthmus sync list`.")
+    return sync
+
+
+async def every(tx: Transaction, connection_id: UUID | None = None) -> list[Sync]:
+    """The project's syncs, or one connection's, oldest first."""
+    return await tx.rows(
+        Sync,
+        """SELECT * FROM syncs WHERE %(connection)s::uuid IS NULL OR connection_id = %(connection)s
+           ORDER BY id LIMIT %(limit)s""",
+        {"connection": connection_id, "limit": SYNCS_MAX},
+    )
+
+
+async def set_state(tx: Transaction, sync_id: UUID, state: str) -> None:
+    """`active` or `paused`. A paused sync is not started by its schedule."""
+    await tx.execute("UPDATE syncs SET state = %s WHERE id = %s", (state, sync_id))
+
+
+async def set_schedules(tx: Transaction, sync_id: UUID, *, schedule: str | None, sweep_schedule: str | None) -> None:
+    """Keep the text of both schedules (the due times are `schedules`' business)."""
+    await tx.execute(
+        "UPDATE syncs SET schedule = %s, sweep_schedule = %s WHERE id = %s", (schedule, sweep_schedule, sync_id)
+    )
+
+
+async def remember_page_size(tx: Transaction, sync_id: UUID, page_records: int) -> None:
+    """The page size that worked, to start the next run with."""
+    await tx.execute("UPDATE syncs SET page_records = %s WHERE id = %s", (page_records, sync_id))
+
+
+async def remember_fields(tx: Transaction, sync_id: UUID, known_fields: dict[str, Any]) -> None:
+    """The fields that the object had at this run, to tell drift at the next."""
+    await tx.execute("UPDATE syncs SET known_fields = %s WHERE id = %s", (Jsonb(known_fields), sync_id))
+
+
+async def delete(tx: Transaction, sync_id: UUID) -> None:
+    """Forget a sync with its records, runs and feed entries."""
+    await tx.execute("DELETE FROM records WHERE stream_id IN (SELECT id FROM streams WHERE sync_id = %s)", (sync_id,))
+    await tx.execute("DELETE FROM syncs WHERE id = %s", (sync_id,))
+
+
+async def reset(tx: Transaction, sync_id: UUID) -> None:
+    """Forget the watermarks: the next run reads everything again. Known records that did not change emit nothing."""
+    await tx.execute("UPDATE streams SET watermark = NULL WHERE sync_id = %s", (sync_id,))
+
+
+async def ensure_stream(tx: Transaction, sync_id: UUID, company: str) -> Stream:
+    """The stream of a company (`""` for tenant-level objects), made when it is missing."""
+    await tx.execute(
+        "INSERT INTO streams (project_id, sync_id, company) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+        (tx.project_id, sync_id, company),
+    )
+    stream = await tx.row(
+        Stream,
+        """SELECT id, sync_id, company, leaf, watermark, born_run FROM streams
+           WHERE sync_id = %s AND company = %s""",
+        (sync_id, company),
+    )
+    assert stream is not None
+    return stream
+
+
+async def streams(tx: Transaction, sync_id: UUID) -> list[Stream]:
+    """The sync's streams."""
+    return await tx.rows(
+        Stream,
+        """SELECT id, sync_id, company, leaf, watermark, born_run FROM streams
+           WHERE sync_id = %s ORDER BY company""",
+        (sync_id,),
+    )
+
+
+async def stream_counts(tx: Transaction, sync_id: UUID) -> dict[str, int]:
+    """Present (not deleted) records per company."""
+    rows = await tx.tuples(
+        """SELECT t.company, count(r.remote_id) FROM streams t
+           LEFT JOIN records r ON r.stream_id = t.id AND NOT r.deleted WHERE t.sync_id = %s GROUP BY t.company""",
+        (sync_id,),
+    )
+    return {str(company): int(count) for company, count in rows}
+
+
+async def set_watermark(tx: Transaction, stream_id: int, watermark: datetime) -> None:
+    """The largest stamp seen in a finished run's data (BC-96). Never moves backwards."""
+    await tx.execute("UPDATE streams SET watermark = greatest(watermark, %s) WHERE id = %s", (watermark, stream_id))
