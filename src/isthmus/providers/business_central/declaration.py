@@ -67,7 +67,7 @@ DECLARATION: Final = Declaration(
         InputField(
             name="client_secret",
             label="Client secret",
-            help="App registrations → your app → Certificates & secrets → Value (not Secret ID). A browser sign-in needs none.",
+            help="App registrations → Certificates & secrets → Value, not Secret ID. Browser sign-ins need none.",
             secret=True,
             optional=True,
         ),

@@ -230,9 +230,10 @@ def _field(
 
 
 def _read_only(prop: csdl.Property, facts: SetFacts) -> bool | None:
-    note = prop.annotations.get("Core.Computed") or prop.annotations.get("Core.Immutable")
-    if note is not None:
-        return note.lower() == "true"
+    if prop.annotations.get("Core.Computed", "").lower() == "true":
+        return True
+    if prop.annotations.get("NAV.AllowEdit", "").lower() == "false":  # [verify] as public client code has it
+        return True
     if facts.write == "":
         return True
     return None if facts.writable is None else prop.name not in facts.writable

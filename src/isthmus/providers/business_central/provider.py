@@ -121,6 +121,14 @@ class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
         """The most recently modified record of a slice."""
         return read.newest_request(target, obj, spec, part)
 
+    def checked_filter(self, obj: ObjectInfo, text: str) -> str:
+        """A filter that a person typed, checked and written in Business Central's dialect."""
+        return read.checked_filter(obj, text)
+
+    def checked_select(self, obj: ObjectInfo, names: Sequence[str]) -> tuple[str, ...]:
+        """Field names that a person typed, as the vendor spells them; raises UnknownField with the nearest."""
+        return read.checked_select(obj, names)
+
     def failure(self, request: Request, response: Response) -> Failure:
         """Classify a response that is not 2xx."""
         return failure_of(request, response)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from isthmus.kernel.failures import InvalidInput, Unsupported
+from isthmus.kernel.failures import InvalidInput, UnknownField, Unsupported
 from isthmus.kernel.messages import Request, Response
 from isthmus.odata import pages
+from isthmus.odata.dialects import BUSINESS_CENTRAL, render
+from isthmus.odata.filter_schema import field_named, resolve
+from isthmus.odata.filters import parse_filter
 from isthmus.odata.keys import key_text, split_composite, typed_key
 from isthmus.odata.links import same_origin
 from isthmus.odata.literals import percent_encode, stamp_literal
@@ -20,6 +24,7 @@ from isthmus.odata.query import Query, keep_selected, with_query
 from isthmus.providers.base import ObjectInfo, Page, ParentLink, Reading, ReadSpec, Slice, Target
 from isthmus.providers.business_central.addressing import object_url, set_url
 from isthmus.providers.business_central.declaration import PAGE_RECORDS_MAX, URL_BYTES_MAX
+from isthmus.providers.business_central.facts import facts_for
 from isthmus.providers.business_central.headers import read_headers
 
 DATE_FILTERS: Final = ("dateFilter", "dateFilter_FilterOnly")
@@ -138,14 +143,48 @@ def count(response: Response) -> int:
         raise pages.corrupt(response.body, error) from error
 
 
+def checked_filter(obj: ObjectInfo, text: str) -> str:
+    """A filter that a person typed, checked against the object's fields and written for Business Central.
+
+    Raises FilterRefused, UnknownField or Unsupported before anything is sent (BC-33 to BC-39).
+    """
+    return render(resolve(parse_filter(text), obj.fields), BUSINESS_CENTRAL).text
+
+
+def checked_select(obj: ObjectInfo, names: Sequence[str]) -> tuple[str, ...]:
+    """Field names as the vendor spells them; raises UnknownField with the nearest names (BC-34).
+
+    Streams are never selected: their bytes come by their own link (BC-58).
+    """
+    by_name = {field.name: field for field in obj.fields}
+    found = [field_named(name, by_name) for name in names]
+    return tuple(dict.fromkeys(field.name for field in found if field.type != "Edm.Stream"))
+
+
+def checked_expand(obj: ObjectInfo, expansions: Sequence[str]) -> None:
+    """Raises for a navigation that is not there, and for parts that cost a report run per record (BC-42)."""
+    by_name = {navigation.name: navigation for navigation in obj.navigation}
+    for text in expansions:
+        name = re.split(r"[(/]", text.strip(), maxsplit=1)[0]
+        navigation = by_name.get(name)
+        if navigation is None:
+            nearest = get_close_matches(name, by_name, n=3)
+            raise UnknownField(f"“{obj.name}” has no related records “{name}”.", nearest=nearest, subject=name)
+        facts = facts_for(obj.route, navigation.target)
+        if facts.one_at_a_time or facts.reading == "report":
+            raise Unsupported(
+                f"“{name}” is calculated for every single record, so it is not expanded in bulk.",
+                remedy="Read it for one record at a time.",
+                subject=name,
+            )
+
+
 def newest_request(target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request:
     """The most recently modified record: its stamp is where a sync without a past starts (BC-96: data, not a clock)."""
     _check(obj, spec)
     if obj.stamp is None or obj.reading is not Reading.DIRECT:
         raise Unsupported(f"“{obj.name}” has no modification stamp of its own.")
-    query = Query(
-        filter=_terms(obj, spec, part), order_by=(f"{obj.stamp} desc",), select=(*obj.key, obj.stamp), top=1
-    )
+    query = Query(filter=_terms(obj, spec, part), order_by=(f"{obj.stamp} desc",), select=(*obj.key, obj.stamp), top=1)
     url = with_query(object_url(target, obj, part.company_id), query)
     return Request(method="GET", url=url, headers=read_headers(page_records=1, replica=False), purpose="newest")
 
@@ -177,6 +216,8 @@ def _check(obj: ObjectInfo, spec: ReadSpec) -> None:
         )
     if dated and (spec.ids_only or spec.expand):
         raise Unsupported(f"“{obj.name}” is calculated for each request: no id sweep, no related records.")
+    if obj.navigation:
+        checked_expand(obj, spec.expand)
 
 
 def date_filter(obj: ObjectInfo) -> str | None:
@@ -203,7 +244,8 @@ def _select(obj: ObjectInfo, spec: ReadSpec) -> tuple[str, ...]:
     if spec.ids_only:
         return obj.key
     own_stamp = (obj.stamp,) if obj.stamp and not obj.stamp_of_parent else ()
-    return keep_selected(spec.select, (*obj.key, *own_stamp))
+    wanted = checked_select(obj, spec.select) if obj.fields else spec.select
+    return keep_selected(wanted, (*obj.key, *own_stamp))
 
 
 def _terms(obj: ObjectInfo, spec: ReadSpec, part: Slice) -> tuple[str, ...]:
