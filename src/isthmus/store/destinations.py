@@ -1,12 +1,13 @@
 """Destinations of changes: how far each one got, who drains it, what was tried, and what nobody took.
 
-`claim` gives one drainer at a time the right to a destination, as a lease with a fence: every later step names the
-fence and returns False (or raises nothing and changes nothing) once somebody else has claimed it. The cursor moves only
-after the receiver's acknowledgement, so a crash in between repeats a batch: at least once.
+`claim` gives one drainer at a time the right to a destination, as a lease with a fence: `save_progress` names the fence
+and is refused once somebody else has claimed it. The cursor moves only after the receiver's acknowledgement, so a crash
+in between repeats a batch: at least once.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,7 +15,7 @@ import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 
-from isthmus.kernel.failures import Failure, InvalidInput
+from isthmus.kernel.failures import InvalidInput, RunSuperseded
 from isthmus.kernel.ids import new_id
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import DeadLetter, DeliveryAttempt, Destination
@@ -90,10 +91,17 @@ async def delete(tx: Transaction, destination_id: UUID) -> None:
     await tx.execute("DELETE FROM destinations WHERE id = %s", (destination_id,))
 
 
-async def set_state(tx: Transaction, destination_id: UUID, state: str) -> None:
-    """`active` or `paused`; coming back, it is tried at once."""
+async def pause(tx: Transaction, destination_id: UUID, reason: str) -> None:
+    """Stop delivering until a person resumes it."""
+    await tx.execute("UPDATE destinations SET paused = %s WHERE id = %s", (reason, destination_id))
+
+
+async def resume(tx: Transaction, destination_id: UUID) -> None:
+    """Deliver again, at once."""
     await tx.execute(
-        "UPDATE destinations SET state = %s, next_attempt_at = now() WHERE id = %s", (state, destination_id)
+        """UPDATE destinations SET paused = NULL, refusals = 0, next_attempt_at = NULL, failing_since = NULL
+           WHERE id = %s""",
+        (destination_id,),
     )
 
 
@@ -109,35 +117,23 @@ async def pending(db: Database, limit: int = 100) -> list[Pending]:
             Pending,
             """SELECT d.project_id, d.id AS destination_id
                FROM destinations d JOIN feed_counters f ON f.project_id = d.project_id
-               WHERE d.state = 'active' AND d.cursor < f.last_number AND d.next_attempt_at <= now()
+               WHERE d.paused IS NULL AND d.cursor < f.last_number
+                 AND (d.next_attempt_at IS NULL OR d.next_attempt_at <= now())
                  AND (d.drained_until IS NULL OR d.drained_until < now())
-               ORDER BY d.next_attempt_at LIMIT %s""",
+               ORDER BY d.next_attempt_at NULLS FIRST LIMIT %s""",
             (limit,),
         )
 
 
 async def claim(tx: Transaction, destination_id: UUID, drainer: str, lease_s: float) -> Destination | None:
-    """Take a destination for `lease_s`; None while somebody else holds it, it is paused, or its next try is not due."""
+    """Take a destination for `lease_s`; None while somebody else holds it."""
     return await tx.row(
         Destination,
         """UPDATE destinations
            SET drainer = %s, drained_until = now() + make_interval(secs => %s), fence = fence + 1
-           WHERE id = %s AND state = 'active' AND next_attempt_at <= now()
-             AND (drained_until IS NULL OR drained_until < now())
+           WHERE id = %s AND (drained_until IS NULL OR drained_until < now())
            RETURNING *""",
         (drainer, lease_s, destination_id),
-    )
-
-
-async def renew(tx: Transaction, destination_id: UUID, fence: int, lease_s: float) -> bool:
-    """Hold on to a claimed destination; False when it is lost or was paused."""
-    return (
-        await tx.execute(
-            """UPDATE destinations SET drained_until = now() + make_interval(secs => %s)
-           WHERE id = %s AND fence = %s AND drained_until IS NOT NULL AND state = 'active'""",
-            (lease_s, destination_id, fence),
-        )
-        == 1
     )
 
 
@@ -149,46 +145,66 @@ async def release(tx: Transaction, destination_id: UUID, fence: int) -> None:
     )
 
 
-async def advance(tx: Transaction, destination_id: UUID, fence: int, to_number: int) -> bool:
-    """Everything up to `to_number` is with the receiver: move the cursor, forget the trouble. False when lost."""
-    return (
-        await tx.execute(
-            """UPDATE destinations
-           SET cursor = greatest(cursor, %s), attempts = 0, failing_since = NULL, failure = NULL,
-               next_attempt_at = now()
-           WHERE id = %s AND fence = %s AND drained_until IS NOT NULL""",
-            (to_number, destination_id, fence),
-        )
-        == 1
-    )
+async def save_progress(
+    tx: Transaction,
+    destination_id: UUID,
+    fence: int,
+    *,
+    lease_s: float,
+    cursor: int,
+    attempts: int = 0,
+    refusals: int = 0,
+    failing_since: datetime | None = None,
+    next_attempt_at: datetime | None = None,
+    pending_last: int | None = None,
+    failure: dict[str, Any] | None = None,
+    paused: str | None = None,
+) -> None:
+    """Keep how far a claimed destination has come, and its trouble; holds it for another `lease_s`.
 
-
-async def fail(tx: Transaction, destination_id: UUID, fence: int, failure: Failure, retry_in_s: float) -> bool:
-    """A batch was refused: count it and say when to try again. False when lost."""
-    return (
-        await tx.execute(
-            """UPDATE destinations
-           SET attempts = attempts + 1, failing_since = coalesce(failing_since, now()), failure = %s,
-               next_attempt_at = now() + make_interval(secs => %s)
-           WHERE id = %s AND fence = %s AND drained_until IS NOT NULL""",
-            (Jsonb(failure.to_dict()), retry_in_s, destination_id, fence),
-        )
-        == 1
+    Raises RunSuperseded when somebody else has claimed it meanwhile.
+    """
+    touched = await tx.execute(
+        """UPDATE destinations
+           SET cursor = %s, attempts = %s, refusals = %s, failing_since = %s, next_attempt_at = %s, pending_last = %s,
+               failure = %s, paused = %s, drained_until = now() + make_interval(secs => %s)
+           WHERE id = %s AND fence = %s""",
+        (
+            cursor,
+            attempts,
+            refusals,
+            failing_since,
+            next_attempt_at,
+            pending_last,
+            None if failure is None else Jsonb(failure),
+            paused,
+            lease_s,
+            destination_id,
+            fence,
+        ),
     )
+    if touched == 0:
+        raise RunSuperseded("Another worker delivers to this destination by now.")
 
 
 async def bury(
-    tx: Transaction, destination_id: UUID, fence: int, *, first_number: int, last_number: int, changes: int, reason: str
-) -> bool:  # fmt: skip
-    """Give a batch up: keep it as a dead letter and move on. False when lost."""
-    if not await advance(tx, destination_id, fence, last_number):
-        return False
+    tx: Transaction,
+    destination_id: UUID,
+    *,
+    letter_id: UUID,
+    first_number: int,
+    last_number: int,
+    changes: int,
+    attempts: int,
+    failure: dict[str, Any],
+) -> None:
+    """Keep a batch that was given up; in one transaction with `save_progress`, which moves on and checks the fence."""
     await tx.execute(
-        """INSERT INTO dead_letters (id, project_id, destination_id, first_number, last_number, changes, reason)
-           VALUES (%s, %s, %s, %s, %s, %s, %s)""",
-        (new_id(), tx.project_id, destination_id, first_number, last_number, changes, reason),
+        """INSERT INTO dead_letters (id, project_id, destination_id, first_number, last_number, changes, attempts,
+                                     failure)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s)""",
+        (letter_id, tx.project_id, destination_id, first_number, last_number, changes, attempts, Jsonb(failure)),
     )
-    return True
 
 
 async def record_attempt(
@@ -236,17 +252,27 @@ async def dead_letters(tx: Transaction, destination_id: UUID, *, replayed: bool 
     """What the destination did not take, oldest first; with `replayed` also what was replayed since."""
     return await tx.rows(
         DeadLetter,
-        """SELECT id, destination_id, first_number, last_number, changes, reason, at, replayed_at
+        """SELECT id, destination_id, first_number, last_number, changes, attempts, failure, at, replayed_at
            FROM dead_letters WHERE destination_id = %s AND (%s OR replayed_at IS NULL) ORDER BY first_number, id""",
         (destination_id, replayed),
     )
 
 
-async def mark_replayed(tx: Transaction, dead_letter_id: UUID) -> bool:
+async def dead_letter(tx: Transaction, letter_id: UUID) -> DeadLetter | None:
+    """One dead letter that still waits for replay."""
+    return await tx.row(
+        DeadLetter,
+        """SELECT id, destination_id, first_number, last_number, changes, attempts, failure, at, replayed_at
+           FROM dead_letters WHERE id = %s AND replayed_at IS NULL""",
+        (letter_id,),
+    )
+
+
+async def settle(tx: Transaction, letter_id: UUID) -> bool:
     """A dead letter was delivered after all; False when it was before."""
     return (
         await tx.execute(
-            "UPDATE dead_letters SET replayed_at = now() WHERE id = %s AND replayed_at IS NULL", (dead_letter_id,)
+            "UPDATE dead_letters SET replayed_at = now() WHERE id = %s AND replayed_at IS NULL", (letter_id,)
         )
         == 1
     )
@@ -255,7 +281,9 @@ async def mark_replayed(tx: Transaction, dead_letter_id: UUID) -> bool:
 async def rewind(tx: Transaction, destination_id: UUID, to_number: int) -> None:
     """Send everything after `to_number` again. Whoever drains it now loses the claim."""
     await tx.execute(
-        """UPDATE destinations SET cursor = %s, fence = fence + 1, drained_until = NULL, drainer = NULL, attempts = 0,
-                                   failing_since = NULL, failure = NULL, next_attempt_at = now() WHERE id = %s""",
+        """UPDATE destinations
+           SET cursor = %s, fence = fence + 1, drained_until = NULL, drainer = NULL, attempts = 0, refusals = 0,
+               failing_since = NULL, next_attempt_at = NULL, pending_last = NULL, failure = NULL, paused = NULL
+           WHERE id = %s""",
         (to_number, destination_id),
     )

@@ -250,7 +250,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
-    """Where changes go. Everything up to and including `cursor` is delivered or a dead letter."""
+    """Where changes go. Everything up to and including `cursor` is delivered or a dead letter.
+
+    While a batch fails, `attempts`, `failing_since`, `next_attempt_at`, `failure` and `pending_last` (its last change)
+    tell about it. `paused` is the reason why the destination waits for a person, None when it is active. `fence` grows
+    with every claim.
+    """
 
     id: UUID
     project_id: UUID
@@ -260,11 +265,13 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     secret_sealed: bytes | None
     filter: dict[str, Any]
     settings: dict[str, Any]
-    state: str
+    paused: str | None
     cursor: int
     attempts: int
+    refusals: int
     failing_since: datetime | None
-    next_attempt_at: datetime
+    next_attempt_at: datetime | None
+    pending_last: int | None
     failure: dict[str, Any] | None
     fence: int
     drainer: str | None
@@ -296,7 +303,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     first_number: int
     last_number: int
     changes: int
-    reason: str
+    attempts: int
+    failure: dict[str, Any]
     at: datetime
     replayed_at: datetime | None
 

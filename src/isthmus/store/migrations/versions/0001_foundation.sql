@@ -266,11 +266,13 @@ CREATE TABLE destinations (
     secret_sealed bytea,
     filter jsonb NOT NULL DEFAULT '{}',
     settings jsonb NOT NULL DEFAULT '{}',
-    state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'paused')),
+    paused text,
     cursor bigint NOT NULL DEFAULT 0,
     attempts integer NOT NULL DEFAULT 0,
+    refusals integer NOT NULL DEFAULT 0,
     failing_since timestamptz,
-    next_attempt_at timestamptz NOT NULL DEFAULT now(),
+    next_attempt_at timestamptz,
+    pending_last bigint,
     failure jsonb,
     fence bigint NOT NULL DEFAULT 0,
     drainer text,
@@ -302,7 +304,8 @@ CREATE TABLE dead_letters (
     first_number bigint NOT NULL,
     last_number bigint NOT NULL,
     changes integer NOT NULL,
-    reason text NOT NULL,
+    attempts integer NOT NULL,
+    failure jsonb NOT NULL,
     at timestamptz NOT NULL DEFAULT now(),
     replayed_at timestamptz
 );
@@ -377,6 +380,6 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE, DELETE ON projects, project_keys, feed_counters, schedules, budgets
         TO isthmus_system;
     GRANT SELECT, UPDATE ON runs, authorizations TO isthmus_system;
-    GRANT SELECT (id, project_id, kind, state, cursor, next_attempt_at, drained_until, fence, drainer) ON destinations TO isthmus_system;
+    GRANT SELECT (id, project_id, kind, paused, cursor, next_attempt_at, drained_until, fence, drainer) ON destinations TO isthmus_system;
     GRANT SELECT ON alembic_version TO isthmus_system;
 END $$;
