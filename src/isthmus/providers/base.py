@@ -87,6 +87,8 @@ class ParentLink(msgspec.Struct, frozen=True, kw_only=True):
     navigation: str
     stamp: str | None = None
     """The parent's modification stamp, when it has one."""
+    key: tuple[str, ...] = ("id",)
+    """The parent's key fields, which is all that is asked of the parent itself."""
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,13 +36,13 @@ DECLARATION: Final = Declaration(
     title="Microsoft Dynamics 365 Business Central",
     api_urls={
         "public": API_AUDIENCE,
-        "government": "https://api.businesscentral.dynamics.us",
+        "us_government": "https://api.businesscentral.dynamics.us",
         "china": CHINA_AUDIENCE,
         "sandbox": "",
     },
     resource={
         "public": API_AUDIENCE,
-        "government": "https://api.businesscentral.dynamics.us",
+        "us_government": "https://api.businesscentral.dynamics.us",
         "china": CHINA_AUDIENCE,
         "sandbox": API_AUDIENCE,
     },

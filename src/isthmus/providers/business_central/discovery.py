@@ -204,7 +204,8 @@ def _parents(route: str, child: csdl.EntitySet, document: csdl.Metadata) -> tupl
             continue
         for nav in entity.navigation:
             if nav.type == child.type:
-                link = ParentLink(object=each.name, navigation=nav.name, stamp=_stamp(entity, facts, each.name))
+                stamp = _stamp(entity, facts, each.name)
+                link = ParentLink(object=each.name, navigation=nav.name, stamp=stamp, key=entity.key)
                 (many if nav.many else single).append(link)
     return tuple(many or single)
 

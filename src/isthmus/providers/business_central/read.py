@@ -121,7 +121,7 @@ def record(obj: ObjectInfo, response: Response) -> Page:
 
 def count_request(target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request | None:
     """The request for the number of records; None where it cannot be told cheaply (reports, queries, lines)."""
-    if obj.reading is not Reading.DIRECT:
+    if obj.reading is not Reading.DIRECT or obj.tenant_level:
         return None
     _check(obj, spec)
     terms = _terms(obj, spec, part)
@@ -314,7 +314,7 @@ def _through_parent(target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice
     query = Query(
         filter=outer,
         order_by=(f"{link.stamp} asc",) if outer else (),
-        select=("id", *parent_stamp),
+        select=(*link.key, *parent_stamp),
         expand=(child.as_expansion(link.navigation),),
         schema_version=_schema_version(tuple(inner)),
     )
@@ -335,7 +335,7 @@ def parts(obj: ObjectInfo, company_ids: Sequence[str]) -> list[Slice]:
     """The slices that together hold the whole object: one per company, and per parent where it has several."""
     if obj.tenant_level:
         return [Slice(company_id=None)]
-    if obj.reading is Reading.THROUGH_PARENT:
+    if obj.reading is Reading.THROUGH_PARENT and obj.bulk and obj.parents:
         return [Slice(company_id=each, parent=link.object) for each in company_ids for link in obj.parents]
     return [Slice(company_id=each) for each in company_ids]
 
