@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from enum import StrEnum
@@ -124,9 +125,5 @@ class Sender(Protocol):
         ...
 
 
-class SigningSecrets(Protocol):
-    """Opens the signing secrets of a destination, the newest first."""
-
-    async def __call__(self, destination_id: UUID) -> tuple[str, ...]:
-        """The active secrets."""
-        ...
+SigningSecrets = Callable[[UUID], Awaitable[tuple[str, ...]]]
+"""Opens the active signing secrets of a destination, the newest first."""

@@ -36,8 +36,8 @@ from isthmus.odata.names import decode_name
 UNKNOWN_COLUMN: Final = "_unknown"
 COMPANY_COLUMN: Final = "_company"
 _BLOCK_BYTES: Final = 1 << 20
-"""Arrow reads block by block, in the one thread that the export has: reading pages keeps the other core busy, and blocks
-of a page spread over threads cost a fifth more (benchmarks/parquet.py)."""
+"""Arrow reads block by block, in the one thread that the export has: reading pages keeps the other core busy, and
+blocks of a page spread over threads cost a fifth more (benchmarks/parquet.py)."""
 
 _NULL: Final = msgspec.Raw(b"null")
 _ETAG: Final = "@odata.etag"
