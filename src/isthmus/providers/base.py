@@ -321,6 +321,10 @@ class Partition(Protocol):
         """Read a single record as a page of one."""
         ...
 
+    def ids_filter(self, obj: ObjectInfo, ids: Sequence[str]) -> str | None:
+        """A filter for exactly these records; None where the object's key cannot be filtered that way."""
+        ...
+
     def newest_request(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request:
         """The most recently modified record of a slice, to start a sync at the present."""
         ...

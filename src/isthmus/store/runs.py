@@ -173,6 +173,25 @@ async def plan(tx: Transaction, run_id: UUID, epoch: int, slices: Sequence[Plann
     return await checkpoints(tx, run_id)
 
 
+async def add_slice(tx: Transaction, run_id: UUID, epoch: int, part: PlannedSlice) -> Checkpoint:
+    """One more slice than the plan had; the same one when it was added before."""
+    await fence(tx, run_id, epoch)
+    await tx.execute(
+        """INSERT INTO checkpoints (run_id, project_id, slice, stream_id, lower, upper)
+           VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
+        (run_id, tx.project_id, part.slice, part.stream_id, part.lower, part.upper),
+    )
+    return next(found for found in await checkpoints(tx, run_id) if found.slice == part.slice)
+
+
+async def note(tx: Transaction, run_id: UUID, name: str, value: Any) -> None:
+    """Keep a remark with the run's options, for people and for the next attempt."""
+    await tx.execute(
+        "UPDATE runs SET options = options || jsonb_build_object(%s::text, %s::jsonb) WHERE id = %s",
+        (name, Jsonb(value), run_id),
+    )
+
+
 async def checkpoints(tx: Transaction, run_id: UUID) -> list[Checkpoint]:
     """The run's slices by name."""
     return await tx.rows(

@@ -147,3 +147,12 @@ async def stream_counts(tx: Transaction, sync_id: UUID) -> dict[str, int]:
 async def set_watermark(tx: Transaction, stream_id: int, watermark: datetime) -> None:
     """The largest stamp seen in a finished run's data (BC-96). Never moves backwards."""
     await tx.execute("UPDATE streams SET watermark = greatest(watermark, %s) WHERE id = %s", (watermark, stream_id))
+
+
+async def mark_born(tx: Transaction, stream_ids: Sequence[int], run_id: UUID) -> None:
+    """This run is the first to fill these streams: its records are known to be new (`pages.commit_page`)."""
+    await tx.execute(
+        """UPDATE streams t SET born_run = %s WHERE id = ANY (%s) AND born_run IS NULL
+           AND NOT EXISTS (SELECT 1 FROM records r WHERE r.stream_id = t.id)""",
+        (run_id, list(stream_ids)),
+    )

@@ -117,6 +117,10 @@ class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
         """Read a single record as a page of one."""
         return read.record(obj, response)
 
+    def ids_filter(self, obj: ObjectInfo, ids: Sequence[str]) -> str | None:
+        """A filter for exactly these records: `or` over the one key field (BC-35)."""
+        return read.ids_filter(obj, ids)
+
     def newest_request(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request:
         """The most recently modified record of a slice."""
         return read.newest_request(target, obj, spec, part)

@@ -19,7 +19,7 @@ from isthmus.odata.filter_schema import field_named, resolve
 from isthmus.odata.filters import parse_filter
 from isthmus.odata.keys import key_text, split_composite, typed_key
 from isthmus.odata.links import same_origin
-from isthmus.odata.literals import percent_encode, stamp_literal
+from isthmus.odata.literals import literal, percent_encode, stamp_literal
 from isthmus.odata.query import Query, keep_selected, with_query
 from isthmus.providers.base import ObjectInfo, Page, ParentLink, Reading, ReadSpec, Slice, Target
 from isthmus.providers.business_central.addressing import object_url, set_url
@@ -177,6 +177,15 @@ def checked_expand(obj: ObjectInfo, expansions: Sequence[str]) -> None:
                 remedy="Read it for one record at a time.",
                 subject=name,
             )
+
+
+def ids_filter(obj: ObjectInfo, ids: Sequence[str]) -> str | None:
+    """`or` over the one key field, which is the only `or` that every version takes (BC-35)."""
+    if len(obj.key) != 1 or obj.reading is not Reading.DIRECT:
+        return None
+    key = obj.key[0]
+    kind = next((field.type for field in obj.fields if field.name == key), "Edm.Guid")
+    return " or ".join(f"{key} eq {literal(typed_key(each, kind))}" for each in ids)
 
 
 def newest_request(target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request:

@@ -1,0 +1,74 @@
+"""What a run has to do, decided from the object, the sync and what is known already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+
+from isthmus.providers.base import ObjectInfo, ReadSpec
+from isthmus.store.rows import RunKind, Stream, Sync
+
+
+class Mode(StrEnum):
+    """How the records of one company are read in one run."""
+
+    FULL = "full"
+    """Everything (or the backfill window), because nothing is known yet."""
+
+    SINCE = "since"
+    """What changed since the watermark, with an overlap."""
+
+    COMPARE = "compare"
+    """Everything, compared by content and id: the object has no usable stamp, so each run is a snapshot (BC-95)."""
+
+    IDS = "ids"
+    """Ids only, to find deletions and arrivals without a fresh stamp."""
+
+    PRESENT = "present"
+    """Nothing: the sync starts at the newest stamp that there is (no backfill)."""
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """The mode of one company and what to ask for."""
+
+    mode: Mode
+    spec: ReadSpec
+
+    @property
+    def staged(self) -> bool:
+        """True when the run may find deletions at its end."""
+        return self.mode in (Mode.COMPARE, Mode.IDS)
+
+
+def reading_of(
+    sync: Sync,
+    obj: ObjectInfo,
+    stream: Stream,
+    kind: RunKind,
+    *,
+    since: Callable[[datetime | None], datetime | None],
+    now: datetime,
+    full: bool = False,
+) -> Reading:
+    """Decide. `since` is the provider's watermark arithmetic; `full` compares everything whatever is known.
+
+    The first read of a full history is never filtered by the stamp: untouched records carry `0001-01-01` (BC-97). The
+    clock serves only to cut a backfill window, never as a watermark (BC-96).
+    """
+    base = ReadSpec(select=tuple(sync.fields), filter=sync.filter, expand=tuple(sync.expand))
+    if not obj.incremental or full:
+        return Reading(mode=Mode.COMPARE, spec=base)
+    if kind is RunKind.SWEEP:
+        return Reading(mode=Mode.IDS, spec=ReadSpec(filter=sync.filter, ids_only=True))
+    start = since(stream.watermark)
+    if start is not None:
+        return Reading(mode=Mode.SINCE, spec=msgspec.structs.replace(base, since=start))
+    if sync.backfill_days is None:
+        return Reading(mode=Mode.FULL, spec=base)
+    if sync.backfill_days == 0:
+        return Reading(mode=Mode.PRESENT, spec=base)
+    window = msgspec.structs.replace(base, since=now - timedelta(days=sync.backfill_days))
+    return Reading(mode=Mode.FULL, spec=window)

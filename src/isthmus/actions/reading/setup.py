@@ -1,0 +1,156 @@
+"""Setting a sync up: everything that can be wrong is found before it is saved, with one record read as a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from isthmus.actions.reading.run import Opened
+from isthmus.kernel.failures import CompanyNotFound, InvalidInput, UnknownField
+from isthmus.providers.base import ObjectInfo, ReadSpec
+from isthmus.store import runs, schedules, syncs
+from isthmus.store.database import Database, Transaction
+from isthmus.store.rows import CompanyRow, Run, RunKind, Sync
+
+SWEEP_SCHEDULE_DEFAULT = "every 1d"
+"""Deletions cost a read of all ids, so they are looked for at a slower pace of their own."""
+
+
+class SyncWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person asks for. Names are as typed; `companies` None means all selected ones of the connection."""
+
+    object: str
+    route: str = ""
+    companies: tuple[str, ...] | None = None
+    fields: tuple[str, ...] = ()
+    filter: str | None = None
+    expand: tuple[str, ...] = ()
+    backfill_days: int | None = None
+    schedule: str | None = None
+    sweep_schedule: str | None = SWEEP_SCHEDULE_DEFAULT
+
+
+class CheckedSync(msgspec.Struct, frozen=True, kw_only=True):
+    """A wish that can be carried out: canonical names, and one record as proof (None where there is none yet)."""
+
+    obj: ObjectInfo
+    route: str
+    companies: list[str] | None
+    fields: tuple[str, ...]
+    filter: str | None
+    expand: tuple[str, ...]
+    sample: bytes | None
+
+
+async def check_wish(opened: Opened, wish: SyncWish, companies: Sequence[CompanyRow]) -> CheckedSync:
+    """Resolve names, check filter and schedules, read one record.
+
+    Raises UnknownObject, UnknownField, CompanyNotFound, FilterRefused, InvalidInput, or what the vendor answers.
+    """
+    provider = opened.access.provider
+    route = provider.parse_route(wish.route)
+    obj = await opened.describe(wish.object, route)
+    for spec in (wish.schedule, wish.sweep_schedule):
+        if spec is not None:
+            schedules.interval_s(spec)
+    if wish.backfill_days is not None and wish.backfill_days < 0:
+        raise InvalidInput("A backfill window cannot be negative.", remedy="Use none, full, or a number of days.")
+    if wish.backfill_days is not None and not obj.incremental:
+        raise InvalidInput(
+            f"“{obj.name}” has no modification stamp, so only its full content can be read.",
+            remedy="Leave the backfill window at full.",
+        )
+    chosen = None if wish.companies is None else [company_id(companies, name) for name in wish.companies]
+    fields = tuple(field_name(obj, name) for name in wish.fields)
+    expand = tuple(navigation_name(obj, name) for name in wish.expand)
+    checked_filter = provider.checked_filter(obj, wish.filter) if wish.filter else None
+    spec = ReadSpec(select=fields, filter=checked_filter, expand=expand, limit=1)
+    sample = await _sample(opened, obj, spec, chosen)
+    return CheckedSync(
+        obj=obj,
+        route=route,
+        companies=chosen,
+        fields=fields,
+        filter=checked_filter,
+        expand=expand,
+        sample=sample,
+    )
+
+
+async def _sample(opened: Opened, obj: ObjectInfo, spec: ReadSpec, companies: list[str] | None) -> bytes | None:
+    parts = opened.access.provider.parts(obj, (companies or opened.company_ids)[:1])
+    for part in parts[:1]:
+        async for fetched in opened.access.reader(obj, spec, part, page_records=None).pages():
+            if fetched.page.raws:
+                return fetched.page.raws[0]
+    return None
+
+
+async def save_sync(tx: Transaction, connection_id: UUID, checked: CheckedSync, wish: SyncWish) -> Sync:
+    """Keep the sync with its schedules. Objects that are compared in full at every run need no sweep of their own."""
+    sweep = wish.sweep_schedule if checked.obj.incremental and checked.obj.deletions else None
+    sync = await syncs.create(
+        tx,
+        connection_id=connection_id,
+        object=checked.obj.name,
+        route=checked.route,
+        companies=checked.companies,
+        fields=checked.fields,
+        filter=checked.filter,
+        expand=checked.expand,
+        backfill_days=wish.backfill_days,
+        schedule=wish.schedule,
+        sweep_schedule=sweep,
+    )
+    await schedules.set_schedule(tx, sync.id, RunKind.INCREMENTAL, wish.schedule)
+    await schedules.set_schedule(tx, sync.id, RunKind.SWEEP, sweep)
+    return sync
+
+
+async def request_run(
+    db: Database, project_id: UUID, sync_id: UUID, *, kind: RunKind | None = None, **options: Any
+) -> tuple[Run, bool]:
+    """Ask for a run; the first one of a sync is its backfill. A sync has one active run: False when it is that one."""
+    async with db.project(project_id) as tx:
+        sync = await syncs.get(tx, sync_id)
+        if kind is None:
+            known = await syncs.streams(tx, sync.id)
+            fresh = not known or all(stream.watermark is None and stream.born_run is None for stream in known)
+            kind = RunKind.BACKFILL if fresh else RunKind.INCREMENTAL
+        return await runs.request(tx, sync.id, kind, {name: value for name, value in options.items() if value})
+
+
+def company_id(companies: Sequence[CompanyRow], name: str) -> str:
+    """A company's id from its id, name or display name; case does not matter. Raises CompanyNotFound."""
+    wanted = name.strip().casefold()
+    for row in companies:
+        if wanted in (row.remote_id.casefold(), row.name.casefold(), row.display_name.casefold()):
+            return row.remote_id
+    names = {row.name.casefold(): row.name for row in companies}
+    nearest = [names[each] for each in get_close_matches(wanted, names, n=3, cutoff=0.4)]
+    raise CompanyNotFound(f"There is no company “{name}” in this connection.", nearest=nearest, subject=name)
+
+
+def field_name(obj: ObjectInfo, name: str) -> str:
+    """A field's exact name; case does not matter. Raises UnknownField with the nearest names."""
+    names = {field.name.casefold(): field.name for field in obj.fields}
+    found = names.get(name.strip().casefold())
+    if found is None:
+        nearest = [names[each] for each in get_close_matches(name.strip().casefold(), names, n=3, cutoff=0.5)]
+        raise UnknownField(f"“{obj.name}” has no field “{name}”.", nearest=nearest, subject=name)
+    return found
+
+
+def navigation_name(obj: ObjectInfo, name: str) -> str:
+    """A navigation's exact name (what stands before a parenthesis); case does not matter. Raises UnknownField."""
+    head, bracket, options = name.strip().partition("(")
+    names = {nav.name.casefold(): nav.name for nav in obj.navigation}
+    found = names.get(head.casefold())
+    if found is None:
+        nearest = [names[each] for each in get_close_matches(head.casefold(), names, n=3, cutoff=0.5)]
+        raise UnknownField(f"“{obj.name}” has nothing named “{head}” to expand.", nearest=nearest, subject=head)
+    return found + bracket + options
