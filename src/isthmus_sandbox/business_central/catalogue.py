@@ -218,7 +218,7 @@ def _entity(raw: dict[str, Any], by_address: Mapping[tuple[str, str], Any], enum
         route=raw["route"].removeprefix("/api/"),
         set_name=raw["entitySetName"],
         name=raw["entityName"],
-        key=tuple(raw["key"] or ()),
+        key=_key(raw),
         properties=properties,
         navigations=tuple(navigations),
         actions=tuple(a["name"] for a in raw.get("boundActions", ())),
@@ -235,6 +235,12 @@ def _entity(raw: dict[str, Any], by_address: Mapping[tuple[str, str], Any], enum
         read_only_intent=raw.get("dataAccessIntent") == "ReadOnly",
         webhook=bool(raw.get("webhookByRule")),
     )
+
+
+def _key(raw: dict[str, Any]) -> tuple[str, ...]:
+    """The key in property names; two pages of the data name the field behind it (`SystemId`) instead."""
+    names = {p["name"] for p in raw["properties"]}
+    return tuple(name if name in names else "id" for name in raw["key"] or ())
 
 
 def _property(raw: dict[str, Any]) -> Property:

@@ -290,6 +290,14 @@ class BusinessCentralService:
             self._notify(RecordChange(place, row.id, "deleted", time_s))
         return row
 
+    def settle(self) -> None:
+        """Forget how the tables came to be: a world that was just built is old news to the read replica."""
+        for tenant in self.tenants.values():
+            for environment in tenant.environments.values():
+                for company in environment.companies:
+                    for table in company.tables.values():
+                        table.journal.clear()
+
     def show_stamps(self, place: Place) -> None:
         """Write the stamps of stored rows into their values, after a mass restamp."""
         table = self.table(place.company, place.entity)

@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from isthmus_sandbox.business_central.service import BusinessCentralService
 from isthmus_sandbox.entra.directory import Directory
 from isthmus_sandbox.worlds.cronus import build_cronus
+from isthmus_sandbox.worlds.large import build_large
+from isthmus_sandbox.worlds.messy import build_messy
 
 Builder = Callable[[Directory, BusinessCentralService], None]
 
-WORLDS: Mapping[str, Builder] = {"cronus": build_cronus}
+WORLDS: Mapping[str, Builder] = {"cronus": build_cronus, "large": build_large, "messy": build_messy}
 
 
 def build_world(name: str, directory: Directory, service: BusinessCentralService) -> None:
@@ -23,3 +25,4 @@ def build_world(name: str, directory: Directory, service: BusinessCentralService
     if builder is None:
         raise ValueError(f"no world is called {name!r}; there are: {', '.join(WORLDS)}")
     builder(directory, service)
+    service.settle()
