@@ -14,8 +14,8 @@ class TokenSet(msgspec.Struct, frozen=True, kw_only=True):
     """The tokens of one grant for one resource. Its repr names no token.
 
     `expires_at` is counted from before the request, so it errs towards early. `refresh_token` is the newest known one
-    (None for app-only grants). `scope` is what was granted, None when the server does not say; `missing_scopes` lists what
-    was asked for and not granted (OA-42).
+    (None for app-only grants). `scope` is what was granted, None when the server does not say;
+    `missing_scopes` lists what was asked for and not granted (OA-42).
     """
 
     access_token: str
@@ -32,4 +32,4 @@ class TokenSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Grant = Generator[Request, Response, TokenSet]
-"""One way to get tokens: `request = next(grant)`, then `grant.send(response)` until StopIteration carries the TokenSet."""
+"""One way to get tokens: `next(grant)`, then `grant.send(response)` until StopIteration carries the TokenSet."""

@@ -1,6 +1,6 @@
 """The authorised call: token, budget, attempts, journal, in that order.
 
-`RetryingCall` repeats a request as `transport.retry` decides; `AuthorisedCall` adds the bearer token and its one renewal.
+`RetryingCall` repeats a request as `transport.retry` decides; `AuthorisedCall` adds the token and its one renewal.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ class AuthorisedCall:
 
 
 def claims_challenge(headers: Mapping[str, str]) -> str | None:
-    """The claims of a `WWW-Authenticate: Bearer error="insufficient_claims", claims="…"` answer as JSON text (OA-33)."""
+    """The claims in a `WWW-Authenticate` answer with `error="insufficient_claims"`, as JSON text (OA-33)."""
     text = headers.get("www-authenticate", "")
     found = re.search(r'claims="([A-Za-z0-9+/_=-]+)"', text)
     if found is None or 'error="insufficient_claims"' not in text:

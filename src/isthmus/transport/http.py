@@ -24,6 +24,7 @@ from isthmus.kernel.failures import (
 from isthmus.kernel.messages import Request, Response
 from isthmus.transport.bodies import ACCEPTED_ENCODINGS, Body
 from isthmus.transport.origins import parse_address
+from isthmus.transport.public import public_socket
 
 _READ_BUFFER_BYTES: Final = 256 * 1024
 """Pages are megabytes: a larger buffer than aiohttp's 64 KiB means fewer turns of the loop."""
@@ -42,6 +43,8 @@ class TransportSettings(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 15.0
     response_bytes_max: int = limits.RESPONSE_BYTES_MAX
     user_agent: str = "isthmus"
+    public_only: bool = False
+    """Refuse to connect to an address inside the machine or its networks, whatever its name resolved to (webhooks)."""
 
 
 class HttpTransport:
@@ -54,7 +57,9 @@ class HttpTransport:
 
     async def __aenter__(self) -> HttpTransport:
         connector = aiohttp.TCPConnector(
-            limit=self._settings.connections_max, limit_per_host=self._settings.connections_per_host_max
+            limit=self._settings.connections_max,
+            limit_per_host=self._settings.connections_per_host_max,
+            socket_factory=public_socket if self._settings.public_only else None,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

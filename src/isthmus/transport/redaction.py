@@ -1,6 +1,6 @@
 """Blanking secrets in whatever is written down: addresses, headers, texts (OA-53).
 
-Names decide, not guesses about values; on top, anything shaped like a bearer token or a JWT is blanked wherever it stands.
+Names decide, not guesses about values; on top, anything shaped like a bearer token or a JWT is blanked anywhere.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SUFFIXES: Final = (
     "password",
 )
 _ERROR_CODE_NAMES: Final = frozenset({"code", "state", "key", "auth", "sid"})
-"""Secrets in an address or a form, ordinary words in JSON (`"code": "BadRequest"`): blanked only before an equals sign."""
+"""Secrets in an address or a form, ordinary words in JSON (`"code": "BadRequest"`): blanked only before `=`."""
 
 _KEPT: Final = frozenset({"$skiptoken", "$deltatoken"})
 """OData positions: not secrets, and needed to understand a journal."""

@@ -62,7 +62,7 @@ def decide(
 
 
 def _too_much(failure: Failure, attempt: int) -> bool:
-    """A time-out speaks of the size at once; a 503 may be a passing trouble, so it is met once with the same request."""
+    """A time-out speaks of the size at once; a 503 may pass, so it is met once with the same request."""
     if failure.unsent:
         return False
     return isinstance(failure, VendorTimeout) or (isinstance(failure, VendorUnavailable) and attempt >= 2)
