@@ -1,8 +1,8 @@
-"""Executing one run of a sync, from claiming it to its end.
+"""The work of one run of a sync that the engine has claimed.
 
-    claim ─ describe ─ drift ─ plan ─┬─ slice: page ─ commit ─ page ─ commit … ┐
-                                     ├─ slice: …                               ├─ watermark ─ compare ids ─ finish
-                                     └─ …                                      ┘
+    describe ─ drift ─ plan ─┬─ slice: page ─ commit ─ page ─ commit … ┐
+                             ├─ slice: …                               ├─ compare ids ─ watermark
+                             └─ …                                      ┘
 
 Every arrow may be the last thing a killed worker did: the next worker claims the run with a higher epoch and goes on
 from the checkpoints. A graceful stop hands the run back the same way.
@@ -11,8 +11,8 @@ from the checkpoints. A graceful stop hands the run back the same way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol
 from uuid import UUID
 
@@ -39,17 +39,20 @@ from isthmus.kernel.failures import (
     CredentialFailure,
     DatabaseUnavailable,
     Failure,
+    PermissionMissing,
     RecordNotFound,
     RunSuperseded,
     TransientFailure,
 )
 from isthmus.providers.base import ObjectInfo, ReadSpec, Slice
 from isthmus.store import connections, pages, runs, sweeps, syncs
-from isthmus.store.database import Database, Transaction
+from isthmus.store.database import Database
 from isthmus.store.rows import Progress, Run, RunState, Sync
 
-HEARTBEAT_S = 5.0
-"""Well below the silence after which another worker takes a run over."""
+RETRIES_MAX = 10
+_RETRY_FIRST_S = 10.0
+_RETRY_MAX_S = 900.0
+"""A run that meets passing trouble is tried again after 10 s, 20 s … 15 min, ten times: about an hour and a half."""
 
 
 class Opened(Protocol):
@@ -74,54 +77,55 @@ Open = Callable[[UUID, RunJournal], AbstractAsyncContextManager[Opened]]
 """Opens a connection by id; requests are noted in the journal."""
 
 OnProgress = Callable[[Run, Progress], Awaitable[None]]
+Later = Callable[[Run, float], Awaitable[None]]
+"""Puts a released run into the queue again after so many seconds."""
 
 
-class RunResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run ended. `retry_in_s` is set when the trouble will pass and the run should be tried again."""
+class Reader:
+    """Does the work of runs that the engine has claimed. Its `perform` is the engine's run handler.
 
-    run: Run
-    progress: Progress
-    failure: Failure | None = None
-    retry_in_s: float | None = None
-    held: int | None = None
+    `later` puts a run that met passing trouble back for another try after so many seconds; without it such a run fails.
+    """
 
-
-class RunExecutor:
-    """Executes runs of one project."""
-
-    def __init__(self, db: Database, open_connection: Open, clock: Clock, *, worker: str) -> None:
+    def __init__(
+        self,
+        db: Database,
+        open_connection: Open,
+        clock: Clock,
+        *,
+        later: Later | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> None:
         self._db = db
         self._open = open_connection
         self._clock = clock
-        self._worker = worker
+        self._later = later
+        self._on_progress = on_progress
 
-    async def execute(self, project_id: UUID, run_id: UUID, on_progress: OnProgress | None = None) -> RunResult | None:
-        """Run it to its end. None when there is nothing to do (it has ended, or somebody else took it over).
+    async def perform(self, run: Run) -> None:
+        """Read what the run asks for, from its checkpoints on. Returns when it is done, held, or put back.
 
-        Raises asyncio.CancelledError after handing the run back.
+        Raises the Failure that ends it, RunSuperseded, DatabaseUnavailable.
         """
-        async with self._db.project(project_id) as tx:
-            run = await runs.claim(tx, run_id, self._worker)
-            sync = await syncs.get(tx, run.sync_id) if run else None
-        if run is None or sync is None:
-            return None
+        async with self._db.project(run.project_id) as tx:
+            sync = await syncs.get(tx, run.sync_id)
         journal = RunJournal()
-        failure: Failure | None = None
-        held: int | None = None
         try:
-            async with self._beating(run):
-                held = await self._read(run, sync, journal, on_progress)
-        except RunSuperseded:
-            return None
-        except DatabaseUnavailable:
-            raise  # nothing can be written down; whoever recovers silent runs goes on from the checkpoints
-        except asyncio.CancelledError:
-            await asyncio.shield(self._hand_back(run, journal))
+            held = await self._read(run, sync, journal)
+        except (RunSuperseded, DatabaseUnavailable):
             raise
-        except Failure as raised:
-            failure = raised
-        await journal.write(self._db, project_id, run.id)
-        return await self._finish(run, sync, failure, held)
+        except Failure as failure:
+            await journal.write(self._db, run.project_id, run.id)
+            await self._report_trouble(sync, failure)
+            if not await self._put_back(run, failure):
+                raise
+            return
+        except asyncio.CancelledError:
+            with suppress(DatabaseUnavailable):
+                await asyncio.shield(journal.write(self._db, run.project_id, run.id))
+            raise
+        await journal.write(self._db, run.project_id, run.id)
+        await self._close(run, sync, held)
 
     async def _read(self, run: Run, sync: Sync, journal: RunJournal, on_progress: OnProgress | None) -> int | None:
         """Everything between claiming and finishing; the number of held deletions, if any."""
@@ -130,7 +134,7 @@ class RunExecutor:
             await self._note_fields(run, sync, obj)
             companies = [each for each in opened.company_ids if sync.companies is None or each in sync.companies]
             plan = await make_plan(self._db, opened.access, self._clock, run, sync, obj, companies)
-            reading = _PlanReader(self._db, opened.access, run, sync, obj, journal, on_progress)
+            reading = _PlanReader(self._db, opened.access, run, sync, obj, journal, self._on_progress)
             await reading.read(plan)
             if plan.ranges:
                 await reading.fill_gaps(plan)
@@ -172,50 +176,35 @@ class RunExecutor:
                 async with self._db.project(run.project_id) as tx:
                     await syncs.set_watermark(tx, stream.id, newest)
 
-    async def _finish(self, run: Run, sync: Sync, failure: Failure | None, held: int | None) -> RunResult | None:
-        """Write the end down, and what it says about the connection. A passing trouble puts the run back instead."""
-        retry_in_s = _retry_in_s(run, failure)
-        state = RunState.FAILED if failure else RunState.HELD if held else RunState.SUCCEEDED
-        try:
-            async with self._db.project(run.project_id) as tx:
-                if retry_in_s is not None and failure is not None:
-                    await runs.note(tx, run.id, "retries", int(run.options.get("retries", 0)) + 1)
-                    await runs.note(tx, run.id, "last_failure", failure.to_dict())
-                    await runs.release(tx, run.id, run.epoch)
-                else:
-                    await runs.finish(tx, run.id, run.epoch, state, failure)
-                    await runs.forget_old(tx, sync.id)
-                await _report_health(tx, sync, failure)
-                progress = await runs.progress(tx, run.id)
-                ended = await runs.get(tx, run.id)
-        except RunSuperseded:
-            return None
-        return RunResult(run=ended, progress=progress, failure=failure, retry_in_s=retry_in_s, held=held)
-
-    async def _hand_back(self, run: Run, journal: RunJournal) -> None:
-        await journal.write(self._db, run.project_id, run.id)
+    async def _close(self, run: Run, sync: Sync, held: int | None) -> None:
+        """A held sweep waits for a person; a good end says that the connection works. The engine ends the rest."""
         async with self._db.project(run.project_id) as tx:
+            if held:
+                await runs.note(tx, run.id, "held", held)
+                await runs.finish(tx, run.id, run.epoch, RunState.HELD)
+            await runs.forget_old(tx, sync.id)
+            if (await connections.get(tx, sync.connection_id)).state != "connected":
+                await connections.set_state(tx, sync.connection_id, "connected")
+
+    async def _report_trouble(self, sync: Sync, failure: Failure) -> None:
+        """What a failure says about the connection. Trouble of one object leaves the others running (BC-21)."""
+        if isinstance(failure, CredentialFailure):
+            state = "degraded" if isinstance(failure, PermissionMissing) else "needs_reauth"
+            async with self._db.project(sync.project_id) as tx:
+                await connections.set_state(tx, sync.connection_id, state, failure)
+
+    async def _put_back(self, run: Run, failure: Failure) -> bool:
+        """Passing trouble: the run keeps its checkpoints and is tried again later."""
+        retries = int(run.options.get("retries", 0))
+        if self._later is None or not isinstance(failure, TransientFailure) or retries >= RETRIES_MAX:
+            return False
+        wait_s = max(failure.retry_after_s or 0.0, min(_RETRY_MAX_S, _RETRY_FIRST_S * 2.0**retries))
+        async with self._db.project(run.project_id) as tx:
+            await runs.note(tx, run.id, "retries", retries + 1)
+            await runs.note(tx, run.id, "last_failure", failure.to_dict())
             await runs.release(tx, run.id, run.epoch)
-
-    @asynccontextmanager
-    async def _beating(self, run: Run) -> AsyncIterator[None]:
-        """Give signs of life while the block runs; ends the block with RunSuperseded when the run is gone."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                beat = group.create_task(self._beat(run))
-                try:
-                    yield
-                finally:
-                    beat.cancel()
-        except BaseExceptionGroup as group_error:
-            raise _first(group_error) from group_error
-
-    async def _beat(self, run: Run) -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            with suppress(DatabaseUnavailable):  # the pages wait for it; silence only means that another may take over
-                async with self._db.project(run.project_id) as tx:
-                    await runs.beat(tx, run.id, run.epoch)
+        await self._later(run, wait_s)
+        return True
 
 
 class _PlanReader:
@@ -342,32 +331,6 @@ class _PlanReader:
 
     def _remember(self, page_records: int) -> None:
         self._page_records = page_records
-
-
-RETRIES_MAX = 10
-_RETRY_FIRST_S = 10.0
-_RETRY_MAX_S = 900.0
-"""A run that meets passing trouble is tried again after 10 s, 20 s … 15 min, ten times: about an hour and a half."""
-
-
-def _retry_in_s(run: Run, failure: Failure | None) -> float | None:
-    if not isinstance(failure, TransientFailure):
-        return None
-    retries = int(run.options.get("retries", 0))
-    if retries >= RETRIES_MAX:
-        return None
-    return max(failure.retry_after_s or 0.0, min(_RETRY_MAX_S, _RETRY_FIRST_S * 2.0**retries))
-
-
-async def _report_health(tx: Transaction, sync: Sync, failure: Failure | None) -> None:
-    """What the end of a run says about the connection. Trouble of one object leaves the others running (BC-21)."""
-    if failure is None:
-        connection = await connections.get(tx, sync.connection_id)
-        if connection.state != "connected":
-            await connections.set_state(tx, sync.connection_id, "connected")
-    elif isinstance(failure, CredentialFailure):
-        state = "degraded" if failure.code == "permission_missing" else "needs_reauth"
-        await connections.set_state(tx, sync.connection_id, state, failure)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -12,9 +11,9 @@ import msgspec
 from isthmus.actions.reading.run import Opened
 from isthmus.kernel.failures import CompanyNotFound, InvalidInput, UnknownField
 from isthmus.providers.base import ObjectInfo, ReadSpec
-from isthmus.store import runs, schedules, syncs
-from isthmus.store.database import Database, Transaction
-from isthmus.store.rows import CompanyRow, Run, RunKind, Sync
+from isthmus.store import schedules, syncs
+from isthmus.store.database import Transaction
+from isthmus.store.rows import CompanyRow, RunKind, Sync
 
 SWEEP_SCHEDULE_DEFAULT = "every 1d"
 """Deletions cost a read of all ids, so they are looked for at a slower pace of their own."""
@@ -54,9 +53,9 @@ async def check_wish(opened: Opened, wish: SyncWish, companies: Sequence[Company
     provider = opened.access.provider
     route = provider.parse_route(wish.route)
     obj = await opened.describe(wish.object, route)
-    for spec in (wish.schedule, wish.sweep_schedule):
-        if spec is not None:
-            schedules.interval_s(spec)
+    for schedule in (wish.schedule, wish.sweep_schedule):
+        if schedule is not None:
+            schedules.interval_s(schedule)
     if wish.backfill_days is not None and wish.backfill_days < 0:
         raise InvalidInput("A backfill window cannot be negative.", remedy="Use none, full, or a number of days.")
     if wish.backfill_days is not None and not obj.incremental:
@@ -111,17 +110,11 @@ async def save_sync(tx: Transaction, connection_id: UUID, checked: CheckedSync, 
     return sync
 
 
-async def request_run(
-    db: Database, project_id: UUID, sync_id: UUID, *, kind: RunKind | None = None, **options: Any
-) -> tuple[Run, bool]:
-    """Ask for a run; the first one of a sync is its backfill. A sync has one active run: False when it is that one."""
-    async with db.project(project_id) as tx:
-        sync = await syncs.get(tx, sync_id)
-        if kind is None:
-            known = await syncs.streams(tx, sync.id)
-            fresh = not known or all(stream.watermark is None and stream.born_run is None for stream in known)
-            kind = RunKind.BACKFILL if fresh else RunKind.INCREMENTAL
-        return await runs.request(tx, sync.id, kind, {name: value for name, value in options.items() if value})
+async def next_kind(tx: Transaction, sync_id: UUID) -> RunKind:
+    """What a person means by “run now”: the backfill the first time, the increment afterwards."""
+    known = await syncs.streams(tx, sync_id)
+    fresh = all(stream.watermark is None and stream.born_run is None for stream in known)
+    return RunKind.BACKFILL if fresh else RunKind.INCREMENTAL
 
 
 def company_id(companies: Sequence[CompanyRow], name: str) -> str:
