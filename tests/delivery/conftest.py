@@ -15,12 +15,12 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from isthmus.delivery.contract import Change, ChangeKind
-from isthmus.delivery.ports import Attempt, DeadLetter, Destination, DestinationKind, Progress
+from isthmus.delivery.ports import Attempt, Destination, DestinationKind, Progress, Window
 from isthmus.delivery.signing import new_secret
 from isthmus.kernel.failures import ConnectionBroken, VendorTimeout
 from isthmus.kernel.ids import new_id
 from isthmus.kernel.messages import Request, Response
+from isthmus.store.rows import Change, ChangeKind, DeadLetter
 
 PROJECT = UUID("01890000-0000-7000-8000-000000000001")
 CONNECTION = UUID("01890000-0000-7000-8000-000000000002")
@@ -74,23 +74,39 @@ class MemoryStore:
     async def progress(self, destination_id: UUID) -> Progress:
         return self.kept.get(destination_id, Progress())
 
-    async def save_progress(self, destination_id: UUID, progress: Progress, attempt: Attempt | None = None) -> None:
+    async def save_progress(self, destination_id: UUID, progress: Progress, attempt: Attempt | None = None) -> Progress:
         if self.crash_before_saving:
             self.crash_before_saving = False
             raise Crash
         self.kept[destination_id] = progress
         if attempt is not None:
             self.attempts.append(attempt)
+        return progress
 
-    async def bury(self, letter: DeadLetter, progress: Progress, attempt: Attempt) -> None:
-        await self.save_progress(letter.destination, progress, attempt)
+    async def bury(
+        self, destination_id: UUID, progress: Progress, attempt: Attempt, failure: dict[str, Any]
+    ) -> Progress:
+        letter = DeadLetter(
+            id=new_id(),
+            destination_id=destination_id,
+            first_number=attempt.first,
+            last_number=attempt.last,
+            changes=attempt.changes,
+            attempts=attempt.attempt,
+            failure=failure,
+            at=attempt.at,
+            replayed_at=None,
+        )
         self.letters[letter.id] = letter
+        return await self.save_progress(destination_id, progress, attempt)
 
-    async def changes(self, *, after: int, until: int | None, limit: int) -> list[Change]:
-        found = [c for c in self.feed if c.number > after and (until is None or c.number <= until)]
-        return found[:limit]
+    async def changes(self, destination: Destination, *, after: int, until: int | None, limit: int) -> Window:
+        top = len(self.feed) if until is None else min(until, len(self.feed))
+        objects = destination.wanted.objects
+        found = [c for c in self.feed[after:top] if objects is None or c.object in objects][:limit]
+        return Window(found, found[-1].number if len(found) == limit else max(after, top))
 
-    async def dead_letter(self, letter_id: UUID) -> DeadLetter | None:
+    async def dead_letter(self, destination_id: UUID, letter_id: UUID) -> DeadLetter | None:
         return self.letters.get(letter_id)
 
     async def settle(self, letter_id: UUID) -> None:
@@ -106,13 +122,15 @@ def change(number: int, **overrides: Any) -> Change:
     """A change of a customer with an 18-digit amount."""
     values: dict[str, Any] = {
         "number": number,
+        "id": f"chg_{PROJECT.hex}_{number}",
+        "sync_id": CONNECTION,
         "kind": ChangeKind.UPDATED,
         "object": "customers",
-        "connection": CONNECTION,
+        "connection_id": CONNECTION,
         "company": "CRONUS",
         "remote_id": f"r{number}",
         "at": datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
-        "record": b'{"number":"%d","balance":123456789012345678.10}' % number,
+        "raw": b'{"number":"%d","balance":123456789012345678.10}' % number,
     }
     return Change(**(values | overrides))
 

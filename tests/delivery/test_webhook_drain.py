@@ -15,6 +15,7 @@ from isthmus.delivery.ports import Destination, SigningSecrets
 from isthmus.delivery.webhook import ANSWER_CHARACTERS_MAX, WebhookCarrier, kept_answer
 from isthmus.kernel.clock import SystemClock
 from isthmus.kernel.limits import DELIVERY_AGE_MAX_S, DELIVERY_BATCH_BYTES_MAX, DELIVERY_BATCH_RECORDS_MAX
+from isthmus.store.feed import FeedFilter
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ async def test_everything_arrives_once_in_order_and_verified(
 async def test_large_records_make_smaller_batches(
     drain: Drain, store: MemoryStore, receiver: Receiver, destination: Destination
 ) -> None:
-    store.append(5, record=b'{"memo":"%s"}' % (b"m" * 400_000))
+    store.append(5, raw=b'{"memo":"%s"}' % (b"m" * 400_000))
     await drain.run(destination)
     assert receiver.numbers == [[1, 2], [3, 4], [5]]
     assert all(len(body) <= DELIVERY_BATCH_BYTES_MAX for body in receiver.bodies)
@@ -66,7 +67,7 @@ async def test_only_the_wanted_objects_are_delivered_and_the_cursor_passes_the_r
     store.append(2, object="items")
     store.append(1, object="customers")
     store.append(DELIVERY_BATCH_RECORDS_MAX + 7, object="items")
-    report = await drain.run(msgspec.structs.replace(destination, objects=("customers",)))
+    report = await drain.run(msgspec.structs.replace(destination, wanted=FeedFilter(objects=("customers",))))
     assert receiver.numbers == [[3]]
     assert report.cursor == len(store.feed)
 
@@ -131,7 +132,7 @@ async def test_after_three_days_a_batch_becomes_a_dead_letter_and_the_next_one_g
         if report.next_attempt_at is not None:
             clock.move((report.next_attempt_at - clock.now()).total_seconds())
     (letter,) = store.letters.values()
-    assert (letter.first, letter.last, letter.changes, letter.attempts) == (1, 2, 2, attempts)
+    assert (letter.first_number, letter.last_number, letter.changes, letter.attempts) == (1, 2, 2, attempts)
     assert (clock.now() - started).total_seconds() >= DELIVERY_AGE_MAX_S
     assert 12 <= attempts <= 25
     store.append(1)

@@ -5,42 +5,22 @@
      "changes": [{"id": "chg_…", "number": 7, "kind": "updated", "object": "customers", "connection": "…",
                   "company": "…", "remote_id": "…", "at": "2026-01-02T03:04:05.678Z", "record": {…}}, …]}
 
-`record` holds the vendor's bytes untouched (so money is never rounded, BC-53); it is null for a deletion.
+`record` holds the vendor's bytes untouched, as they are when the delivery is made (so money is never rounded, BC-53).
+It is null for a deletion, and for a record that has been deleted since: its deletion follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
+from isthmus.store.rows import Change
+
 RECORDS_CHANGED: Final = "records.changed"
 """The one event type of the change feed."""
-
-
-class ChangeKind(StrEnum):
-    """What happened to a record."""
-
-    CREATED = "created"
-    UPDATED = "updated"
-    DELETED = "deleted"
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of a project's feed. `number` orders all entries; `record` is raw JSON, None after a deletion."""
-
-    number: int
-    kind: ChangeKind
-    object: str
-    connection: UUID
-    company: str | None
-    remote_id: str
-    at: datetime
-    record: bytes | None = None
 
 
 class EncodedChange(msgspec.Struct, frozen=True):
@@ -77,15 +57,10 @@ class _Change(msgspec.Struct, frozen=True):
     kind: str
     object: str
     connection: UUID
-    company: str | None
+    company: str
     remote_id: str
     at: datetime
     record: msgspec.Raw
-
-
-def change_id(project: UUID, number: int) -> str:
-    """The stable id by which a receiver recognises a change that comes twice."""
-    return f"chg_{project.hex}_{number}"
 
 
 def delivery_id(destination: UUID, first: int, last: int) -> str:
@@ -96,18 +71,18 @@ def delivery_id(destination: UUID, first: int, last: int) -> str:
 _NULL: Final = msgspec.Raw(b"null")
 
 
-def encode_change(project: UUID, change: Change) -> EncodedChange:
+def encode_change(change: Change) -> EncodedChange:
     """A change as JSON with the record's bytes embedded as they are."""
     document = _Change(
-        id=change_id(project, change.number),
+        id=change.id,
         number=change.number,
         kind=change.kind.value,
         object=change.object,
-        connection=change.connection,
+        connection=change.connection_id,
         company=change.company,
         remote_id=change.remote_id,
         at=change.at,
-        record=_NULL if change.record is None else msgspec.Raw(change.record),
+        record=_NULL if change.raw is None else msgspec.Raw(change.raw),
     )
     return EncodedChange(change.number, msgspec.json.encode(document))
 
@@ -128,8 +103,3 @@ def encode_delivery(delivery: Delivery) -> bytes:
         }
     )
     return head[:-1] + b',"changes":[' + b",".join(change.json for change in delivery.changes) + b"]}"
-
-
-def numbers(changes: Sequence[EncodedChange]) -> list[int]:
-    """The feed numbers of some changes, in their order."""
-    return [change.number for change in changes]

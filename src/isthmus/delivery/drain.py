@@ -16,11 +16,10 @@ import msgspec
 
 from isthmus.delivery.backoff import given_up, next_attempt
 from isthmus.delivery.batches import cut
-from isthmus.delivery.contract import Change, Delivery, encode_change
-from isthmus.delivery.ports import Attempt, DeadLetter, DeliveryStore, Destination, Progress
+from isthmus.delivery.contract import Delivery, encode_change
+from isthmus.delivery.ports import Attempt, DeliveryStore, Destination, Progress, Window
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import Failure
-from isthmus.kernel.ids import new_id
 
 BATCHES_PER_DRAIN_MAX: Final = 100
 """A drain ends after this many batches even when there is more, so that one destination cannot keep a worker."""
@@ -100,19 +99,25 @@ class Drain:
         self._uniform = uniform
 
     async def run(self, destination: Destination) -> DrainReport:
-        """Deliver what is due, until the feed is empty, a batch fails, or it has been enough for one turn."""
+        """Deliver what is due, until the feed is empty, a batch fails, or it has been enough for one turn.
+
+        Raises RunSuperseded when another drainer has taken over in the middle.
+        """
         async with self._store.drain_lock(destination.id) as mine:
             if not mine:
                 return DrainReport(busy=True)
-            return await self._run(destination)
+            return await self._run(destination, await self._store.progress(destination.id))
 
-    async def _run(self, destination: Destination) -> DrainReport:
-        progress = await self._store.progress(destination.id)
+    def _waits(self, progress: Progress) -> bool:
+        """True while nothing is due: paused, or backing off."""
+        due = progress.next_attempt_at
+        return progress.paused is not None or (due is not None and due > self._clock.now())
+
+    async def _run(self, destination: Destination, progress: Progress) -> DrainReport:
         batches = changes = buried = 0
         more = False
         for turn in range(BATCHES_PER_DRAIN_MAX + 1):
-            due = progress.next_attempt_at
-            if progress.paused is not None or (due is not None and due > self._clock.now()):
+            if self._waits(progress):
                 break
             delivery, progress = await self._next(destination, progress)
             if delivery is None:
@@ -122,8 +127,8 @@ class Drain:
                 break
             outcome = await self._carrier.carry(destination, delivery)
             if outcome.failure is None:
-                progress = Progress(cursor=delivery.last)
-                await self._store.save_progress(destination.id, progress, self._attempt(delivery, outcome))
+                attempt = self._attempt(delivery, outcome)
+                progress = await self._store.save_progress(destination.id, Progress(cursor=delivery.last), attempt)
                 batches += 1
                 changes += len(delivery.changes)
             else:
@@ -144,18 +149,18 @@ class Drain:
         """The next batch, passing over changes that this destination does not want."""
         while True:
             window = await self._store.changes(
-                after=progress.cursor, until=progress.pending_last, limit=self._carrier.records_max
+                destination, after=progress.cursor, until=progress.pending_last, limit=self._carrier.records_max
             )
-            if not window:
-                if progress.pending_last is None:
+            if window.changes:
+                return first_delivery(destination, progress, window, self._carrier), progress
+            if window.reached > progress.cursor:
+                progress = await self._store.save_progress(destination.id, Progress(cursor=window.reached))
+                if progress.paused is not None:
                     return None, progress
+            elif progress.pending_last is None:
+                return None, progress
+            else:  # the batch that failed is gone from the feed
                 progress = Progress(cursor=progress.cursor)
-                continue
-            wanted = [change for change in window if wants(destination, change)]
-            if wanted:
-                return first_delivery(destination, progress, wanted, window[-1].number, self._carrier), progress
-            progress = Progress(cursor=window[-1].number)
-            await self._store.save_progress(destination.id, progress)
 
     async def _failed(
         self, destination: Destination, delivery: Delivery, before: Progress, outcome: Outcome, failure: Failure
@@ -165,9 +170,8 @@ class Drain:
         since = before.failing_since or now
         attempt = self._attempt(delivery, outcome)
         if self._carrier.gives_up and not outcome.gone and given_up(since, now):
-            progress = Progress(cursor=delivery.last)
-            await self._store.bury(dead_letter(delivery, now, failure), progress, attempt)
-            return progress, True
+            behind = Progress(cursor=attempt.last)
+            return await self._store.bury(destination.id, behind, attempt, failure.to_dict()), True
         refusals = before.refusals + 1 if outcome.permanent else 0
         progress = Progress(
             cursor=before.cursor,
@@ -181,8 +185,7 @@ class Drain:
             failure=failure.to_dict(),
             paused=failure.message if outcome.gone or refusals >= REFUSALS_MAX else None,
         )
-        await self._store.save_progress(destination.id, progress, attempt)
-        return progress, False
+        return await self._store.save_progress(destination.id, progress, attempt), False
 
     def _attempt(self, delivery: Delivery, outcome: Outcome) -> Attempt:
         return Attempt(
@@ -198,36 +201,15 @@ class Drain:
         )
 
 
-def dead_letter(delivery: Delivery, at: datetime, failure: Failure) -> DeadLetter:
-    """What is kept of a batch that is given up."""
-    return DeadLetter(
-        id=new_id(),
-        destination=delivery.destination,
-        first=delivery.first,
-        last=delivery.changes[-1].number,
-        changes=len(delivery.changes),
-        attempts=delivery.attempt,
-        at=at,
-        failure=failure.to_dict(),
-    )
-
-
-def wants(destination: Destination, change: Change) -> bool:
-    """True when the change's object is among those that the destination asked for."""
-    return not destination.objects or change.object in destination.objects
-
-
-def first_delivery(
-    destination: Destination, progress: Progress, wanted: list[Change], window_last: int, carrier: Carrier
-) -> Delivery:
+def first_delivery(destination: Destination, progress: Progress, window: Window, carrier: Carrier) -> Delivery:
     """The first batch of a window. When it takes all that is wanted, it also takes the cursor to the window's end."""
-    encoded = [encode_change(destination.project, change) for change in wanted]
+    encoded = [encode_change(change) for change in window.changes]
     batch = next(cut(encoded, records_max=carrier.records_max, bytes_max=carrier.bytes_max))
     return Delivery(
         project=destination.project,
         destination=destination.id,
         after=progress.cursor,
-        last=window_last if len(batch) == len(encoded) else batch[-1].number,
+        last=window.reached if len(batch) == len(encoded) else batch[-1].number,
         attempt=progress.attempts + 1,
         changes=batch,
     )

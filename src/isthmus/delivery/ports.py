@@ -11,8 +11,9 @@ from uuid import UUID
 
 import msgspec
 
-from isthmus.delivery.contract import Change
 from isthmus.kernel.messages import Request, Response
+from isthmus.store.feed import FeedFilter
+from isthmus.store.rows import Change, DeadLetter
 
 
 class DestinationKind(StrEnum):
@@ -25,7 +26,7 @@ class DestinationKind(StrEnum):
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """One receiver of a project's changes.
 
-    `address` is a URL or a folder, `objects` the object names it wants (none: all). `development` tells that the
+    `address` is a URL or a folder, `wanted` the changes that it asks for. `development` tells that the
     project is a development project, whose webhooks may lead to this machine and the local network.
     """
 
@@ -33,7 +34,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     project: UUID
     kind: DestinationKind
     address: str
-    objects: tuple[str, ...] = ()
+    wanted: FeedFilter = FeedFilter()
     development: bool = False
 
 
@@ -69,46 +70,43 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch that was given up, kept for replay: the numbers of its first and last change, how many, and why."""
+class Window(msgspec.Struct, frozen=True):
+    """A stretch of the feed: the wanted changes in it, and the number up to which it has been looked through."""
 
-    id: UUID
-    destination: UUID
-    first: int
-    last: int
-    changes: int
-    attempts: int
-    at: datetime
-    failure: dict[str, Any]
+    changes: list[Change]
+    reached: int
 
 
 class DeliveryStore(Protocol):
     """Durable state of deliveries, in the scope of one project."""
 
     def drain_lock(self, destination_id: UUID) -> AbstractAsyncContextManager[bool]:
-        """One drainer at a time over all processes; gives False at once when another one is at work."""
+        """One drainer at a time over all processes; False at once when another one is at work."""
         ...
 
     async def progress(self, destination_id: UUID) -> Progress:
         """How far the destination has come."""
         ...
 
-    async def save_progress(self, destination_id: UUID, progress: Progress, attempt: Attempt | None = None) -> None:
-        """Keep progress and attempt, durably, before anything else is sent; keeps the lock alive.
+    async def save_progress(self, destination_id: UUID, progress: Progress, attempt: Attempt | None = None) -> Progress:
+        """Keep progress and attempt, durably, before anything else is sent; keeps the lock alive. What was kept comes
+        back: a person may have paused the destination meanwhile.
 
         Raises RunSuperseded when another drainer has taken over meanwhile.
         """
         ...
 
-    async def bury(self, letter: DeadLetter, progress: Progress, attempt: Attempt) -> None:
-        """Keep a dead letter and the progress behind it in one transaction."""
+    async def bury(
+        self, destination_id: UUID, progress: Progress, attempt: Attempt, failure: dict[str, Any]
+    ) -> Progress:
+        """Keep the batch of this attempt as a dead letter, and the progress behind it, in one transaction."""
         ...
 
-    async def changes(self, *, after: int, until: int | None, limit: int) -> list[Change]:
-        """Changes with after < number (≤ until), ascending, without gaps that could still be filled."""
+    async def changes(self, destination: Destination, *, after: int, until: int | None, limit: int) -> Window:
+        """Wanted changes with after < number (≤ until), ascending, without gaps that could still be filled."""
         ...
 
-    async def dead_letter(self, letter_id: UUID) -> DeadLetter | None:
+    async def dead_letter(self, destination_id: UUID, letter_id: UUID) -> DeadLetter | None:
         """One dead letter that still waits for replay."""
         ...
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from isthmus.delivery.drain import Carrier, first_delivery, wants
+from isthmus.delivery.drain import Carrier, first_delivery
 from isthmus.delivery.ports import DeliveryStore, Destination, Progress
 from isthmus.kernel.failures import Conflict, InvalidInput, RecordNotFound
 
@@ -53,14 +53,13 @@ async def _replay(
 ) -> ReplayReport:
     cursor, batches, changes = first - 1, 0, 0
     while cursor < last:
-        window = await store.changes(after=cursor, until=last, limit=carrier.records_max)
-        if not window:
-            break
-        wanted = [change for change in window if wants(destination, change)]
-        if not wanted:
-            cursor = window[-1].number
+        window = await store.changes(destination, after=cursor, until=last, limit=carrier.records_max)
+        if not window.changes:
+            if window.reached <= cursor:
+                break
+            cursor = window.reached
             continue
-        delivery = first_delivery(destination, Progress(cursor=cursor), wanted, window[-1].number, carrier)
+        delivery = first_delivery(destination, Progress(cursor=cursor), window, carrier)
         outcome = await carrier.carry(destination, delivery)
         if outcome.failure is not None:
             return ReplayReport(
@@ -76,10 +75,10 @@ async def replay_dead_letter(
     store: DeliveryStore, carrier: Carrier, destination: Destination, letter_id: UUID
 ) -> ReplayReport:
     """Deliver a dead letter; it is settled when all of it was taken, else it stays. Raises RecordNotFound."""
-    letter = await store.dead_letter(letter_id)
-    if letter is None or letter.destination != destination.id:
+    letter = await store.dead_letter(destination.id, letter_id)
+    if letter is None:
         raise RecordNotFound("There is no such dead letter of this destination.", remedy="List the dead letters again.")
-    report = await replay_range(store, carrier, destination, letter.first, letter.last)
+    report = await replay_range(store, carrier, destination, letter.first_number, letter.last_number)
     if report.failure is None:
         await store.settle(letter_id)
     return report

@@ -45,7 +45,7 @@ class WebhookCarrier:
         try:
             check_target(destination.address, development=destination.development)
         except InvalidInput as refused:
-            return Outcome(failure=DestinationFailure(refused.message, remedy=refused.remedy), permanent=True)
+            return Outcome(failure=DestinationFailure(refused.message, remedy=refused.remedy), gone=True)
         body = encode_delivery(delivery)
         signing_secrets = await self._signing_secrets(destination.id)
         headers = signed_headers(signing_secrets, delivery.id, self._clock.now(), body)
@@ -82,7 +82,7 @@ class WebhookCarrier:
             remedy = None
         return Outcome(
             failure=DestinationFailure(message, remedy=remedy),
-            permanent=status < 500 and status not in _PASSING_STATUSES,
+            permanent=is_permanent(status),
             gone=status == 410,
             retry_after_s=self._retry_after_s(response),
             status=status,
@@ -100,11 +100,13 @@ class WebhookCarrier:
             return None
 
 
+def is_permanent(status: int) -> bool:
+    """True for an answer that repeating alone will not change: redirects and most of 4xx."""
+    return 300 <= status < 500 and status not in _PASSING_STATUSES
+
+
 def _unanswered(failure: Failure, elapsed_s: float) -> Outcome:
-    permanent = isinstance(failure, InvalidInput)
-    return Outcome(
-        failure=DestinationFailure(failure.message), permanent=permanent, elapsed_s=elapsed_s, error=failure.message
-    )
+    return Outcome(failure=DestinationFailure(failure.message), elapsed_s=elapsed_s, error=failure.message)
 
 
 def kept_answer(body: bytes, signing_secrets: tuple[str, ...]) -> str:

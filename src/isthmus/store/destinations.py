@@ -162,12 +162,14 @@ async def save_progress(
 ) -> None:
     """Keep how far a claimed destination has come, and its trouble; holds it for another `lease_s`.
 
+    Only `resume` ends a pause.
+
     Raises RunSuperseded when somebody else has claimed it meanwhile.
     """
     touched = await tx.execute(
         """UPDATE destinations
            SET cursor = %s, attempts = %s, refusals = %s, failing_since = %s, next_attempt_at = %s, pending_last = %s,
-               failure = %s, paused = %s, drained_until = now() + make_interval(secs => %s)
+               failure = %s, paused = coalesce(%s, paused), drained_until = now() + make_interval(secs => %s)
            WHERE id = %s AND fence = %s""",
         (
             cursor,
