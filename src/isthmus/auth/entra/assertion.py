@@ -59,8 +59,8 @@ def client_assertion(certificate: ClientCertificate, *, client_id: str, token_ur
     if now >= certificate.expires_at:
         raise SecretExpired(
             f"The certificate {certificate.subject} expired on {certificate.expires_at:%Y-%m-%d}.",
-            remedy="Create a new certificate, upload it to the app registration and enter it here; no consent is
-            needed.",
+            remedy="Create a new certificate, upload it to the app registration and enter it here; no consent is "
+            "needed.",
         )
     header = {"alg": "PS256", "typ": "JWT", "x5t#S256": certificate.thumbprint_sha256}
     claims = {

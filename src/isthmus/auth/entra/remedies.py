@@ -35,12 +35,12 @@ class Remedy(msgspec.Struct, frozen=True):
 
 
 REMEDY_BY_FIX: Final[Mapping[Fix, str]] = {
-    Fix.NEW_SECRET: "Create a new client secret in Entra (app registration → Certificates & secrets) and enter its
-    Value " "here; nobody has to sign in or consent again.",
+    Fix.NEW_SECRET: "Create a new client secret in Entra (app registration → Certificates & secrets) and enter its "
+    "Value here; nobody has to sign in or consent again.",
     Fix.REAUTHORISE: "Sign in again on the same connection; its data and cursors are kept.",
     Fix.CONSENT: "An administrator of the tenant has to open the admin-consent link and accept.",
-    Fix.CONFIG: "Change the app registration, tenant or policy that the vendor's message names, then check again;
-    signing " "in again alone does not help.",
+    Fix.CONFIG: "Change the app registration, tenant or policy that the vendor's message names, then check again; "
+    "signing in again alone does not help.",
     Fix.RETRY: "Nothing to do: isthmus repeats it by itself.",
 }
 
