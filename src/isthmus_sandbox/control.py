@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus_sandbox.control_input import BadControlRequest, explain_bad_request, number, read_settings, refuse_unknown
 from isthmus_sandbox.control_page import render_index
@@ -21,12 +21,23 @@ from isthmus_sandbox.faults import BadRule, FaultRule
 from isthmus_sandbox.throttle import Limits, RetryAfter
 
 CONTROL_PREFIX = "/_sandbox"
+BUSINESS_CENTRAL_PREFIX = "/_sandbox/business-central"
 JOURNAL_LIMIT_MAX = 20_000
 CLOCK_JUMP_MAX_S = 10 * 366 * 86_400
 
 
-def create_control_app(estate: Estate, addresses: Mapping[str, Any]) -> Starlette:
-    """The ASGI application that every port serves under the prefix."""
+def create_control_app(estate: Estate, addresses: Mapping[str, Any]) -> ASGIApp:
+    """The ASGI application that every port serves under the prefix; the product's own routes are a part of it."""
+    general = _create_general_app(estate, addresses)
+
+    async def control(scope: Scope, receive: Receive, send: Send) -> None:
+        product = scope["path"].startswith(BUSINESS_CENTRAL_PREFIX)
+        await (estate.business_central_control if product else general)(scope, receive, send)
+
+    return control
+
+
+def _create_general_app(estate: Estate, addresses: Mapping[str, Any]) -> Starlette:
     general, traffic = _General(estate, addresses), _Traffic(estate)
     routes: list[BaseRoute] = [
         Route("/", general.index),
@@ -46,22 +57,11 @@ def create_control_app(estate: Estate, addresses: Mapping[str, Any]) -> Starlett
         Route("/journal", traffic.read_journal, methods=["GET"]),
         Route("/journal", traffic.clear_journal, methods=["DELETE"]),
         Mount("/entra", routes=create_entra_control(lambda: estate.entra)),
-        Mount("/business-central", app=_BusinessCentralControl(estate)),
     ]
     return Starlette(
         routes=[Route(CONTROL_PREFIX, general.index), Mount(CONTROL_PREFIX, routes=routes)],
         exception_handlers={BadControlRequest: explain_bad_request, HTTPException: _explain_http},
     )
-
-
-class _BusinessCentralControl:
-    """The product's own control routes; a reset replaces them, so they are looked up for each request."""
-
-    def __init__(self, estate: Estate) -> None:
-        self._estate = estate
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._estate.business_central_control(scope, receive, send)
 
 
 class _General:

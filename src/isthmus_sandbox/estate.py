@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus_sandbox.business_central import BusinessCentralService, create_business_central_app
+from isthmus_sandbox.business_central.control import create_business_central_control
 from isthmus_sandbox.clock import SandboxClock
 from isthmus_sandbox.entra.app import EntraService, create_entra_app
 from isthmus_sandbox.entra.directory import Directory
@@ -118,9 +119,10 @@ class Estate:
             if world not in WORLDS:
                 raise UnknownWorld(f"No world is called '{world}'. Known: {', '.join((EMPTY_WORLD, *WORLDS))}.")
             build_world(world, directory, service)
+        control = Starlette(routes=create_business_central_control(service))
         product = create_business_central_app(service, product_authentication(directory))
         apps[BUSINESS_CENTRAL_SERVER] = self._observed(self._limited(product, directory), BUSINESS_CENTRAL_SERVER)
-        return Generation(world, directory, service, entra, apps, Starlette())
+        return Generation(world, directory, service, entra, apps, control)
 
     def _observed(self, app: ASGIApp, server: str) -> ASGIApp:
         return JournalMiddleware(

@@ -19,6 +19,7 @@ from isthmus_sandbox.entra.records import App, Certificate
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFETIME_MAX_S = 3_600
 """A client assertion lives at most an hour (`oauth/behaviour.md` section 3)."""
+ASSERTION_HEADER_BYTES_MAX = 16 * 1024
 CLOCK_SKEW_S = 300
 """Tolerated difference between the client's clock and Entra's [verify]."""
 
@@ -85,7 +86,8 @@ def _check_assertion(directory: Directory, app: App, assertion: str, audiences: 
     if not certificate.starts_at_s <= now_s < certificate.expires_at_s:
         raise EntraError(700027, "Client assertion failed signature validation: the certificate is not valid now.")
     try:
-        claims = jwt.decode(assertion, RSAKey.import_key(certificate.pem), algorithms=["PS256"]).claims
+        key = RSAKey.import_key(certificate.pem)
+        claims = jwt.decode(assertion, key, registry=_assertion_registry()).claims
     except (JoseError, ValueError) as error:
         raise EntraError(700027, "Client assertion failed signature validation.") from error
     audience = claims.get("aud")
@@ -102,9 +104,16 @@ def _check_assertion(directory: Directory, app: App, assertion: str, audiences: 
         raise EntraError(50013, f"Assertion lives longer than {ASSERTION_LIFETIME_MAX_S} seconds.")
 
 
+def _assertion_registry() -> jws.JWSRegistry:
+    """PS256 only; headers may carry a whole certificate chain (`x5c`), as MSAL sends it."""
+    registry = jws.JWSRegistry(algorithms=["PS256"])
+    registry.max_header_length = ASSERTION_HEADER_BYTES_MAX
+    return registry
+
+
 def _certificate_of(app: App, assertion: str) -> Certificate:
     try:
-        header = jws.extract_compact(assertion.encode()).protected
+        header = jws.extract_compact(assertion.encode(), registry=_assertion_registry()).protected
     except (JoseError, ValueError) as error:
         raise EntraError(50013, "Assertion is not a signed JSON Web Token.") from error
     thumbprint = str(header.get("x5t#S256", "")).rstrip("=")
