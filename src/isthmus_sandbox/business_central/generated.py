@@ -57,7 +57,7 @@ class GeneratedRows:
         references: Mapping[str, tuple[str, ...]] | None = None,
         parents: Mapping[str, tuple[ParentRun, int]] | None = None,
     ) -> None:
-        self._random = random.Random(zlib.crc32(f"{entity.route}/{entity.set_name}/{seed}".encode()))
+        self._seed = f"{entity.route}/{entity.set_name}/{seed}"
         self._enums = dict(enums)
         self._fixed = dict(fixed or {})
         self._references = dict(references or {})
@@ -68,12 +68,14 @@ class GeneratedRows:
         shown = [p for p in entity.properties if p.type != "Edm.Stream" and not p.filter_only]
         self._numbers = [p for p in shown if p.name in _MONOTONE_NUMBERS and p.name not in self._fixed]
         self._names = [p for p in shown if p.name in ("displayName", "name") and p.type == "Edm.String"]
-        self._templates = [self._template(shown, index) for index in range(TEMPLATES)]
+        self._shown = shown
+        self._templates: list[dict[str, Value] | None] = [None] * TEMPLATES
         self.monotone = frozenset(p.name for p in self._numbers) | frozenset(self._parents)
 
     def values(self, ordinal: int, row_id: str, stamp_ms: int) -> dict[str, Value]:
         """The row of an ordinal, properties in the order of the entity."""
-        row = self._templates[ordinal % TEMPLATES].copy()
+        template = self._templates[ordinal % TEMPLATES]
+        row = template.copy() if template is not None else self._template(ordinal % TEMPLATES).copy()
         if self._key is not None:
             row[self._key] = row_id
         for prop in self._numbers:
@@ -86,22 +88,25 @@ class GeneratedRows:
             row[self._stamp] = stamp_text(stamp_ms)
         return row
 
-    def _template(self, properties: list[Property], index: int) -> dict[str, Value]:
-        deal = self._random
+    def _template(self, index: int) -> dict[str, Value]:
+        """Make a template on first use, the same one however it is reached."""
+        deal = random.Random(zlib.crc32(f"{self._seed}/{index}".encode()))
         city = deal.choice(_CITIES)
         name = f"{deal.choice(_FIRST)} {deal.choice(_SECOND)} {deal.choice(_THIRD)}"
         row: dict[str, Value] = {}
-        for prop in properties:
+        for prop in self._shown:
             if prop.name in self._fixed:
                 row[prop.name] = self._fixed[prop.name]
             elif self._references.get(prop.name):
                 row[prop.name] = deal.choice(self._references[prop.name])
             else:
-                row[prop.name] = self._plausible(prop, index, name, city)
+                row[prop.name] = self._plausible(deal, prop, index, name, city)
+        self._templates[index] = row
         return row
 
-    def _plausible(self, prop: Property, index: int, name: str, city: tuple[str, str, str, str]) -> Value:
-        deal = self._random
+    def _plausible(
+        self, deal: random.Random, prop: Property, index: int, name: str, city: tuple[str, str, str, str]
+    ) -> Value:
         if prop.enum is not None:
             enum = self._enums.get(prop.enum)
             names = enum.json_names if enum is not None else ("_x0020_",)
@@ -120,41 +125,41 @@ class GeneratedRows:
             case "Edm.Guid":
                 return BLANK_GUID
             case "Edm.String":
-                return self._text(prop, index, name, city)
+                return _text(deal, prop, index, name, city)
         return blank(prop, self._enums)
 
-    def _text(self, prop: Property, index: int, name: str, city: tuple[str, str, str, str]) -> str:
-        deal = self._random
-        lowered = prop.name.lower()
-        text = ""
-        if lowered in ("displayname", "name") or lowered.endswith(("name", "customername", "vendorname")):
-            text = name
-        elif lowered.endswith("addressline1"):
-            text = f"{deal.choice(_STREETS)} {deal.randrange(1, 200)}"
-        elif lowered.endswith("city"):
-            text = city[0]
-        elif lowered.endswith("state"):
-            text = city[1]
-        elif lowered.endswith("country"):
-            text = city[2]
-        elif lowered.endswith(("postalcode", "postcode")):
-            text = city[3]
-        elif "email" in lowered:
-            text = f"contact{index}@contoso.example"
-        elif "phone" in lowered:
-            text = f"4255550{index:03d}"
-        elif lowered == "website":
-            text = f"https://www{index}.contoso.example"
-        elif lowered == "currencycode":
-            text = "USD"
-        elif lowered == "description":
-            text = f"Order {1000 + index}"
-        elif lowered.endswith(("number", "code")) and deal.random() < 0.7:
-            text = f"{prop.name[0].upper()}{10_000 + index}"
-        length = prop.max_length
-        if length is not None:
-            text = text[: max(length - 8, 1)] if lowered in ("displayname", "name") else text[:length]
-        return text.upper() if prop.is_code else text
+
+def _text(deal: random.Random, prop: Property, index: int, name: str, city: tuple[str, str, str, str]) -> str:
+    lowered = prop.name.lower()
+    text = ""
+    if lowered in ("displayname", "name") or lowered.endswith(("name", "customername", "vendorname")):
+        text = name
+    elif lowered.endswith("addressline1"):
+        text = f"{deal.choice(_STREETS)} {deal.randrange(1, 200)}"
+    elif lowered.endswith("city"):
+        text = city[0]
+    elif lowered.endswith("state"):
+        text = city[1]
+    elif lowered.endswith("country"):
+        text = city[2]
+    elif lowered.endswith(("postalcode", "postcode")):
+        text = city[3]
+    elif "email" in lowered:
+        text = f"contact{index}@contoso.example"
+    elif "phone" in lowered:
+        text = f"4255550{index:03d}"
+    elif lowered == "website":
+        text = f"https://www{index}.contoso.example"
+    elif lowered == "currencycode":
+        text = "USD"
+    elif lowered == "description":
+        text = f"Order {1000 + index}"
+    elif lowered.endswith(("number", "code")) and deal.random() < 0.7:
+        text = f"{prop.name[0].upper()}{10_000 + index}"
+    length = prop.max_length
+    if length is not None:
+        text = text[: max(length - 8, 1)] if lowered in ("displayname", "name") else text[:length]
+    return text.upper() if prop.is_code else text
 
 
 @dataclass(frozen=True, slots=True)
