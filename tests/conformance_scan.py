@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.conformance_ids import Side
+
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -17,6 +19,11 @@ class Carrier(NamedTuple):
     path: str
     name: str
 
+    @property
+    def side(self) -> Side:
+        """Whose behaviour the test is about: tests below tests/sandbox examine the simulator."""
+        return Side.SANDBOX if self.path.startswith("tests/sandbox/") else Side.PRODUCT
+
 
 class Scan(NamedTuple):
     """All carriers, and the places (`path:line`) where an id is not written out and so cannot be read."""
@@ -24,9 +31,10 @@ class Scan(NamedTuple):
     carriers: tuple[Carrier, ...]
     unreadable: tuple[str, ...]
 
-    def of(self, fact_id: str) -> list[Carrier]:
-        """The tests that carry an id, by path and name."""
-        return sorted({carrier for carrier in self.carriers if carrier.id == fact_id})
+    def of(self, fact_id: str, side: Side | None = None) -> list[Carrier]:
+        """The tests that carry an id, by path and name; of one side, or of both."""
+        found = {carrier for carrier in self.carriers if carrier.id == fact_id}
+        return sorted(carrier for carrier in found if side is None or carrier.side is side)
 
 
 def scan_folder(root: Path, folder: str = "tests") -> Scan:

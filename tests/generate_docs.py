@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.conformance_ids import FACTS, Later, VendorFact
+from tests.conformance_ids import FACTS, Later, Side, VendorFact
 from tests.conformance_scan import Scan, scan_folder
 from tests.markdown_page import page_stamp, page_table
 
@@ -27,6 +27,7 @@ def conformance_page(scan: Scan) -> str:
     promised = [fact for fact in FACTS.values() if fact.needs_test]
     later = [fact for fact in FACTS.values() if not fact.needs_test]
     carried = [fact for fact in promised if scan.of(fact.id)]
+    by_product = [fact for fact in promised if scan.of(fact.id, Side.PRODUCT)]
     return "\n".join(
         [
             page_stamp("the marks in tests/ and tests/conformance_ids.py"),
@@ -36,12 +37,15 @@ def conformance_page(scan: Scan) -> str:
             "test that carries an id fails when the behaviour is broken. Each fact has two sides: the *product* copes",
             "with it, the *sandbox* shows it.",
             "",
-            f"**{len(carried)} of the {len(promised)} facts that connecting and reading need are carried by tests;** "
-            f"{len(later)} are left for later.",
+            f"**{len(carried)} of the {len(promised)} facts that connecting and reading need are carried by tests**, "
+            f"{len(by_product)} of them by tests of the product. {len(later)} are left for later.",
             "",
             "## Connecting and reading",
             "",
-            *page_table(("id", "fact", "tests"), ((fact.id, fact.title, _tests(scan, fact)) for fact in promised)),
+            *page_table(
+                ("id", "fact", "product", "sandbox"),
+                ((fact.id, fact.title, *(_tests(scan, fact, side) for side in Side)) for fact in promised),
+            ),
             "",
             "## Left for later",
             "",
@@ -56,6 +60,11 @@ def conformance_page(scan: Scan) -> str:
 def missing(scan: Scan) -> list[str]:
     """Ids that connecting and reading need and that no test carries."""
     return [fact.id for fact in FACTS.values() if fact.needs_test and not scan.of(fact.id)]
+
+
+def without_test_of(scan: Scan, side: Side) -> list[str]:
+    """Promised ids that no test of that side carries; a test of the other side may."""
+    return [fact.id for fact in FACTS.values() if fact.needs_test and side in fact.today and not scan.of(fact.id, side)]
 
 
 def settings_page() -> str:
@@ -132,11 +141,14 @@ def write_pages(folder: Path = REFERENCE) -> list[Path]:
     return changed
 
 
-def _tests(scan: Scan, fact: VendorFact) -> str:
+def _tests(scan: Scan, fact: VendorFact, side: Side | None = None) -> str:
     links = [
-        f"[{carrier.path.removeprefix('tests/')}::{carrier.name}](../../{carrier.path})" for carrier in scan.of(fact.id)
+        f"[{carrier.path.removeprefix('tests/')}::{carrier.name}](../../{carrier.path})"
+        for carrier in scan.of(fact.id, side)
     ]
-    return "<br>".join(links) or ("**none yet**" if fact.needs_test else "–")
+    if not links and fact.needs_test and not scan.of(fact.id):
+        return "**none yet**"
+    return "<br>".join(links) or "–"
 
 
 def _later_section(scan: Scan, reason: Later, later: Sequence[VendorFact]) -> list[str]:

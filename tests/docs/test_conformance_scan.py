@@ -6,7 +6,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from tests.conformance_ids import FACTS
+from tests.conformance_ids import FACTS, Side
 from tests.conformance_scan import scan_folder, scan_source
 
 
@@ -77,6 +77,18 @@ def test_a_folder_is_walked_and_paths_are_relative(tmp_path: Path) -> None:
     (inner / "test_x.py").write_text('@pytest.mark.conformance("BC-37")\ndef test_one(): ...\n', encoding="utf-8")
     (carrier,) = scan_folder(tmp_path).of("BC-37")
     assert (carrier.path, carrier.name) == ("tests/odata/test_x.py", "test_one")
+
+
+def test_tests_of_the_sandbox_are_told_from_tests_of_the_product(tmp_path: Path) -> None:
+    for room in ("sandbox/entra", "auth"):
+        folder = tmp_path / "tests" / room
+        folder.mkdir(parents=True)
+        source = '@pytest.mark.conformance("OA-19")\ndef test_one(): ...\n'
+        (folder / "test_x.py").write_text(source, encoding="utf-8")
+    scan = scan_folder(tmp_path)
+    assert [carrier.path for carrier in scan.of("OA-19", Side.PRODUCT)] == ["tests/auth/test_x.py"]
+    assert [carrier.path for carrier in scan.of("OA-19", Side.SANDBOX)] == ["tests/sandbox/entra/test_x.py"]
+    assert len(scan.of("OA-19")) == 2
 
 
 def test_the_checklists_are_complete() -> None:
