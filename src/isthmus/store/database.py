@@ -19,9 +19,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import AsyncRowFactory, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from isthmus.kernel.failures import DatabaseUnavailable, StorageFull
@@ -76,13 +77,13 @@ class Transaction:
 
     async def rows(self, kind: type[T], query: str, parameters: Parameters = ()) -> list[T]:
         """All rows as values of `kind`, whose fields carry the columns' names."""
-        async with self.connection.cursor(row_factory=class_row(kind)) as cursor:
+        async with self.connection.cursor(row_factory=_values_of(kind)) as cursor:
             await cursor.execute(query.encode(), parameters)
             return await cursor.fetchall()
 
     async def row(self, kind: type[T], query: str, parameters: Parameters = ()) -> T | None:
         """The first row as a value of `kind`, or None."""
-        async with self.connection.cursor(row_factory=class_row(kind)) as cursor:
+        async with self.connection.cursor(row_factory=_values_of(kind)) as cursor:
             await cursor.execute(query.encode(), parameters)
             return await cursor.fetchone()
 
@@ -162,6 +163,12 @@ class Database:
         async with self._begin("SET LOCAL ROLE isthmus_system") as connection:
             yield Transaction(connection, None)
 
+    @asynccontextmanager
+    async def unscoped(self) -> AsyncIterator[Transaction]:
+        """A transaction of the application role without a project: it sees no project's rows, only shared machinery."""
+        async with self._begin("SELECT 1") as connection:
+            yield Transaction(connection, None)
+
     async def transact(self, project_id: UUID | None, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in a transaction and repeat it whole when the database breaks off, within the patience.
 
@@ -226,6 +233,20 @@ class Database:
                 return connection
 
 
+def _values_of(kind: type[T]) -> AsyncRowFactory[T]:
+    """Rows as values of `kind`, checked against its types: enums become enums."""
+
+    def factory(cursor: psycopg.AsyncCursor[Any]) -> Callable[[Sequence[Any]], T]:
+        names = [column.name for column in cursor.description or ()]
+
+        def make(values: Sequence[Any]) -> T:
+            return msgspec.convert(dict(zip(names, values, strict=True)), kind)
+
+        return make
+
+    return factory
+
+
 async def _roll_back(connection: psycopg.AsyncConnection[Any]) -> None:
     try:
         await connection.rollback()
@@ -241,7 +262,7 @@ async def _back_off(attempt: int) -> None:
 async def _application_conninfo(url: str) -> str:
     base: dict[str, Any] = dict(conninfo_to_dict(url))
     given = str(base.pop("options", "") or "")
-    path = f"{given} -c search_path={SCHEMA}".strip()
+    path = f"{given} -c search_path={SCHEMA} -c timezone=UTC".strip()
     own_login = {**base, "user": "isthmus_app", "options": path}
     if not base.get("password"):
         try:

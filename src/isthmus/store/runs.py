@@ -136,12 +136,16 @@ async def cancel(tx: Transaction, run_id: UUID) -> bool:
 
 
 async def stalled(db: Database, silent_s: float) -> list[Run]:
-    """Running runs, of all projects, whose worker has been silent for so long."""
+    """Active runs, of all projects, that nobody has touched for so long and that no job stands for."""
     async with db.system() as tx:
         return await tx.rows(
             Run,
-            """SELECT * FROM runs WHERE state = 'running' AND heartbeat_at < now() - make_interval(secs => %s)
-               ORDER BY heartbeat_at LIMIT 1000""",
+            """SELECT * FROM runs r
+               WHERE r.state IN ('queued', 'running')
+                 AND coalesce(r.heartbeat_at, r.requested_at) < now() - make_interval(secs => %s)
+                 AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs j
+                                 WHERE j.queueing_lock = 'run:' || r.id AND j.status IN ('todo', 'doing'))
+               ORDER BY r.requested_at LIMIT 1000""",
             (silent_s,),
         )
 

@@ -381,5 +381,5 @@ BEGIN
         TO isthmus_system;
     GRANT SELECT, UPDATE ON runs, authorizations TO isthmus_system;
     GRANT SELECT (id, project_id, kind, paused, cursor, next_attempt_at, drained_until, fence, drainer) ON destinations TO isthmus_system;
-    GRANT SELECT ON alembic_version TO isthmus_system;
+    GRANT SELECT ON alembic_version, procrastinate_jobs TO isthmus_system;
 END $$;

@@ -1,0 +1,52 @@
+"""A sync to run, engines with short times, and waiting for something to become true."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from tests.store.conftest import Place, make_place
+
+from isthmus.engine import Engine, EngineSettings
+from isthmus.store.database import Database
+
+QUICK = EngineSettings(
+    jobs=4, group_slots=2, heartbeat_s=0.2, silent_s=1.0, recover_s=0.2, tick_s=0.1, poll_s=0.2, stop_grace_s=0.1
+)
+
+WAIT_MAX_S = 20.0
+
+
+@pytest.fixture
+async def place(database: Database) -> Place:
+    """A fresh sync of a fresh project."""
+    return await make_place(database)
+
+
+@pytest.fixture
+async def other_place(database: Database) -> Place:
+    """Another one, in another project."""
+    return await make_place(database)
+
+
+@asynccontextmanager
+async def working(engine: Engine) -> AsyncIterator[None]:
+    """The engine's worker runs inside the block."""
+    async with engine:
+        task = asyncio.create_task(engine.run_worker())
+        try:
+            yield
+        finally:
+            engine.stop()
+            await task
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + WAIT_MAX_S
+    while not await condition():
+        assert time.monotonic() < deadline, "it did not become true in time"
+        await asyncio.sleep(0.02)
