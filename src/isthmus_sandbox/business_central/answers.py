@@ -12,7 +12,7 @@ from isthmus_sandbox.principal import Principal
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated request: method, parsed address and query, headers by lower-case name, raw path, body."""
+    """One authenticated request: method, parsed address and query, headers by lower-case name, raw path, body; a part of `$batch`."""
 
     method: str
     address: Address
@@ -22,6 +22,7 @@ class Call:
     raw_path: str
     principal: Principal
     body: bytes = b""
+    in_batch: bool = False
 
 
 @dataclass(frozen=True, slots=True)

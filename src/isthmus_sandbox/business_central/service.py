@@ -23,6 +23,7 @@ from isthmus_sandbox.business_central.page_cache import PageCache
 from isthmus_sandbox.business_central.switches import Switches
 from isthmus_sandbox.business_central.tables import Row, Table
 from isthmus_sandbox.business_central.values import Value, blank, now_ms, stamp_text
+from isthmus_sandbox.business_central.writing.state import WriteState
 from isthmus_sandbox.clock import SandboxClock
 
 COMPANIES_MAX = 300
@@ -128,6 +129,7 @@ class BusinessCentralService:
         self.tenants: dict[str, Tenant] = {}
         self.observers: list[Observer] = []
         self.page_cache = PageCache()
+        self.writing = WriteState()
         self._slots = {
             address: slot
             for slot, address in enumerate(

@@ -28,6 +28,10 @@ class Switches:
     first_read_status: status with which the next read of a set fails, once (BC-95).
     basic_challenge: answer 401 as an on-premises server does, `WWW-Authenticate: Basic` (BC-24).
     stale_etag_status: 409 or 412 (BC-61).
+    manual_numbers_refused: sets whose number series forbids a number of the caller's own (BC-70).
+    line_lock_s: how long a written line keeps its parent locked against other sessions (BC-66); 0 = never.
+    lock_error_status / lock_error_code: what those are answered with [verify].
+    body_bytes_max: larger request bodies are a 413 (BC-77, BC-88).
     """
 
     version: str = "29.0"
@@ -48,6 +52,11 @@ class Switches:
     first_read_status: dict[str, int] = field(default_factory=dict)
     basic_challenge: bool = False
     stale_etag_status: int = 409
+    manual_numbers_refused: list[str] = field(default_factory=list)
+    line_lock_s: float = 0.02
+    lock_error_status: int = 409
+    lock_error_code: str = "Request_EntityChanged"
+    body_bytes_max: int = 350 * 1024 * 1024
     url_length_max: int = 15_700
     url_length_crash: int = 18_000
 
