@@ -28,6 +28,8 @@ COMPARISONS: Final = ("eq", "ne", "gt", "ge", "lt", "le")
 TEXT_FUNCTIONS: Final = ("startswith", "endswith", "contains")
 CASE_FUNCTIONS: Final = ("tolower", "toupper")
 
+_RESERVED: Final = frozenset({*COMPARISONS, "in", "and", "or", "not"})
+
 Scalar = None | bool | Decimal | str | UUID | date | datetime
 
 
@@ -210,6 +212,8 @@ class _Parser:
 
     def _field(self) -> FieldRef:
         name = self._take("name")
+        if name.text.lower() in _RESERVED:
+            self._fail(name)
         if self._peek_sign(0, "("):
             case = name.text.lower()
             if case not in CASE_FUNCTIONS:

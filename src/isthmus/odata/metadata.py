@@ -94,9 +94,9 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[BoundAction, ...]
 
 
-def parse_metadata(body: bytes) -> Metadata:
+def parse_metadata(body: bytes, *, bytes_max: int = METADATA_BYTES_MAX) -> Metadata:
     """Read a CSDL document. Raises CorruptResponse for a broken or hostile one, TooLarge beyond the limit."""
-    if len(body) > METADATA_BYTES_MAX:
+    if len(body) > bytes_max:
         raise TooLarge("The vendor's $metadata document is larger than any known one.")
     try:
         root: Element = fromstring(body, forbid_dtd=True)
