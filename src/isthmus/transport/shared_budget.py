@@ -63,6 +63,11 @@ class SharedBudget:
         """Wait for a place in this process's share; see `SlidingWindowBudget.admit`."""
         return self._admitted()
 
+    @property
+    def renewing(self) -> asyncio.Task[None] | None:
+        """The task that renews the lease, while there is work."""
+        return self._renewer
+
     def refused(self, retry_after_s: float | None) -> None:
         """The vendor answered 429: this process pauses now, all others as soon as they renew."""
         self._local.refused(retry_after_s)
