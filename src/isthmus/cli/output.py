@@ -1,0 +1,124 @@
+"""How commands speak: results on stdout, progress and errors on stderr, one voice for both people and programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from isthmus.kernel.failures import (
+    ConfigurationFailure,
+    CredentialFailure,
+    Failure,
+    RequestFailure,
+    TransientFailure,
+)
+
+EXIT_CODES = {
+    0: "done",
+    1: "failed",
+    2: "the command was typed wrongly",
+    3: "isthmus is not set up correctly",
+    4: "the credentials were refused; somebody has to act",
+    5: "the request cannot be served as asked",
+    6: "a passing problem on the vendor's side; try again later",
+    130: "interrupted; what was started can be resumed",
+}
+"""Every exit code and its meaning; the command reference is generated from it."""
+
+
+def exit_code(failure: Failure) -> int:
+    """The exit code of a failure's branch of the tree."""
+    branches: tuple[tuple[type[Failure], int], ...] = (
+        (ConfigurationFailure, 3),
+        (CredentialFailure, 4),
+        (RequestFailure, 5),
+        (TransientFailure, 6),
+    )
+    return next((code for branch, code in branches if isinstance(failure, branch)), 1)
+
+
+def out() -> Console:
+    """Standard output, coloured only on a terminal."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def err() -> Console:
+    """Standard error."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def say(text: str) -> None:
+    """One line for a person, on stderr, so that pipes stay clean."""
+    err().print(text)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout; money and dates exact."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+
+
+def print_json_lines(values: Iterable[object]) -> None:
+    """One JSON document a line."""
+    for value in values:
+        print_json(value)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """A table for people; columns in `right` are numbers. Cells that are markup are passed as `rich.text.Text`."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if hasattr(cell, "plain") else escape(_text(cell)) for cell in row))
+    out().print(table)
+
+
+def print_failure(failure: Failure, *, as_json: bool = False) -> None:
+    """What happened, why, what to do; the vendor's words and reference id when there are any."""
+    if as_json:
+        print_json({"error": failure.to_dict()})
+        return
+    console = err()
+    console.print(f"[bold red]✗[/] {escape(failure.message)}")
+    if failure.nearest:
+        console.print(f"  Did you mean: {escape(', '.join(failure.nearest))}?")
+    vendor = failure.vendor
+    if vendor is not None and (vendor.code or vendor.message):
+        said = " ".join(part for part in (vendor.code, (vendor.message or "")[:300]) if part)
+        console.print(f"  [dim]The vendor said:[/] {escape(said)}")
+        if vendor.correlation_id:
+            console.print(f"  [dim]Reference:[/] {escape(vendor.correlation_id)}")
+    console.print(f"  [dim]Whose turn:[/] {escape(failure.whose_turn.value)}")
+    console.print(f"  [bold]→[/] {escape(failure.remedy)}")
+
+
+def ago(moment: datetime | None, now: datetime | None = None) -> str:
+    """Relative time: `3 min ago`, `in 2 h`, `never`."""
+    if moment is None:
+        return "never"
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    ahead, seconds = seconds < 0, abs(seconds)
+    if seconds < 5:
+        return "now"
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            text = f"{int(seconds // size)} {unit}"
+            return f"in {text}" if ahead else f"{text} ago"
+    return "now"
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return "–"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    return str(cell)
