@@ -161,7 +161,7 @@ class _Traffic:
             settings.update(requests_divisor=scale, window_divisor=scale)
             del settings["scale"]
         for name in settings.keys() - {"enabled", "retry_after"}:
-            if number(settings, name) <= 0 and name != "queued_max":
+            if number(settings, name) <= 0 and name not in ("queued_max", "service_time_s"):
                 raise BadControlRequest(f"'{name}' must be greater than zero.")
         if not isinstance(settings.get("enabled", True), bool):
             raise BadControlRequest("'enabled' must be true or false.")

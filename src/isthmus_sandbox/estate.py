@@ -102,8 +102,7 @@ class Estate:
         generation = self._build(world or self._default_world)
         self.clock.advance(-self.clock.offset_s)
         self.journal.clear()
-        self.faults.clear()
-        self.faults.forget_late_commits()
+        self.faults.reset()
         self.throttle.limits = replace(self._default_limits)
         self.throttle.clear()
         self._generation = generation

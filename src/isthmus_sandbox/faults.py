@@ -169,9 +169,11 @@ class Faults:
             await commit()
         return len(due)
 
-    def forget_late_commits(self) -> None:
-        """Drop postponed requests without applying them."""
-        self._late.clear()
+    def reset(self) -> None:
+        """Remove all rules, drop postponed requests without applying them, and number from one again."""
+        self._rules = []
+        self._late = []
+        self._last_number = 0
 
 
 class FaultMiddleware:

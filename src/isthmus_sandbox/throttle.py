@@ -31,7 +31,10 @@ ROUTE_MARKS = ("api", "odatav4", "ws")
 
 @dataclass(slots=True)
 class Limits:
-    """The limits in force. The documented numbers are the defaults; the divisors scale them."""
+    """The limits in force. The documented numbers are the defaults; the divisors scale them.
+
+    `service_time_s` makes every request hold its place for that long, as work at the vendor would.
+    """
 
     enabled: bool = True
     requests_per_window: int = 6_000
@@ -42,6 +45,7 @@ class Limits:
     requests_divisor: float = 1.0
     window_divisor: float = 1.0
     retry_after: RetryAfter = "seconds"
+    service_time_s: float = 0.0
 
     @property
     def scaled_requests(self) -> int:
@@ -228,6 +232,8 @@ class ThrottleMiddleware:
             return
         try:
             async with self._throttle.admit(key):
+                if self._throttle.limits.service_time_s > 0:
+                    await asyncio.sleep(self._throttle.limits.service_time_s)
                 await self._app(scope, receive, send)
         except Refused as refused:
             await self._refuse(refused, send)
