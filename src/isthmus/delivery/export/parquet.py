@@ -50,4 +50,5 @@ class ParquetSink:
     def close(self) -> None:
         """Let go of the file, complete or not."""
         self._waiting.clear()
+        self._writer.is_open = False  # else it would try to write a footer into the closed file when it is collected
         self._file.close()
