@@ -31,6 +31,7 @@ def create_control_app(estate: Estate, addresses: Mapping[str, Any]) -> ASGIApp:
     general = _create_general_app(estate, addresses)
 
     async def control(scope: Scope, receive: Receive, send: Send) -> None:
+        await estate.faults.commit_due()
         product = scope["path"].startswith(BUSINESS_CENTRAL_PREFIX)
         await (estate.business_central_control if product else general)(scope, receive, send)
 

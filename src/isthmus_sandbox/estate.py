@@ -124,12 +124,10 @@ class Estate:
         return Generation(world, directory, service, entra, apps, control)
 
     def _observed(self, app: ASGIApp, server: str) -> ASGIApp:
-        return JournalMiddleware(
-            FaultMiddleware(app, self.faults, self.clock, server), self.journal, self.clock, server
-        )
+        return JournalMiddleware(FaultMiddleware(app, self.faults, server), self.journal, self.clock, server)
 
     def _limited(self, app: ASGIApp, directory: Directory) -> ASGIApp:
-        limited = ThrottleMiddleware(app, self.throttle, directory.authenticate, self.clock)
+        limited = ThrottleMiddleware(app, self.throttle, directory.authenticate)
         return ChallengeMiddleware(limited, directory)
 
 

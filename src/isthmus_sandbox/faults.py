@@ -179,10 +179,9 @@ class Faults:
 class FaultMiddleware:
     """Applies the rules to one vendor server."""
 
-    def __init__(self, app: ASGIApp, faults: Faults, clock: SandboxClock, server: str) -> None:
+    def __init__(self, app: ASGIApp, faults: Faults, server: str) -> None:
         self._app = app
         self._faults = faults
-        self._clock = clock
         self._server = server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -260,7 +259,7 @@ class FaultMiddleware:
         headers["content-length"] = str(len(body))
         if rule.retry_after_s is not None:
             as_date = rule.retry_after_form == "date"
-            headers["retry-after"] = http_date(self._clock, rule.retry_after_s) if as_date else str(rule.retry_after_s)
+            headers["retry-after"] = http_date(rule.retry_after_s) if as_date else str(rule.retry_after_s)
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         status = 504 if rule.action == "late_commit" and rule.status == 503 else rule.status
         await send({"type": "http.response.start", "status": status, "headers": raw})

@@ -78,6 +78,8 @@ async def run_sandbox(options: SandboxOptions | None = None) -> AsyncIterator[Ru
         sockets = {
             name: _listen(chosen.port_base + index if chosen.port_base else 0) for index, name in enumerate(names)
         }
+        for opened in (opened for pair in sockets.values() for opened in pair):
+            stack.callback(opened.close)
         urls = {name: f"https://{chosen.host}:{found[0].getsockname()[1]}" for name, found in sockets.items()}
         addresses = SandboxAddresses(
             login_urls={cloud: urls[ENTRA_SERVERS[cloud]] for cloud in chosen.clouds},

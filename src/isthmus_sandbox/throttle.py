@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Literal
 
@@ -217,11 +217,10 @@ class Throttle:
 class ThrottleMiddleware:
     """Applies the limits to the API routes of the Business Central server."""
 
-    def __init__(self, app: ASGIApp, throttle: Throttle, authenticate: Authenticate, clock: SandboxClock) -> None:
+    def __init__(self, app: ASGIApp, throttle: Throttle, authenticate: Authenticate) -> None:
         self._app = app
         self._throttle = throttle
         self._authenticate = authenticate
-        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit, delay or refuse one request."""
@@ -246,7 +245,7 @@ class ThrottleMiddleware:
         if style == "seconds":
             headers.append((b"retry-after", str(wait_s).encode()))
         elif style == "date":
-            headers.append((b"retry-after", http_date(self._clock, wait_s).encode()))
+            headers.append((b"retry-after", http_date(wait_s).encode()))
         await send({"type": "http.response.start", "status": refused.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -274,9 +273,9 @@ def lane_key(path: str, principal: Principal) -> tuple[str, str, str] | None:
     return principal.tenant_id, environment, principal.user_id or principal.app_id
 
 
-def http_date(clock: SandboxClock, after_s: float) -> str:
-    """An HTTP date some seconds ahead, for Retry-After."""
-    return format_datetime(clock.now() + timedelta(seconds=after_s), usegmt=True)
+def http_date(after_s: float) -> str:
+    """An HTTP date some seconds ahead, for Retry-After: by the real clock, as the answer's own Date header."""
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=after_s), usegmt=True)
 
 
 def _window_report(lane: Lane, allowance: int) -> list[dict[str, float]]:
