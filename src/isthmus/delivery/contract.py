@@ -96,8 +96,8 @@ def encode_delivery(delivery: Delivery) -> bytes:
             "delivery": {
                 "id": delivery.id,
                 "destination": delivery.destination,
-                "last": delivery.changes[-1].number,
                 "sequence": delivery.first,
+                "last": delivery.changes[-1].number,
                 "attempt": delivery.attempt,
             },
         }

@@ -37,15 +37,17 @@ class Sealer(Protocol):
         ...
 
 
-def described(row: rows.Destination, *, development: bool) -> Destination:
-    """A stored destination as delivery sees it. Its `filter` holds the members of a FeedFilter."""
+def described(row: rows.Destination) -> Destination:
+    """A stored destination as delivery sees it. Its `filter` holds the members of a FeedFilter; its setting
+    `development` is chosen when it is registered.
+    """
     return Destination(
         id=row.id,
         project=row.project_id,
         kind=DestinationKind(row.kind),
         address=row.url,
         wanted=msgspec.convert(row.filter, feed.FeedFilter),
-        development=development,
+        development=row.settings.get("development") is True,
     )
 
 

@@ -1,0 +1,62 @@
+"""The room's front door for workers and commands: drain or replay a stored destination, whatever its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+from isthmus.delivery.drain import Carrier, Drain, DrainReport
+from isthmus.delivery.files import FileCarrier
+from isthmus.delivery.ports import Destination, DestinationKind, Sender
+from isthmus.delivery.replay import ReplayReport, replay_dead_letter, replay_range
+from isthmus.delivery.stored import Sealer, StoredDeliveries, described, stored_signing_secrets
+from isthmus.delivery.webhook import WebhookCarrier
+from isthmus.kernel.clock import Clock
+from isthmus.store import destinations
+from isthmus.store.database import Database
+
+SealerOf = Callable[[UUID], Awaitable[Sealer]]
+"""Gives the keyring of a project."""
+
+
+class Deliveries:
+    """Delivers for all projects of one database.
+
+    `senders` are `(public, local)` from `webhook_senders`. `store.destinations.pending` tells which destinations are
+    due.
+    """
+
+    def __init__(self, db: Database, clock: Clock, senders: tuple[Sender, Sender], sealer_of: SealerOf) -> None:
+        self._db = db
+        self._clock = clock
+        self._public, self._local = senders
+        self._sealer_of = sealer_of
+
+    async def drain(self, project_id: UUID, destination_id: UUID) -> DrainReport:
+        """Deliver what is due to one destination. Raises RunSuperseded when another worker takes over."""
+        destination = await self._destination(project_id, destination_id)
+        carrier = await self._carrier(destination)
+        return await Drain(StoredDeliveries(self._db, project_id), carrier, self._clock).run(destination)
+
+    async def replay(self, project_id: UUID, destination_id: UUID, first: int, last: int) -> ReplayReport:
+        """Deliver the changes `first` to `last` again."""
+        destination = await self._destination(project_id, destination_id)
+        carrier = await self._carrier(destination)
+        return await replay_range(StoredDeliveries(self._db, project_id), carrier, destination, first, last)
+
+    async def replay_dead_letter(self, project_id: UUID, destination_id: UUID, letter_id: UUID) -> ReplayReport:
+        """Deliver a dead letter after all."""
+        destination = await self._destination(project_id, destination_id)
+        carrier = await self._carrier(destination)
+        return await replay_dead_letter(StoredDeliveries(self._db, project_id), carrier, destination, letter_id)
+
+    async def _destination(self, project_id: UUID, destination_id: UUID) -> Destination:
+        async with self._db.project(project_id) as tx:
+            return described(await destinations.get(tx, destination_id))
+
+    async def _carrier(self, destination: Destination) -> Carrier:
+        if destination.kind is DestinationKind.FILES:
+            return FileCarrier(self._clock)
+        sealer = await self._sealer_of(destination.project)
+        signing_secrets = stored_signing_secrets(self._db, destination.project, sealer)
+        return WebhookCarrier(self._public, self._local, signing_secrets, self._clock)

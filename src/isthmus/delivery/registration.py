@@ -1,0 +1,99 @@
+"""Setting destinations up: checked before they are stored, secrets sealed and shown once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+
+from isthmus.delivery.ports import Destination, DestinationKind
+from isthmus.delivery.signing import new_secret
+from isthmus.delivery.stored import Sealer, described, open_signing_secrets, seal_signing_secrets
+from isthmus.delivery.target import check_target
+from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.ids import new_id
+from isthmus.store import destinations
+from isthmus.store.database import Database
+from isthmus.store.feed import FeedFilter
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """A new webhook and its signing secret, which is shown this once."""
+
+    destination: Destination
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Registered({self.destination.id})"
+
+
+async def register_webhook(
+    db: Database,
+    project_id: UUID,
+    sealer: Sealer,
+    *,
+    name: str,
+    url: str,
+    development: bool = False,
+    wanted: FeedFilter | None = None,
+    after: int = 0,
+    secret: str | None = None,
+) -> Registered:
+    """A webhook that gets the changes after number `after`. `secret` is the receiver's own, else one is made.
+
+    Raises InvalidInput for an address that must not be delivered to, an unusable secret, or a name that is taken.
+    """
+    check_target(url, development=development)
+    destination_id, chosen = new_id(), secret or new_secret()
+    sealed = seal_signing_secrets(sealer, destination_id, [chosen])
+    async with db.project(project_id) as tx:
+        row = await destinations.create(
+            tx,
+            destination_id=destination_id,
+            kind=DestinationKind.WEBHOOK.value,
+            name=name,
+            url=url,
+            secret_sealed=sealed,
+            filter=_stored(wanted),
+            settings={"development": development},
+            cursor=after,
+        )
+    return Registered(destination=described(row), secret=chosen)
+
+
+async def register_folder(
+    db: Database, project_id: UUID, *, name: str, folder: Path, wanted: FeedFilter | None = None, after: int = 0
+) -> Destination:
+    """A folder that gets the changes after number `after` as JSONL files. Raises InvalidInput when there is none."""
+    place = _existing(folder)
+    async with db.project(project_id) as tx:
+        row = await destinations.create(
+            tx, kind=DestinationKind.FILES.value, name=name, url=str(place), filter=_stored(wanted), cursor=after
+        )
+    return described(row)
+
+
+def _existing(folder: Path) -> Path:
+    place = folder.resolve()
+    if not place.is_dir():
+        raise InvalidInput(f"There is no folder {place}.", remedy="Create it first.", subject="folder")
+    return place
+
+
+async def rotate_secret(db: Database, project_id: UUID, sealer: Sealer, destination_id: UUID) -> str:
+    """A new signing secret beside the one in use; both sign until the next rotation. Shown this once."""
+    fresh = new_secret()
+    async with db.project(project_id) as tx:
+        row = await destinations.get(tx, destination_id)
+        in_use = open_signing_secrets(sealer, destination_id, row.secret_sealed) if row.secret_sealed else ()
+        await destinations.set_secret(
+            tx, destination_id, seal_signing_secrets(sealer, destination_id, [fresh, *in_use[:1]])
+        )
+    return fresh
+
+
+def _stored(wanted: FeedFilter | None) -> dict[str, object]:
+    """The filter as it is kept: only what was chosen."""
+    chosen: dict[str, object] = msgspec.to_builtins(wanted or FeedFilter())
+    return {name: value for name, value in chosen.items() if value is not None}
