@@ -19,6 +19,10 @@ ROUTES = (
     ("POST /_sandbox/flush", "apply requests that were answered with a time-out and postponed"),
     ("GET, POST /_sandbox/limits", '{"scale": 100} shortens the windows; counters show the share used'),
     ("GET, DELETE /_sandbox/journal", "the requests received; filter with ?server= and ?path="),
+    (
+        "GET /{tenant}/oauth2/v2.0/authorize?…&sandbox_auto=accept",
+        "pages answered without a person; also =deny, a cookie",
+    ),
     ("GET, POST, DELETE /_sandbox/entra/switches", '{"name": "secret-expired", "value": true, "app": "…"}'),
     ("POST /_sandbox/entra/next-error", '{"endpoint": "token", "code": 50076} answers any AADSTS code once'),
     ("GET /_sandbox/entra/token-requests", "how often which app used which grant"),

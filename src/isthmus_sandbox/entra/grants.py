@@ -86,7 +86,7 @@ def client_credentials(request: TokenRequest) -> dict[str, Any]:
             70011,
             "The scope of a client credentials request must be the resource identifier with the suffix '/.default'.",
         )
-    _refuse_by_policy(request, tenant, user=None)
+    _refuse_by_policy(request, tenant, None)
     roles = directory.consented_roles(tenant.tenant_id, app.client_id, scope.resource.uri)
     if directory.switches.use("roleless-app", tenant.tenant_id, app.client_id):
         roles = frozenset()
@@ -200,7 +200,7 @@ def _check_life(directory: Directory, token: RefreshToken, user: User) -> None:
         raise EntraError(700082, "The refresh token has expired due to inactivity.")
 
 
-def _refuse_by_policy(request: TokenRequest, tenant: Tenant, user: SignIn | None) -> None:
+def _refuse_by_policy(request: TokenRequest, tenant: Tenant, sign_in: SignIn | None) -> None:
     """Consent just given, consent withdrawn, Conditional Access, step-up: the refusals that policy makes."""
     directory, app = request.directory, request.app
     switches, ids = directory.switches, (tenant.tenant_id, app.client_id)
@@ -213,7 +213,7 @@ def _refuse_by_policy(request: TokenRequest, tenant: Tenant, user: SignIn | None
         )
     if switches.use("ca-block", *ids):
         raise EntraError(53003, "Access has been blocked by Conditional Access policies.")
-    if user is not None and not user.strong and switches.use("mfa-claims", *ids):
+    if sign_in is not None and not sign_in.strong and switches.use("mfa-claims", *ids):
         raise EntraError(50076, "Due to a configuration change, you must use multi-factor authentication.")
 
 

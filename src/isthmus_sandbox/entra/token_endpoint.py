@@ -20,7 +20,9 @@ from isthmus_sandbox.entra.forms import read_form
 from isthmus_sandbox.entra.grants import TokenRequest, authorization_code, client_credentials, refresh_token
 from isthmus_sandbox.entra.keys import SigningKeys
 from isthmus_sandbox.entra.records import Cloud
+from isthmus_sandbox.journal import NOTES_KEY
 
+CLIENT_ID_CHARS_MAX = 64
 LOOP_REQUESTS_MAX = 60
 """Identical requests within the window before it is a loop (50196, OA-20); the real number is not published."""
 LOOP_WINDOW_S = 60.0
@@ -60,6 +62,7 @@ class TokenEndpoint:
         try:
             form = await _read_form(request)
             client_id, grant = form.get("client_id", "").lower(), form.get("grant_type", "")
+            request.scope.get(NOTES_KEY, {})["principal"] = f"app {client_id[:CLIENT_ID_CHARS_MAX]}"
             early = self._refuse_early(request, tenant_id, client_id)
             if early is not None:
                 return early

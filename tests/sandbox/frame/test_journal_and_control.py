@@ -169,3 +169,9 @@ async def test_tenants_apps_users_and_consents_are_made_by_the_control_api(produ
     assert (status, consent["roles"], user["enabled"]) == (201, ["API.ReadWrite.All"], True)
     query = f"?tenant=northwind.example&app={app['client_id']}"
     assert (await product.control("DELETE", f"/entra/consents{query}"))[0] == 200
+
+
+async def test_the_journal_names_the_app_behind_a_token_request(product: ProductClient) -> None:
+    await token(product)
+    entry = product.sandbox.journal(server="entra-public")[-1]
+    assert entry["principal"] == f"app {CONFIDENTIAL_APP_ID}"
