@@ -6,6 +6,7 @@
 | `ISTHMUS_DATABASE_URL` | any PostgreSQL instead of the embedded one | embedded |
 | `ISTHMUS_MASTER_KEY` | 32 bytes in base64; instead of the key file | `master.key` in the data folder |
 | `ISTHMUS_PROJECT` | the project that commands work on | `default` |
+| `ISTHMUS_DEVELOPMENT` | `1`: webhooks may lead to this machine and private networks | `0` |
 | `ISTHMUS_WORKERS` | jobs that one worker process runs side by side | 8 |
 | `ISTHMUS_LOG_LEVEL` | `debug`, `info`, `warning`, `error` | `warning` |
 """
@@ -25,6 +26,7 @@ VARIABLES = {
     "ISTHMUS_DATABASE_URL": "any PostgreSQL instead of the embedded one",
     "ISTHMUS_MASTER_KEY": "32 bytes in base64, instead of the key file in the data folder",
     "ISTHMUS_PROJECT": "the project that commands work on (default: default)",
+    "ISTHMUS_DEVELOPMENT": "1 lets webhooks lead to this machine and private networks (default: 0)",
     "ISTHMUS_WORKERS": "jobs that one worker process runs side by side (default: 8)",
     "ISTHMUS_LOG_LEVEL": "debug, info, warning or error (default: warning)",
 }
@@ -41,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None = None
     master_key: str | None = None
     project: str = "default"
+    development: bool = False
     workers: int = 8
     log_level: str = "warning"
 
@@ -73,6 +76,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, *, home: Path | None 
         database_url=environ.get("ISTHMUS_DATABASE_URL") or None,
         master_key=environ.get("ISTHMUS_MASTER_KEY") or None,
         project=environ.get("ISTHMUS_PROJECT") or "default",
+        development=environ.get("ISTHMUS_DEVELOPMENT", "0").lower() in ("1", "true", "yes"),
         workers=int(workers_text),
         log_level=level,
     )

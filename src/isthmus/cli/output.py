@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from isthmus.kernel.failures import (
     ConfigurationFailure,
@@ -76,7 +77,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(cell if hasattr(cell, "plain") else escape(_text(cell)) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else escape(_text(cell)) for cell in row))
     out().print(table)
 
 

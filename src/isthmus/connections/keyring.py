@@ -48,3 +48,20 @@ class Keyring:
         """Inverse of `seal`. Raises SealBroken for another place, another key or damage."""
         key = self._known.get(key_id_of(sealed), self._newest)
         return Secret(open_sealed(key, sealed, Place(table=table, column=column, row=str(row))).decode())
+
+
+class Keyrings:
+    """The keyrings of all projects that a process works for, each opened once."""
+
+    def __init__(self, db: Database, home: Path, master_key: str | None) -> None:
+        self._db = db
+        self._home = home
+        self._master_key = master_key
+        self._open: dict[UUID, Keyring] = {}
+
+    async def of(self, project_id: UUID) -> Keyring:
+        """The project's keyring. Raises MasterKeyMissing."""
+        found = self._open.get(project_id)
+        if found is None:
+            found = self._open[project_id] = await Keyring.open(self._db, project_id, self._home, self._master_key)
+        return found

@@ -136,7 +136,12 @@ class Engine:
                 await self._enqueue_run(tx, run, priority=priority)
             return run, fresh
 
-    async def _enqueue_run(self, tx: Transaction, run: Run, priority: int = 0) -> None:
+    async def resume_later(self, run: Run, wait_s: float) -> None:
+        """Queue a released run again after `wait_s` seconds: it met trouble that will pass."""
+        async with self._db.project(run.project_id) as tx:
+            await self._enqueue_run(tx, run, delay_s=wait_s)
+
+    async def _enqueue_run(self, tx: Transaction, run: Run, priority: int = 0, delay_s: float = 0.0) -> None:
         connection_id = (await syncs.get(tx, run.sync_id)).connection_id
         await self._queue.defer(
             tx,
@@ -145,6 +150,7 @@ class Engine:
             group=f"connection:{connection_id}",
             queueing_lock=f"run:{run.id}",
             priority=priority,
+            delay_s=delay_s,
         )
 
     async def _perform_run(self, *, project_id: str, run_id: str) -> None:

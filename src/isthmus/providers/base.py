@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -212,6 +212,38 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[InputField, ...]
 
 
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one check: a sentence for a person, and the failure with its remedy when it did not pass."""
+
+    passed: bool
+    detail: str
+    failure: Failure | None = None
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One check before a first read. `optional` ones may fail without spoiling the connection; `stops` ends the list
+    on failure, because those after it would only repeat it."""
+
+    name: str
+    title: str
+    request: Request
+    judge: Callable[[Response], str]
+    optional: bool = False
+    stops: bool = False
+
+
+class Preflight(Protocol):
+    """Finding out whether a connection works, step by step."""
+
+    def checks(self, target: Target, company_ids: Sequence[str], company_id: str | None) -> list[Check]:
+        """The steps in order. `company_ids` are the chosen companies, `company_id` one to try a read in."""
+        ...
+
+    def find(self, check: Check, response: Response) -> Finding:
+        """Read the response of one step."""
+        ...
+
+
 class Discover(Protocol):
     """Finding out at run time what a connection offers. Each request has a function that reads its response."""
 
@@ -337,7 +369,7 @@ class Partition(Protocol):
         ...
 
 
-class Provider(Discover, Read, Errors, Partition, Protocol):
+class Provider(Discover, Read, Errors, Partition, Preflight, Protocol):
     """All that a readable provider offers."""
 
     @property

@@ -194,3 +194,20 @@ async def use_authorization(tx: Transaction, authorization_id: UUID) -> bool:
         )
         == 1
     )
+
+
+async def set_identity(tx: Transaction, grant_id: UUID, *, tenant: str, user_id: str) -> None:
+    """Who signed in: the tenant becomes the grant's own, so that another one is refused from now on (OA-22)."""
+    await tx.execute(
+        """UPDATE grants SET tenant = %s, settings = settings || %s, updated_at = now() WHERE id = %s""",
+        (tenant, Jsonb({"tenant_id": tenant, "user_id": user_id}), grant_id),
+    )
+
+
+async def forget_access_token(tx: Transaction, grant_id: UUID) -> None:
+    """The credential has changed: the next call asks for a token with the new one. The refresh token stays (OA-15)."""
+    await tx.execute(
+        """UPDATE grants SET access_token_sealed = NULL, access_expires_at = NULL, fence = fence + 1,
+                             updated_at = now() WHERE id = %s""",
+        (grant_id,),
+    )

@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol
-from uuid import UUID
 
 import msgspec
 
@@ -73,8 +72,8 @@ class Opened(Protocol):
         ...
 
 
-Open = Callable[[UUID, RunJournal], AbstractAsyncContextManager[Opened]]
-"""Opens a connection by id; requests are noted in the journal."""
+Open = Callable[[Sync, RunJournal], AbstractAsyncContextManager[Opened]]
+"""Opens a sync's connection; requests are noted in the journal."""
 
 OnProgress = Callable[[Run, Progress], Awaitable[None]]
 Later = Callable[[Run, float], Awaitable[None]]
@@ -127,9 +126,9 @@ class Reader:
         await journal.write(self._db, run.project_id, run.id)
         await self._close(run, sync, held)
 
-    async def _read(self, run: Run, sync: Sync, journal: RunJournal, on_progress: OnProgress | None) -> int | None:
+    async def _read(self, run: Run, sync: Sync, journal: RunJournal) -> int | None:
         """Everything between claiming and finishing; the number of held deletions, if any."""
-        async with self._open(sync.connection_id, journal) as opened:
+        async with self._open(sync, journal) as opened:
             obj = await opened.describe(sync.object, sync.route)
             await self._note_fields(run, sync, obj)
             companies = [each for each in opened.company_ids if sync.companies is None or each in sync.companies]

@@ -6,36 +6,15 @@ list, because those after it would only repeat its failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import msgspec
+from collections.abc import Sequence
 
 from isthmus.kernel.failures import CompanyNotFound, EnvironmentNotFound, Failure
 from isthmus.kernel.messages import Request, Response
-from isthmus.providers.base import ObjectInfo, ReadSpec, Slice, Target
+from isthmus.providers.base import Check, Finding, ObjectInfo, ReadSpec, Slice, Target
 from isthmus.providers.business_central import discovery, read
 from isthmus.providers.business_central.addressing import AUTOMATION_ROUTE, find_environment, set_url
 from isthmus.providers.business_central.errors import failure_of
 from isthmus.providers.business_central.headers import read_headers
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of one check: a sentence for a person, and the failure with its remedy when it did not pass."""
-
-    passed: bool
-    detail: str
-    failure: Failure | None = None
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One check. `optional` ones may fail without spoiling the connection; `stops` ends the list on failure."""
-
-    name: str
-    title: str
-    request: Request
-    judge: Callable[[Response], str]
-    optional: bool = False
-    stops: bool = False
 
 
 def checks(target: Target, company_ids: Sequence[str] = (), company_id: str | None = None) -> list[Check]:

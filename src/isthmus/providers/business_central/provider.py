@@ -10,8 +10,19 @@ import msgspec
 
 from isthmus.kernel.failures import Failure
 from isthmus.kernel.messages import Request, Response
-from isthmus.providers.base import Company, Declaration, Environment, ObjectInfo, Page, ReadSpec, Slice, Target
-from isthmus.providers.business_central import discovery, incremental, paging, read
+from isthmus.providers.base import (
+    Check,
+    Company,
+    Declaration,
+    Environment,
+    Finding,
+    ObjectInfo,
+    Page,
+    ReadSpec,
+    Slice,
+    Target,
+)
+from isthmus.providers.business_central import discovery, incremental, paging, preflight, read
 from isthmus.providers.business_central.addressing import parse_route
 from isthmus.providers.business_central.declaration import DECLARATION
 from isthmus.providers.business_central.errors import failure_of
@@ -132,6 +143,14 @@ class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
     def checked_select(self, obj: ObjectInfo, names: Sequence[str]) -> tuple[str, ...]:
         """Field names that a person typed, as the vendor spells them; raises UnknownField with the nearest."""
         return read.checked_select(obj, names)
+
+    def checks(self, target: Target, company_ids: Sequence[str], company_id: str | None) -> list[Check]:
+        """The steps of `isthmus check`."""
+        return preflight.checks(target, company_ids, company_id)
+
+    def find(self, check: Check, response: Response) -> Finding:
+        """Read the response of one step."""
+        return preflight.find(check, response)
 
     def failure(self, request: Request, response: Response) -> Failure:
         """Classify a response that is not 2xx."""

@@ -1,0 +1,210 @@
+"""The composition root: the only module that knows everybody.
+
+`async with Hub.open(settings) as hub` starts the embedded database when there is no other, migrates it, unwraps the
+project's key and puts the rooms together. Surfaces (the command line today) talk to the hub and to nothing below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from isthmus.actions.reading import setup
+from isthmus.actions.reading.journal import RunJournal
+from isthmus.actions.reading.run import OnProgress, Opened, Reader
+from isthmus.client.protocols import Journal, JournalEntry
+from isthmus.connections import checking
+from isthmus.connections.connecting import Connecting
+from isthmus.connections.keyring import Keyring, Keyrings
+from isthmus.connections.opening import OpenConnection, Opener
+from isthmus.delivery.deliveries import Deliveries
+from isthmus.delivery.ports import Destination
+from isthmus.delivery.registration import register_folder, register_webhook
+from isthmus.engine import Engine, EngineSettings, Periodic
+from isthmus.engine.running import perform_run
+from isthmus.kernel.clock import Clock, SystemClock
+from isthmus.kernel.ids import new_id
+from isthmus.settings import Settings
+from isthmus.store import destinations, projects, runs
+from isthmus.store.database import Database
+from isthmus.store.embedded import EmbeddedPostgres
+from isthmus.store.feed import FeedFilter
+from isthmus.store.migrate import migrate
+from isthmus.store.rows import Connection, Project, Run, RunKind, Sync
+from isthmus.transport.http import HttpTransport, TransportSettings
+
+DELIVERY_TICK_S = 1.0
+"""How soon a committed change leaves: destinations that lag are looked for this often."""
+
+
+class ForgetfulJournal:
+    """For calls outside a run: nothing is kept but the last entries, for an error message."""
+
+    def __init__(self) -> None:
+        self.entries: list[JournalEntry] = []
+
+    def note(self, entry: JournalEntry) -> None:
+        """Remember the last twenty."""
+        self.entries = [*self.entries[-19:], entry]
+
+
+class Hub:
+    """One process's view of the house: a project, its database, and everything that works on it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        db: Database,
+        project: Project,
+        keyring: Keyring,
+        opener: Opener,
+        deliveries: Deliveries,
+        clock: Clock,
+    ) -> None:
+        self.settings = settings
+        self.db = db
+        self.project = project
+        self.keyring = keyring
+        self.opener = opener
+        self.deliveries = deliveries
+        self.clock = clock
+        self.connecting = Connecting(db, keyring, opener, clock, project.id)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator[Hub]:
+        """Everything started, in order; everything stopped again at the end.
+
+        Raises DatabaseUnavailable, MasterKeyMissing, InvalidInput.
+        """
+        async with AsyncExitStack() as stack:
+            url = settings.database_url
+            if url is None:
+                url = (await stack.enter_async_context(EmbeddedPostgres(settings.postgres_dir))).url
+            await migrate(url)
+            db = await stack.enter_async_context(await Database.open(url))
+            clock = SystemClock()
+            project = await projects.ensure(db, settings.project)
+            keyrings = Keyrings(db, settings.home, settings.master_key)
+            keyring = await keyrings.of(project.id)
+            opener = await stack.enter_async_context(Opener(db, keyrings, clock))
+            public = await stack.enter_async_context(HttpTransport(TransportSettings(public_only=True)))
+            deliveries = Deliveries(db, clock, (public, opener.transport), keyrings.of)
+            yield cls(settings, db, project, keyring, opener, deliveries, clock)
+
+    # -- connections ---------------------------------------------------------------------------------------------
+
+    def connection(self, connection_id: UUID, journal: Journal) -> AbstractAsyncContextManager[OpenConnection]:
+        """Open a connection of this project."""
+        return self.opener.open(self.project.id, connection_id, journal)
+
+    async def check(self, connection: Connection, *, just_consented: bool = False) -> checking.Report:
+        """Take the steps of a check and keep what they say."""
+        return await checking.check(self.db, self.opener, connection, ForgetfulJournal(), just_consented=just_consented)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    async def create_sync(self, connection: Connection, wish: setup.SyncWish) -> tuple[Sync, setup.CheckedSync]:
+        """Check a wish against the vendor with one record, then keep it."""
+        async with self.connection(connection.id, ForgetfulJournal()) as opened:
+            if not opened.companies:
+                await checking.save_companies(self.db, opened)
+            checked = await setup.check_wish(opened, wish, opened.companies)
+        async with self.db.project(self.project.id) as tx:
+            return await setup.save_sync(tx, connection.id, checked, wish), checked
+
+    async def request_run(
+        self, engine: Engine, sync_id: UUID, kind: RunKind | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Run, bool]:
+        """Ask for a run. The first of a sync is its backfill; a sync has one active run at a time."""
+        if kind is None:
+            async with self.db.project(self.project.id) as tx:
+                kind = await setup.next_kind(tx, sync_id)
+        return await engine.request_run(self.project.id, sync_id, kind, options)
+
+    def engine(self) -> Engine:
+        """What works on runs and deliveries; `async with`, then `run_worker`, or only enqueue."""
+        settings = EngineSettings(jobs=self.settings.workers)
+        later = _Later()
+        reader = Reader(self.db, self._open_for_run, self.clock, later=later)
+        engine = Engine(
+            self.db,
+            run=reader.perform,
+            periodic={"delivery": Periodic(interval_s=DELIVERY_TICK_S, work=self.deliver)},
+            settings=settings,
+        )
+        later.engine = engine
+        return engine
+
+    async def perform(self, run: Run, on_progress: OnProgress | None = None) -> Run:
+        """Do a run here and now, in this process; how it ended. Cancellation leaves it resumable."""
+        reader = Reader(self.db, self._open_for_run, self.clock, on_progress=on_progress)
+        settings = EngineSettings()
+        await perform_run(
+            self.db,
+            run.project_id,
+            run.id,
+            reader.perform,
+            worker=f"here-{new_id().hex[-8:]}",
+            heartbeat_s=settings.heartbeat_s,
+        )
+        async with self.db.project(self.project.id) as tx:
+            return await runs.get(tx, run.id)
+
+    @asynccontextmanager
+    async def _open_for_run(self, sync: Sync, journal: RunJournal) -> AsyncIterator[Opened]:
+        async with self.opener.open(sync.project_id, sync.connection_id, journal) as opened:
+            if not opened.companies:
+                await checking.save_companies(self.db, opened)
+            yield opened
+
+    async def active_run(self, sync_id: UUID) -> Run | None:
+        """The run of a sync that is queued or running."""
+        async with self.db.project(self.project.id) as tx:
+            return await runs.active(tx, sync_id)
+
+    # -- delivery ------------------------------------------------------------------------------------------------
+
+    async def create_webhook(
+        self, name: str, url: str, *, objects: tuple[str, ...] = (), after: int = 0
+    ) -> tuple[Destination, str]:
+        """A webhook for the changes after number `after`, and its signing secret, which is shown once."""
+        registered = await register_webhook(
+            self.db,
+            self.project.id,
+            self.keyring,
+            name=name,
+            url=url,
+            development=self.settings.development,
+            wanted=FeedFilter(objects=objects or None),
+            after=after,
+        )
+        return registered.destination, registered.secret
+
+    async def create_folder(self, name: str, folder: Path, *, objects: tuple[str, ...] = ()) -> Destination:
+        """A destination that writes JSON lines into a folder."""
+        return await register_folder(
+            self.db, self.project.id, name=name, folder=folder, wanted=FeedFilter(objects=objects or None)
+        )
+
+    async def deliver(self) -> int:
+        """Drain every destination that lags, of all projects; how many changes left."""
+        sent = 0
+        for pending in await destinations.pending(self.db):
+            report = await self.deliveries.drain(pending.project_id, pending.destination_id)
+            sent += report.delivered_changes
+        return sent
+
+
+class _Later:
+    """Puts a run that met passing trouble back into the queue of the engine that worked on it."""
+
+    def __init__(self) -> None:
+        self.engine: Engine | None = None
+
+    async def __call__(self, run: Run, wait_s: float) -> None:
+        assert self.engine is not None
+        await self.engine.resume_later(run, wait_s)

@@ -1,0 +1,247 @@
+"""Making connections: app credentials typed into a form, or a person's sign-in in the browser."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from isthmus.auth.entra.authorization import SIGN_IN_MAX_S, SignIn, begin_sign_in, read_callback
+from isthmus.auth.entra.clouds import Cloud
+from isthmus.auth.entra.grants import redeem_code
+from isthmus.auth.entra.id_token import Identity, identify
+from isthmus.client.call import RetryingCall
+from isthmus.client.protocols import Journal
+from isthmus.client.tokens import run_grant
+from isthmus.connections.credentials import (
+    CertificateFile,
+    GrantKind,
+    cloud_of,
+    credential_of,
+    seal_certificate,
+    seal_secret,
+    seal_token,
+)
+from isthmus.connections.keyring import Keyring
+from isthmus.connections.opening import Opener
+from isthmus.kernel.clock import Clock
+from isthmus.kernel.failures import Failure, IdentityMismatch, InvalidInput, SignInAgain
+from isthmus.kernel.messages import Response
+from isthmus.providers.registry import provider_named
+from isthmus.store import connections, grants
+from isthmus.store.database import Database, Transaction
+from isthmus.store.rows import Connection, Grant
+from isthmus.vault.secrets import Secret
+
+SHARED_TENANT: Final = "organizations"
+"""Where a person signs in whose tenant is not known yet; the id_token then names it."""
+
+
+class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
+    """What an app signs in with: a secret or a certificate."""
+
+    client_id: str
+    secret: Secret | None = None
+    certificate: CertificateFile | None = None
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a connection shall lead. `name` is how people will call it."""
+
+    provider: str
+    cloud: Cloud
+    tenant: str
+    environment: str
+    name: str
+
+
+class StartedSignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """A sign-in that was sent to the browser: `url` to open, `state` that comes back."""
+
+    url: str
+    state: str
+    connection_id: UUID
+
+
+class Connecting:
+    """Creates connections of one project and replaces what they sign in with."""
+
+    def __init__(self, db: Database, keyring: Keyring, opener: Opener, clock: Clock, project_id: UUID) -> None:
+        self._db = db
+        self._keyring = keyring
+        self._opener = opener
+        self._clock = clock
+        self._project_id = project_id
+
+    async def with_app(self, wish: Wish, app: AppCredentials) -> Connection:
+        """Keep a connection that signs in as an app. Nothing is sent; check it next.
+
+        A connection of that name that leads to the same place gets the new credentials instead, and keeps its data.
+        """
+        if (app.secret is None) == (app.certificate is None):
+            raise InvalidInput("An app signs in with a client secret or with a certificate: give one of them.")
+        wish.cloud.authority(wish.tenant)  # refuses what cannot be a tenant
+        async with self._db.project(self._project_id) as tx:
+            kind = GrantKind.APP if app.secret is not None else GrantKind.APP_CERTIFICATE
+            connection, grant = await self._ensure(tx, wish, kind, app.client_id)
+            await grants.set_secret(
+                tx,
+                grant.id,
+                secret_sealed=seal_secret(self._keyring, grant.id, app.secret) if app.secret else None,
+                certificate_sealed=seal_certificate(self._keyring, grant.id, app.certificate)
+                if app.certificate
+                else None,
+            )
+            await grants.forget_access_token(tx, grant.id)
+            return await connections.get(tx, connection.id)
+
+    async def start_sign_in(
+        self, wish: Wish, *, client_id: str, secret: Secret | None, redirect_uri: str
+    ) -> StartedSignIn:
+        """Send a person to the vendor's sign-in page. The state is good once and for a quarter of an hour."""
+        provider = provider_named(wish.provider)
+        tenant = wish.tenant or SHARED_TENANT
+        sign_in = begin_sign_in(
+            wish.cloud.authority(tenant),
+            client_id=client_id,
+            redirect_uri=redirect_uri,
+            resource=wish.cloud.business_central_resource,
+            scopes=provider.declaration.delegated_scopes,
+            prompt="select_account",
+        )
+        async with self._db.project(self._project_id) as tx:
+            connection, grant = await self._ensure(
+                tx, msgspec.structs.replace(wish, tenant=tenant), GrantKind.PERSON, client_id
+            )
+            if secret is not None:
+                sealed = seal_secret(self._keyring, grant.id, secret)
+                await grants.set_secret(tx, grant.id, secret_sealed=sealed)
+            plain = msgspec.json.encode(sign_in).decode()
+            await grants.begin_authorization(
+                tx,
+                state_hash=_state_hash(sign_in.state),
+                sealed=self._keyring.seal(Secret(plain), table="authorizations", column="sealed", row=connection.id),
+                context={"connection_id": str(connection.id), "redirect_uri": redirect_uri},
+                expires_at=self._clock.now() + timedelta(seconds=SIGN_IN_MAX_S),
+            )
+        return StartedSignIn(url=sign_in.url, state=sign_in.state, connection_id=connection.id)
+
+    async def finish_sign_in(self, parameters: dict[str, str], journal: Journal) -> Connection:
+        """Take a callback's parameters to the end: code → tokens → identity → stored.
+
+        Coming back twice is fine: the second time finds the first one's result (OA-25). Raises SignInAgain for a state
+        that nobody here has issued, IdentityMismatch for another tenant than the connection's, and what was refused.
+        """
+        pending = await grants.find_authorization(self._db, _state_hash(parameters.get("state", "")))
+        if pending is None or pending.project_id != self._project_id:
+            raise SignInAgain(
+                "The answer does not belong to a sign-in that was started here.", remedy="Start the sign-in again."
+            )
+        connection_id = UUID(str(pending.context["connection_id"]))
+        async with self._db.project(self._project_id) as tx:
+            taken = await grants.use_authorization(tx, pending.id)
+            connection = await connections.get(tx, connection_id)
+            grant = await grants.get(tx, connection.grant_id)
+        if not taken:
+            if grant.refresh_token_sealed is not None:
+                return connection
+            raise SignInAgain("This sign-in took too long or was used before.", remedy="Start the sign-in again.")
+        sealed = self._keyring.open_sealed(pending.sealed, table="authorizations", column="sealed", row=connection_id)
+        sign_in = msgspec.json.decode(sealed.reveal(), type=SignIn)
+        try:
+            await self._redeem(connection, grant, sign_in, parameters, journal)
+        except Failure as failure:
+            async with self._db.project(self._project_id) as tx:
+                await connections.set_state(tx, connection.id, "needs_reauth", failure)
+            raise
+        async with self._db.project(self._project_id) as tx:
+            return await connections.get(tx, connection_id)
+
+    async def _redeem(
+        self, connection: Connection, grant: Grant, sign_in: SignIn, parameters: dict[str, str], journal: Journal
+    ) -> None:
+        code = read_callback(parameters, expected_state=sign_in.state)
+        call = self._opener.token_call(cloud_of(grant), journal)
+        tokens = await run_grant(
+            redeem_code(
+                sign_in.authority,
+                client_id=grant.client_id,
+                credential=credential_of(self._keyring, grant),
+                code=code,
+                redirect_uri=sign_in.redirect_uri,
+                verifier=sign_in.verifier,
+                scope=sign_in.scope,
+                now=self._clock.now(),
+            ),
+            call,
+        )
+        if tokens.id_token is None or tokens.refresh_token is None:
+            raise SignInAgain(
+                "The sign-in brought no refresh token, so it would end within the hour.",
+                remedy="Sign in again and allow lasting access (offline_access) on the consent page.",
+            )
+        identity = await self._identity(tokens.id_token, grant, sign_in, call)
+        known = grant.settings.get("tenant_id")
+        if known is not None and known != identity.tenant_id:
+            raise IdentityMismatch(subject=identity.tenant_id)
+        async with self._db.project(self._project_id) as tx:
+            await grants.set_identity(tx, grant.id, tenant=identity.tenant_id, user_id=identity.object_id)
+            await grants.store_tokens(
+                tx,
+                grant.id,
+                fence=grant.fence,
+                access_token_sealed=seal_token(self._keyring, grant.id, "access_token_sealed", tokens.access_token),
+                access_expires_at=tokens.expires_at,
+                refresh_token_sealed=seal_token(self._keyring, grant.id, "refresh_token_sealed", tokens.refresh_token),
+            )
+
+    async def _identity(self, id_token: str, grant: Grant, sign_in: SignIn, call: RetryingCall) -> Identity:
+        steps = identify(
+            id_token,
+            authority=sign_in.authority,
+            client_id=grant.client_id,
+            nonce=sign_in.nonce,
+            now=self._clock.now(),
+        )
+        try:
+            request = next(steps)
+            while True:
+                response: Response = await call(request)
+                request = steps.send(response)
+        except StopIteration as finished:
+            identity: Identity = finished.value[0]
+            return identity
+        finally:
+            steps.close()
+
+    async def _ensure(self, tx: Transaction, wish: Wish, kind: str, client_id: str) -> tuple[Connection, Grant]:
+        """The connection of that name, made when it is missing; another place under the same name is refused."""
+        cloud: dict[str, Any] = msgspec.to_builtins(wish.cloud)
+        present = next((each for each in await connections.every(tx) if each.name == wish.name), None)
+        if present is None:
+            grant = await grants.create(
+                tx, provider=wish.provider, kind=kind, cloud=cloud, tenant=wish.tenant, client_id=client_id
+            )
+            created = await connections.create(
+                tx, grant_id=grant.id, provider=wish.provider, environment=wish.environment, name=wish.name
+            )
+            return created, grant
+        grant = await grants.get(tx, present.grant_id)
+        same_place = present.environment.casefold() == wish.environment.casefold() and (
+            wish.tenant == SHARED_TENANT or grant.tenant in (wish.tenant, SHARED_TENANT)
+        )
+        if not same_place or grant.kind != kind:
+            raise InvalidInput(
+                f"There is a connection named “{wish.name}” already, and it leads elsewhere or signs in differently.",
+                remedy="Choose another name with --name, or delete the old connection first.",
+                subject=wish.name,
+            )
+        await grants.set_settings(tx, grant.id, tenant=grant.tenant, client_id=client_id, cloud=cloud)
+        return present, await grants.get(tx, grant.id)
+
+
+def _state_hash(state: str) -> bytes:
+    return hashlib.sha256(state.encode()).digest()
