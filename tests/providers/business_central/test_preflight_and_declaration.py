@@ -17,10 +17,10 @@ from isthmus.kernel.failures import (
 )
 from isthmus.kernel.messages import Response
 from isthmus.odata.metadata import parse_metadata
-from isthmus.providers.base import Target
+from isthmus.providers.base import Check, Target
 from isthmus.providers.business_central import BUSINESS_CENTRAL
 from isthmus.providers.business_central.facts import facts_for, packaged_facts
-from isthmus.providers.business_central.preflight import Check, checks, find
+from isthmus.providers.business_central.preflight import checks, find
 from isthmus.providers.registry import PROVIDERS, provider_named
 
 COMPANY = "be3a6b9c-f6f9-ef11-9344-6045bdc8c234"
