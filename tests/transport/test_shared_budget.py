@@ -1,4 +1,4 @@
-"""The budget over several processes: the sum stays inside, the dead give back, the idle give back, all of it is used."""
+"""The budget over several processes: the sum stays inside, the dead and the idle give back, all of it is used."""
 
 from __future__ import annotations
 

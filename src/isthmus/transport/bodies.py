@@ -30,6 +30,7 @@ class Body:
         self._bytes_max = bytes_max
         self._parts: list[bytes] = []
         self._size_bytes = 0
+        self._begun = False
         self._unpack = zlib.decompressobj(47) if self._encoding in ("gzip", "x-gzip") else None
 
     def add(self, wire: bytes) -> None:
@@ -37,9 +38,10 @@ class Body:
         if not self._encoding:
             self._keep(wire)
             return
+        if not wire:
+            return
+        self._begun = True
         if self._unpack is None:
-            if not wire:
-                return
             self._unpack = zlib.decompressobj(15 if _has_zlib_header(wire) else -15)
         try:
             self._unpack_step(wire)
@@ -48,8 +50,7 @@ class Body:
 
     def finish(self) -> bytes:
         """The whole body."""
-        started = self._size_bytes > 0 or (self._unpack is not None and self._unpack.eof)
-        if self._unpack is not None and started and not self._unpack.eof:
+        if self._begun and (self._unpack is None or not self._unpack.eof):
             raise CorruptResponse("The compressed answer ends too early.")
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 

@@ -83,8 +83,7 @@ def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 def redact_text(text: str) -> str:
     """Free text, JSON or a form with the values of secret names, tokens and private keys blanked."""
-    text = _PEM.sub(BLANK, text)
-    return _redact_shapes(_PAIR.sub(_redact_pair, text))
+    return _PAIR.sub(_redact_pair, _redact_shapes(_PEM.sub(BLANK, text)))
 
 
 def is_secret_name(name: str) -> bool:
@@ -103,6 +102,8 @@ def _redact_parameter(part: str) -> str:
 def _redact_pair(match: re.Match[str]) -> str:
     named_so = is_secret_name(match["name"])
     if not named_so or ("=" not in match["quote"] and match["name"].lower() in _ERROR_CODE_NAMES):
+        return match[0]
+    if (match["bare"] or "").startswith(BLANK[:-1]):
         return match[0]
     quoted = '"' if match["double"] is not None else "'" if match["single"] is not None else ""
     return f"{match['name']}{match['quote']}{quoted}{BLANK}{quoted}"

@@ -111,11 +111,15 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _read(path: Path) -> DataKey:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        _check_owner(path, descriptor, status)
-        return _decoded(file.read(_FILE_BYTES_MAX).decode("ascii", errors="replace").strip(), str(path))
+    try:
+        with path.open("rb") as file:
+            _check_owner(path, file.fileno(), os.fstat(file.fileno()))
+            text = file.read(_FILE_BYTES_MAX).decode("ascii", errors="replace").strip()
+    except OSError as error:
+        raise ConfigurationFailure(
+            f"{path} cannot be read ({error.strerror}).", remedy="Make it readable for the user that runs isthmus."
+        ) from error
+    return _decoded(text, str(path))
 
 
 def _check_owner(path: Path, descriptor: int, status: os.stat_result) -> None:
