@@ -53,6 +53,12 @@ def test_the_data_folder_holds_the_database_and_the_key(tmp_path: Path) -> None:
     assert loaded.master_key_file == tmp_path / "master.key"
 
 
+@pytest.mark.parametrize(("text", "development"), [("1", True), ("true", True), ("0", False), ("", False)])
+def test_development_has_to_be_asked_for(tmp_path: Path, text: str, development: bool) -> None:
+    assert load_settings({"ISTHMUS_DEVELOPMENT": text}, home=tmp_path).development is development
+    assert load_settings({}, home=tmp_path).development is False
+
+
 @pytest.mark.parametrize("workers", ["0", "65", "-1", "many", "1.5"])
 def test_a_wrong_number_of_workers_is_refused_by_name(workers: str) -> None:
     with pytest.raises(InvalidInput, match="ISTHMUS_WORKERS") as caught:
