@@ -42,7 +42,8 @@ class Row:
 class RowSource(Protocol):
     """Computes the values of generated rows; `monotone` names the properties that never fall with the ordinal."""
 
-    monotone: frozenset[str]
+    @property
+    def monotone(self) -> frozenset[str]: ...
 
     def values(self, ordinal: int, row_id: str, stamp_ms: int) -> dict[str, Value]: ...
 

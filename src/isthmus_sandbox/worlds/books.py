@@ -34,6 +34,7 @@ class Books:
         self.company = company
         self.layer = layer
         self._stamp_ms = LOADED_AT_MS
+        self._written = 0
         self._ids: dict[tuple[str, str], str] = {}
 
     @property
@@ -57,7 +58,10 @@ class Books:
         entity = self.service.catalogue.entity(route, set_name)
         if entity is None:
             raise ValueError(f"route {route!r} has no set {set_name!r}")
-        self._stamp_ms += 37_410 if len(self._ids) % 3 else 1_003
+        self._written += 1
+        self._stamp_ms += 37_410 if self._written % 3 else 1_003
+        if self._written % 5 == 0:
+            self._stamp_ms -= self._stamp_ms % 1000
         moment = stamp_ms if stamp_ms is not None else (self._stamp_ms if stamped else UNSTAMPED_MS)
         place = Place(self.environment, self.company, entity)
         row = self.service.insert(place, values, stamp_ms=moment, row_id=row_id)
