@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
+from rich.markup import render
 from tests.markdown_page import page_stamp, page_table
 from typer.core import TyperGroup
 
@@ -20,8 +21,7 @@ def commands_page(root: Any, name: str = "isthmus") -> str:
         page_stamp("the command itself (isthmus.cli)"),
         "# Commands",
         "",
-        _help(root),
-        "",
+        *([] if root.invoke_without_command else [_help(root), ""]),
         *page_table(("command", ""), ((f"`{path}`", _help(command).partition("\n")[0]) for path, command in leaves)),
         "",
     ]
@@ -40,7 +40,7 @@ def _leaves(command: Any, path: str, parent: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(command, TyperGroup):
         yield path, command
         return
-    if command.invoke_without_command and parent is not None:
+    if command.invoke_without_command:
         yield path, command
     context = command.make_context(path, [], parent=parent, resilient_parsing=True)
     for name in command.list_commands(context):
@@ -72,7 +72,7 @@ def _spelling(param: Any) -> str:
 
 
 def _meaning(param: Any) -> str:
-    words = [_sentence(param.help or "")]
+    words = [_sentence(_unmarked(param.help or ""))]
     choices = param.type_descriptor.choices
     if choices:
         words.append("One of " + ", ".join(f"`{_plain(choice)}`" for choice in choices) + ".")
@@ -89,7 +89,12 @@ def _meaning(param: Any) -> str:
 
 
 def _help(command: Any) -> str:
-    return inspect.cleandoc(command.help or "")
+    return _unmarked(inspect.cleandoc(command.help or ""))
+
+
+def _unmarked(text: str) -> str:
+    """Help without the terminal's markup (`[bold]…[/]`)."""
+    return render(text).plain
 
 
 def _sentence(text: str) -> str:

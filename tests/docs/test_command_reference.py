@@ -26,7 +26,7 @@ def page() -> str:
 
     @app.command()
     def read(
-        name: Annotated[str, typer.Argument(metavar="OBJECT", help="Name of the object")],
+        name: Annotated[str, typer.Argument(metavar="OBJECT", help="Name of the [bold]object[/]")],
         company: Annotated[list[str] | None, typer.Option(help="Only this company")] = None,
         shape: Annotated[_Shape, typer.Option("--format", help="Shape of the output")] = _Shape.TABLE,
         secret: Annotated[str | None, typer.Option(envvar="THE_SECRET", help="Secret")] = None,
@@ -66,6 +66,22 @@ def test_options_tell_choices_defaults_repeats_and_variables(page: str) -> None:
 
 def test_a_flag_has_no_value(page: str) -> None:
     assert "| `--json` | For programs. |" in page
+
+
+def test_a_root_that_does_something_by_itself_has_a_section() -> None:
+    app = typer.Typer(help="What it is for.", invoke_without_command=True)
+
+    @app.callback()
+    def start(version: Annotated[bool, typer.Option("--version", help="Show the version")] = False) -> None: ...
+
+    @app.command()
+    def read() -> None:
+        """Read records."""
+
+    page = commands_page(typer.main.get_command(app))
+    assert page.count("What it is for.") == 2  # in the list and in its section
+    assert "## `isthmus`\n\nWhat it is for.\n" in page
+    assert "| `--version` | Show the version. |" in page
 
 
 def test_hidden_commands_stay_hidden(page: str) -> None:
