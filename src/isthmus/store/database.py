@@ -42,8 +42,8 @@ CONNECT_TIMEOUT_S: Final = 5
 
 TRANSACT_ATTEMPTS_MAX: Final = 20
 
-_ACQUIRE_TIMEOUT_S: Final = 5.0
-_RECONNECT_TIMEOUT_S: Final = 3.0
+_ACQUIRE_TIMEOUT_S: Final = 2.0
+_RECONNECT_TIMEOUT_S: Final = 1.5
 """The pool gives up a reconnect quickly and starts a fresh one at the next request, so that back-off stays short."""
 
 _BACKOFF_FIRST_S: Final = 0.1
@@ -210,8 +210,9 @@ class Database:
         attempt = 0
         while True:
             attempt += 1
+            wait_s = max(_BACKOFF_FIRST_S, min(_ACQUIRE_TIMEOUT_S, deadline - time.monotonic()))
             try:
-                connection: psycopg.AsyncConnection[Any] = await self._pool.getconn(timeout=_ACQUIRE_TIMEOUT_S)
+                connection: psycopg.AsyncConnection[Any] = await self._pool.getconn(timeout=wait_s)
             except PoolClosed as error:
                 raise DatabaseUnavailable("The database connection of this process is closed.") from error
             except (PoolTimeout, psycopg.OperationalError) as error:

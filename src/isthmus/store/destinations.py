@@ -224,16 +224,24 @@ async def record_attempt(
 ) -> None:
     """Remember one attempt; the oldest beyond ATTEMPTS_KEPT go."""
     await tx.execute(
-        """INSERT INTO deliveries (id, project_id, destination_id, first_number, last_number, changes, attempt,
-                                   delivered, status, elapsed_s, error)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+        """INSERT INTO deliveries (project_id, destination_id, first_number, last_number, changes, attempt, delivered,
+                                   status, elapsed_s, error)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
         (
-            new_id(), tx.project_id, destination_id, first_number, last_number, changes, attempt, delivered, status,
-            elapsed_s, error,
+            tx.project_id,
+            destination_id,
+            first_number,
+            last_number,
+            changes,
+            attempt,
+            delivered,
+            status,
+            elapsed_s,
+            error,
         ),
-    )  # fmt: skip
+    )
     await tx.execute(
-        """DELETE FROM deliveries WHERE destination_id = %(id)s AND id < (
+        """DELETE FROM deliveries WHERE destination_id = %(id)s AND id <= (
                SELECT id FROM deliveries WHERE destination_id = %(id)s ORDER BY id DESC OFFSET %(kept)s LIMIT 1)""",
         {"id": destination_id, "kept": ATTEMPTS_KEPT},
     )

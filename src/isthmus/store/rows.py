@@ -282,7 +282,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
 class DeliveryAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt to deliver changes `first_number` to `last_number`."""
 
-    id: UUID
+    id: int
     destination_id: UUID
     first_number: int
     last_number: int

@@ -282,7 +282,7 @@ CREATE TABLE destinations (
 );
 
 CREATE TABLE deliveries (
-    id uuid PRIMARY KEY,
+    id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     project_id uuid NOT NULL REFERENCES projects ON DELETE CASCADE,
     destination_id uuid NOT NULL REFERENCES destinations ON DELETE CASCADE,
     first_number bigint NOT NULL,

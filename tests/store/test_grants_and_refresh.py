@@ -1,0 +1,155 @@
+"""Tokens: one refresh at a time over all processes, late results fenced off, sign-ins good once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from tests.store.conftest import Place
+
+from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.ids import new_id
+from isthmus.store import connections, grants
+from isthmus.store.database import Database
+from isthmus.store.rows import Grant
+
+SOON = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+async def grant_of(place: Place) -> Grant:
+    async with place.db.project(place.project_id) as tx:
+        connection = await connections.get(tx, place.connection_id)
+        return await grants.get(tx, connection.grant_id)
+
+
+@pytest.mark.conformance("OA-29")
+async def test_of_many_refreshes_at_once_one_asks_and_the_others_find_its_token(
+    place: Place, database_url: str
+) -> None:
+    grant = await grant_of(place)
+    asked = 0
+
+    async def token(db: Database) -> bytes | None:
+        nonlocal asked
+        async with grants.refreshing(db, place.project_id, grant.id) as refreshing:
+            if refreshing.grant.access_token_sealed is None:
+                asked += 1
+                await asyncio.sleep(0.05)
+                assert await refreshing.store(access_token_sealed=b"new", access_expires_at=SOON)
+                return b"new"
+            return refreshing.grant.access_token_sealed
+
+    async with await Database.open(database_url) as second:  # as another process would
+        tokens = await asyncio.gather(*(token(db) for db in (place.db, second) * 6))
+    assert asked == 1
+    assert set(tokens) == {b"new"}
+
+
+@pytest.mark.conformance("OA-29")
+async def test_a_late_result_does_not_overwrite_a_newer_token(place: Place) -> None:
+    slow = await grant_of(place)
+    async with place.db.project(place.project_id) as tx:
+        assert await grants.store_tokens(
+            tx, slow.id, fence=slow.fence, access_token_sealed=b"newer", access_expires_at=SOON
+        )
+    async with place.db.project(place.project_id) as tx:
+        assert not await grants.store_tokens(
+            tx, slow.id, fence=slow.fence, access_token_sealed=b"older", access_expires_at=SOON
+        )
+    assert (await grant_of(place)).access_token_sealed == b"newer"
+
+
+@pytest.mark.conformance("OA-30")
+async def test_a_result_without_a_refresh_token_keeps_the_present_one(place: Place) -> None:
+    grant = await grant_of(place)
+    for fence, refresh in ((grant.fence, b"first"), (grant.fence + 1, None)):
+        async with place.db.project(place.project_id) as tx:
+            await grants.store_tokens(
+                tx,
+                grant.id,
+                fence=fence,
+                access_token_sealed=b"a",
+                access_expires_at=SOON,
+                refresh_token_sealed=refresh,
+            )
+    assert (await grant_of(place)).refresh_token_sealed == b"first"
+
+
+async def test_a_stored_token_stays_when_its_user_fails_afterwards(place: Place) -> None:
+    grant = await grant_of(place)
+
+    async def refresh_and_fail() -> None:
+        async with grants.refreshing(place.db, place.project_id, grant.id) as refreshing:
+            await refreshing.store(access_token_sealed=b"kept", access_expires_at=SOON)
+            raise RuntimeError("the caller crashed")
+
+    with pytest.raises(RuntimeError):
+        await refresh_and_fail()
+    assert (await grant_of(place)).access_token_sealed == b"kept"
+
+
+async def test_a_refresh_that_fails_lets_the_next_one_in(place: Place) -> None:
+    grant = await grant_of(place)
+
+    async def fail() -> None:
+        async with grants.refreshing(place.db, place.project_id, grant.id):
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
+    async with grants.refreshing(place.db, place.project_id, grant.id) as refreshing:
+        assert refreshing.grant.fence == grant.fence
+
+
+async def test_a_new_secret_keeps_the_tokens(place: Place) -> None:
+    grant = await grant_of(place)
+    async with place.db.project(place.project_id) as tx:
+        await grants.store_tokens(
+            tx, grant.id, fence=0, access_token_sealed=b"a", access_expires_at=SOON, refresh_token_sealed=b"r"
+        )
+        await grants.set_secret(tx, grant.id, secret_sealed=b"s2", secret_expires_at=SOON)
+        await grants.set_settings(tx, grant.id, tenant="fabrikam", client_id="app-2", cloud={"name": "public"})
+    found = await grant_of(place)
+    assert (found.secret_sealed, found.refresh_token_sealed, found.tenant) == (b"s2", b"r", "fabrikam")
+    assert found.cloud == {"name": "public"}
+
+
+async def begin(place: Place, state_hash: bytes, lifetime: timedelta = timedelta(minutes=10)) -> UUID:
+    async with place.db.project(place.project_id) as tx:
+        now: datetime = await tx.value("SELECT now()")
+        return await grants.begin_authorization(
+            tx, state_hash=state_hash, sealed=b"verifier", context={"step": "connect"}, expires_at=now + lifetime
+        )
+
+
+@pytest.mark.conformance("OA-22", "OA-25")
+async def test_a_state_is_good_once(place: Place) -> None:
+    state_hash = new_id().bytes
+    identifier = await begin(place, state_hash)
+    found = await grants.find_authorization(place.db, state_hash)
+    assert found is not None
+    assert (found.id, found.project_id, found.context) == (identifier, place.project_id, {"step": "connect"})
+
+    for expected in (True, False):
+        async with place.db.project(place.project_id) as tx:
+            assert await grants.use_authorization(tx, identifier) is expected
+    again = await grants.find_authorization(place.db, state_hash)
+    assert again is not None
+    assert again.used_at is not None
+
+
+@pytest.mark.conformance("OA-22")
+async def test_a_forged_or_expired_state_is_no_use(place: Place) -> None:
+    assert await grants.find_authorization(place.db, b"never handed out") is None
+    identifier = await begin(place, new_id().bytes, timedelta(seconds=-1))
+    async with place.db.project(place.project_id) as tx:
+        assert not await grants.use_authorization(tx, identifier)
+
+
+async def test_an_unknown_grant_is_told(place: Place) -> None:
+    async with place.db.project(place.project_id) as tx:
+        with pytest.raises(InvalidInput):
+            await grants.get(tx, new_id())
+        assert len(await grants.every(tx)) == 1
