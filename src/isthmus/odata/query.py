@@ -66,7 +66,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 def with_query(base: str, query: Query) -> str:
     """The URL with its query string; values are percent-encoded, option names are not (BC-37)."""
     options = "&".join(f"{name}={percent_encode(value)}" for name, value in query.options())
-    return f"{base}?{options}" if options else base
+    joint = "&" if "?" in base else "?"
+    return f"{base}{joint}{options}" if options else base
 
 
 def join_filters(terms: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from uuid import UUID
 from isthmus.kernel.failures import InvalidInput
 from isthmus.odata.literals import encode_path
 from isthmus.providers.base import Environment, ObjectInfo, Target
+from isthmus.providers.business_central.published import ODATA_ROUTE, published_url
 
 STANDARD_ROUTE: Final = "v2.0"
 AUTOMATION_ROUTE: Final = "microsoft/automation/v2.0"
@@ -18,6 +19,7 @@ ROUTE_ALIASES: Final = {
     "standard": STANDARD_ROUTE,
     "automation": AUTOMATION_ROUTE,
     "reportsfinance": REPORTS_FINANCE_ROUTE,
+    "odatav4": ODATA_ROUTE,
 }
 TENANT_LEVEL_SETS: Final = frozenset({"companies", "subscriptions", "entityDefinitions"})
 """They exist under every route and are never nested below a company (BC-02)."""
@@ -53,7 +55,9 @@ def environment_url(target: Target) -> str:
 
 
 def route_url(target: Target, route: str) -> str:
-    """The root of one API route."""
+    """The root of one API route, or of the published pages (BC-13)."""
+    if route == ODATA_ROUTE:
+        return f"{environment_url(target)}/{ODATA_ROUTE}"
     return f"{environment_url(target)}/api/{route}"
 
 
@@ -64,6 +68,8 @@ def object_url(target: Target, obj: ObjectInfo, company_id: str | None) -> str:
 
 def set_url(target: Target, route: str, name: str, company_id: str | None, *, tenant_level: bool = False) -> str:
     """The address of an entity set. Raises InvalidInput without a company where one is needed."""
+    if route == ODATA_ROUTE:
+        return published_url(environment_url(target), name, company_id)
     root = route_url(target, route)
     if tenant_level or name in TENANT_LEVEL_SETS:
         return f"{root}/{encode_path(name)}"
@@ -89,3 +95,9 @@ def find_environment(environments: list[Environment], name: str) -> Environment 
 def record_identity(target: Target, company_id: str | None, remote_id: str) -> tuple[str, str, str, str]:
     """What makes a record one of its kind: copies of companies and environments keep the GUIDs (BC-04)."""
     return target.tenant.casefold(), target.environment.casefold(), company_id or "", remote_id
+
+
+def below(base: str, tail: str) -> str:
+    """`tail` (a key, `/$count`) after the path of an address that may already carry a query."""
+    path, mark, query = base.partition("?")
+    return f"{path}{tail}{mark}{query}"

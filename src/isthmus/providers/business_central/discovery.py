@@ -36,6 +36,7 @@ from isthmus.providers.business_central.addressing import (
 from isthmus.providers.business_central.declaration import PAGE_RECORDS_MAX
 from isthmus.providers.business_central.facts import SetFacts, facts_for, packaged_facts
 from isthmus.providers.business_central.headers import read_headers
+from isthmus.providers.business_central.published import ODATA_ROUTE
 
 ENGLISH: Final = 1033
 STAMPS: Final = ("lastModifiedDateTime", "lastDateTimeModified", "systemModifiedAt")
@@ -84,12 +85,18 @@ def companies(response: Response) -> list[Company]:
 
 
 def object_requests(target: Target, route: str) -> list[Request]:
-    """`$metadata`, then `entityDefinitions`, unfiltered: a filter by set name is refused (BC-08)."""
+    """`$metadata`, then `entityDefinitions`, unfiltered because a filter by set name is refused (BC-08).
+
+    Published pages have no definitions.
+    """
     root = route_url(target, route)
+    metadata = Request(
+        method="GET", url=f"{root}/$metadata", headers=read_headers(accept="application/xml"), purpose="metadata"
+    )
+    if route == ODATA_ROUTE:
+        return [metadata]
     return [
-        Request(
-            method="GET", url=f"{root}/$metadata", headers=read_headers(accept="application/xml"), purpose="metadata"
-        ),
+        metadata,
         Request(
             method="GET",
             url=f"{root}/entityDefinitions",

@@ -22,6 +22,7 @@ from isthmus.kernel import failures as f
 from isthmus.kernel.limits import FAULT_RAW_BYTES_MAX, RETRY_AFTER_MAX_S
 from isthmus.kernel.messages import Request, Response
 from isthmus.providers.business_central.addressing import AUTOMATION_ROUTE
+from isthmus.providers.business_central.published import GONE_REMEDY, ODATA_ROUTE
 
 _BY_CODE: Final[Mapping[str, type[f.Failure]]] = {
     "NoEnvironment": f.EnvironmentNotFound,
@@ -217,7 +218,8 @@ def _not_found(request: Request, fault: f.VendorFault) -> f.Failure:
     if _KEYED.search(path):
         return f.RecordNotFound(vendor=fault, subject=_last_segment(request.url))
     name = _last_segment(request.url)
-    return f.UnknownObject(f"The vendor knows no object “{name}” here.", vendor=fault, subject=name)
+    remedy = GONE_REMEDY if f"/{ODATA_ROUTE}/" in path else None
+    return f.UnknownObject(f"The vendor knows no object “{name}” here.", remedy=remedy, vendor=fault, subject=name)
 
 
 def _last_segment(url: str) -> str:

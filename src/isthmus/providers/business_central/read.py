@@ -22,10 +22,11 @@ from isthmus.odata.links import same_origin
 from isthmus.odata.literals import literal, percent_encode, stamp_literal
 from isthmus.odata.query import Query, keep_selected, with_query
 from isthmus.providers.base import ObjectInfo, Page, ParentLink, Reading, ReadSpec, Slice, Target
-from isthmus.providers.business_central.addressing import object_url, set_url
+from isthmus.providers.business_central.addressing import below, object_url, set_url
 from isthmus.providers.business_central.declaration import PAGE_RECORDS_MAX, URL_BYTES_MAX
 from isthmus.providers.business_central.facts import facts_for
 from isthmus.providers.business_central.headers import read_headers
+from isthmus.providers.business_central.published import ODATA_ROUTE, without_empty_rows
 
 DATE_FILTERS: Final = ("dateFilter", "dateFilter_FilterOnly")
 """How report sets and API queries take a date window (BC-43, BC-48)."""
@@ -80,6 +81,8 @@ def page(obj: ObjectInfo, response: Response) -> Page:
         sliced = _children(obj, response)
     else:
         sliced = pages.slice_page(response.body, key=obj.key, stamp=obj.stamp)
+    if obj.route == ODATA_ROUTE:
+        sliced = without_empty_rows(sliced)
     return Page(
         ids=sliced.ids,
         stamps=sliced.stamps,
@@ -96,7 +99,7 @@ def record_request(target: Target, obj: ObjectInfo, company_id: str | None, reco
         raise Unsupported(f"“{obj.name}” has no key, so one record cannot be asked for.")
     return Request(
         method="GET",
-        url=f"{object_url(target, obj, company_id)}{record_key(obj, record_id)}",
+        url=below(object_url(target, obj, company_id), record_key(obj, record_id)),
         headers=read_headers(replica=False),
         purpose="record",
     )
@@ -125,7 +128,7 @@ def count_request(target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) 
         return None
     _check(obj, spec)
     terms = _terms(obj, spec, part)
-    base = f"{object_url(target, obj, part.company_id)}/$count"
+    base = below(object_url(target, obj, part.company_id), "/$count")
     return Request(
         method="GET",
         url=with_query(base, Query(filter=terms, schema_version=_schema_version(terms))),
