@@ -27,13 +27,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, body and headers; `delay_s` is time that the real service would have spent computing."""
+    """Status, body and headers; `delay_s` is time that the real service would have spent computing.
+
+    `compress` lets the body travel gzipped to a client that accepts it.
+    """
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = CONTENT_TYPE
     delay_s: float = 0.0
+    compress: bool = False
 
 
 def preferences(headers: Mapping[str, str]) -> dict[str, str]:

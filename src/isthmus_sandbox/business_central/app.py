@@ -6,6 +6,7 @@ Order of refusals: URL length, credentials, environment, access to the route, th
 from __future__ import annotations
 
 import asyncio
+import gzip
 
 import msgspec
 from starlette.applications import Starlette
@@ -23,7 +24,12 @@ from isthmus_sandbox.business_central.metadata import metadata_document, service
 from isthmus_sandbox.business_central.reading import read
 from isthmus_sandbox.business_central.render import ReadContext
 from isthmus_sandbox.business_central.service import BusinessCentralService, Company, Environment
+from isthmus_sandbox.business_central.writing.batch import answer_batch
+from isthmus_sandbox.business_central.writing.dispatch import write
 from isthmus_sandbox.principal import Authenticate
+
+GZIP_LEVEL = 1
+"""Quick rather than small."""
 
 METHODS = ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"]
 
@@ -41,15 +47,25 @@ def create_business_central_app(service: BusinessCentralService, authenticate: A
             )
         if answer.delay_s > 0:
             await asyncio.sleep(answer.delay_s)
-        return Response(answer.body, answer.status, dict(answer.headers), media_type=answer.content_type)
+        return _response(answer, request)
 
     return Starlette(routes=[Route("/{path:path}", handle, methods=METHODS)])
+
+
+def _response(answer: Answer, request: Request) -> Response:
+    """The answer with the headers of every answer, gzipped where that was agreed."""
+    headers = {"OData-Version": "4.0", **answer.headers}
+    body = answer.body
+    if answer.compress and "gzip" in request.headers.get("accept-encoding", ""):
+        body = gzip.compress(body, GZIP_LEVEL)
+        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    return Response(body, answer.status, headers, media_type=answer.content_type)
 
 
 async def _answer(
     service: BusinessCentralService, authenticate: Authenticate, request: Request, language: str
 ) -> Answer:
-    raw_path = request.scope["raw_path"].decode("ascii").partition("?")[0]
+    raw_path = request.scope["raw_path"].decode("latin-1").partition("?")[0]
     raw_query = request.scope["query_string"].decode("latin-1")
     address = parse_address(raw_path)
     if address is None:
@@ -135,6 +151,8 @@ def _resource(context: ReadContext, call: Call) -> Answer:
             return _company_resource(context, call, company, 1)
         case "subscriptions":
             return companies.subscriptions_answer(context, call)
+        case "$batch":
+            return answer_batch(context, call, lambda part: dispatch(context.service, part, context.language))
     key = call.query.get("company") or call.headers.get("company")
     if key is None:
         raise ODataError(400, "BadRequest", "company_missing", first.name)
@@ -153,11 +171,9 @@ def _company_resource(context: ReadContext, call: Call, company: Company, skip: 
         call.query.get("$schemaversion") == "2.1",
     )
     segments = call.address.segments[skip:]
-    entity = context.service.entity(context.environment, context.route, segments[0].name)
     if call.method in ("GET", "HEAD"):
         return read(inside, call, segments, f"companies({company.id})/")
-    name = entity.set_name if entity is not None else segments[0].name
-    raise ODataError(405, "BadRequest_MethodNotAllowed", "method_not_allowed", call.method, name)
+    return write(inside, call, segments)
 
 
 def _definitions(context: ReadContext, call: Call) -> Answer:

@@ -69,9 +69,7 @@ KINDS: tuple[DocumentKind, ...] = (
         "Credit_x0020_Memo",
         -1,
     ),
-    DocumentKind(
-        "purchaseOrders", "purchaseOrderLines", "Purchase Order", *_PURCHASE, "directUnitCost", "orderDate"
-    ),
+    DocumentKind("purchaseOrders", "purchaseOrderLines", "Purchase Order", *_PURCHASE, "directUnitCost", "orderDate"),
 )
 
 BY_SET = {kind.set_name: kind for kind in KINDS}

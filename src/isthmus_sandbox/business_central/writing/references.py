@@ -66,10 +66,7 @@ REFERENCES: tuple[Reference, ...] = (
 )
 
 _BY_PROPERTY = {
-    name: reference
-    for reference in REFERENCES
-    for name in (reference.id_property, reference.code_property)
-    if name
+    name: reference for reference in REFERENCES for name in (reference.id_property, reference.code_property) if name
 }
 
 
