@@ -256,6 +256,18 @@ async def test_duckdb_keeps_the_other_tables_of_the_file(tmp_path: Path) -> None
     assert [entry.name for entry in sorted(path.parent.iterdir())] == ["erp.duckdb"]
 
 
+async def test_a_table_may_have_any_name_and_the_folder_too(tmp_path: Path) -> None:
+    folder = tmp_path / "Bob's % * [files]"
+    folder.mkdir()
+    await export(folder / "x.duckdb", [FULL], table='sales "2026"; --')
+    assert query(folder / "x.duckdb", 'SELECT count(*) FROM "sales ""2026""; --"') == [(1,)]
+
+
+async def test_a_path_that_duckdb_cannot_open_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="question mark"):
+        await export(tmp_path / "why?.duckdb", [FULL])
+
+
 async def test_a_file_that_is_no_duckdb_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.duckdb"
     path.write_text("dear diary " * 1_000)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from isthmus.delivery.export.columns import Columns
 
 _ROW_GROUP_RECORDS: Final = 50_000
-_ROW_GROUP_BYTES: Final = 32 * 1024 * 1024
+_ROW_GROUP_BYTES: Final = 16 * 1024 * 1024
 """Arrow memory held before a row group is written: large enough to compress, small beside a worker's 200 MiB."""
 
 
