@@ -70,7 +70,6 @@ class GeneratedRows:
         self._names = [p for p in shown if p.name in ("displayName", "name") and p.type == "Edm.String"]
         self._shown = shown
         self._templates: list[dict[str, Value] | None] = [None] * TEMPLATES
-        self.monotone = frozenset(p.name for p in self._numbers) | frozenset(self._parents)
 
     def values(self, ordinal: int, row_id: str, stamp_ms: int) -> dict[str, Value]:
         """The row of an ordinal, properties in the order of the entity."""
@@ -87,6 +86,17 @@ class GeneratedRows:
         if self._stamp is not None:
             row[self._stamp] = stamp_text(stamp_ms)
         return row
+
+    def ordinals(self, property_name: str, value: Value) -> range | None:
+        """Where a number or the id of a parent can stand; None when only a scan can tell."""
+        if property_name in self._parents:
+            parent, per_parent = self._parents[property_name]
+            first = parent.ordinal_of(str(value))
+            return range(0) if first is None else range(first * per_parent, (first + 1) * per_parent)
+        if any(prop.name == property_name for prop in self._numbers):
+            digits = str(value).removeprefix(self._prefix)
+            return range(int(digits) - 1, int(digits)) if digits.isdecimal() else range(0)
+        return None
 
     def _template(self, index: int) -> dict[str, Value]:
         """Make a template on first use, the same one however it is reached."""
@@ -172,3 +182,8 @@ class ParentRun:
     def id_at(self, ordinal: int) -> str:
         """The id of the parent of an ordinal."""
         return self.table.id_at(self.start + ordinal)
+
+    def ordinal_of(self, row_id: str) -> int | None:
+        """The ordinal of a parent id, None when it lies outside the run."""
+        position = self.table.position_of(row_id)
+        return None if position is None or position < self.start else position - self.start

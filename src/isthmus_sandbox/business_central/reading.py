@@ -218,7 +218,7 @@ def _collection(context: ReadContext, call: Call, target: Target) -> Answer:
     cache_key = _cache_key(context, call, target, size)
     cached = context.service.page_cache.get(cache_key) if cache_key is not None else None
     if cached is not None:
-        return Answer(200, cached, headers)
+        return Answer(200, cached, headers, compress=switches.compress_bodies)
     entity = target.entity
     options, predicate = _options(context, call, entity)
     _check_parent(context, target, options)
@@ -242,7 +242,7 @@ def _collection(context: ReadContext, call: Call, target: Target) -> Answer:
     body = collection_body(context_url(context, target.path, options, single=False), objects, count, link)
     if cache_key is not None and len(rows) >= CACHED_ROWS_MIN and not options.expand:
         context.service.page_cache.put(cache_key, body)
-    return Answer(200, body, headers, delay_s=min(delay_s, REPORT_DELAY_S_MAX))
+    return Answer(200, body, headers, delay_s=min(delay_s, REPORT_DELAY_S_MAX), compress=switches.compress_bodies)
 
 
 def _cache_key(context: ReadContext, call: Call, target: Target, size: int) -> tuple[Any, ...] | None:

@@ -22,6 +22,7 @@ class Switches:
     row_threshold / row_threshold_status: pages of more rows fail with 504 or 408; 0 = never (BC-31).
     lambda_filter, caption_filter: `ignore`/`refuse` and `refuse`/`accept` (BC-33, BC-39).
     filter_characters: what collides with AL filter syntax (BC-38); add `'` for the strictest reading.
+    compress_bodies: answer gzipped to clients that accept it.
     report_run_s: seconds per PDF or report part that an `$expand` has to run (BC-42).
     replica_lag_s: how far the read replica trails (BC-46).
     refused_sets: sets that the permission set does not cover (BC-21).
@@ -46,6 +47,7 @@ class Switches:
     lambda_filter: str = "ignore"
     caption_filter: str = "refuse"
     filter_characters: list[str] = field(default_factory=lambda: ["*", "..", "|", "&", "@"])
+    compress_bodies: bool = False
     report_run_s: float = 0.01
     replica_lag_s: float = 0.0
     refused_sets: list[str] = field(default_factory=list)

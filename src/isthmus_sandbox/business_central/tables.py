@@ -13,9 +13,9 @@ import bisect
 import heapq
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from isthmus_sandbox.business_central.values import UNSTAMPED_MS, Value
 
@@ -40,12 +40,15 @@ class Row:
 
 
 class RowSource(Protocol):
-    """Computes the values of generated rows; `monotone` names the properties that never fall with the ordinal."""
+    """Computes generated rows from their ordinal, and back: which ordinals can hold a value of a property."""
 
-    @property
-    def monotone(self) -> frozenset[str]: ...
+    def values(self, ordinal: int, row_id: str, stamp_ms: int) -> dict[str, Value]:
+        """The row of an ordinal, with its id and stamp in their places."""
+        ...
 
-    def values(self, ordinal: int, row_id: str, stamp_ms: int) -> dict[str, Value]: ...
+    def ordinals(self, property_name: str, value: Value) -> range | None:
+        """The ordinals that may hold a value; None when only a scan can tell."""
+        ...
 
 
 @dataclass(slots=True)
@@ -267,7 +270,7 @@ class Table:
         return list(chosen)
 
     def matching(self, property_name: str, value: Value) -> list[Row]:
-        """Rows whose property equals a value: by key, by bisection in generated rows, else by an index per version."""
+        """Rows whose property equals a value: by key, by arithmetic in generated rows, else by an index per version."""
         if property_name == self.key_property:
             row = self.get(str(value))
             return [row] if row is not None else []
@@ -287,16 +290,10 @@ class Table:
         return index
 
     def _matching_generated(self, segment: Segment, property_name: str, value: Value) -> Iterator[Row]:
-        positions: Iterable[int] = range(segment.start, segment.end)
-        if property_name in segment.source.monotone:
-            span = range(segment.start, segment.end)
-
-            def at(position: int) -> Any:
-                return self._generate(segment, position).values[property_name]
-
-            positions = span[bisect.bisect_left(span, value, key=at) : bisect.bisect_right(span, value, key=at)]
-        for position in positions:
-            if position in self.overlay or position in self.deleted:
+        ordinals = segment.source.ordinals(property_name, value)
+        for ordinal in range(segment.count) if ordinals is None else ordinals:
+            position = segment.start + ordinal
+            if not 0 <= ordinal < segment.count or position in self.overlay or position in self.deleted:
                 continue
             row = self._generate(segment, position)
             if row.values.get(property_name) == value:

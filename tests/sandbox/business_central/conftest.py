@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -190,18 +190,60 @@ class Bench:
         return [record for page in await self.pages(url, **headers) for record in page.value]
 
 
-@pytest.fixture
-async def bench(served: Served) -> AsyncIterator[Bench]:
-    """A fresh `cronus` world."""
+@dataclass
+class World:
+    """A built world and what it looked like then; a test that only read leaves it to the next one."""
+
+    clock: SandboxClock
+    service: BusinessCentralService
+    fresh: object = None
+
+    def looks(self) -> object:
+        """Everything that a test can change, as one comparable value."""
+        environments = [e for tenant in self.service.tenants.values() for e in tenant.environments.values()]
+        rows = [
+            (c.id, address, table.version, len(table))
+            for e in environments
+            for c in e.companies
+            for address, table in c.tables.items()
+            if len(table) or table.version
+        ]
+        return (
+            self.clock.offset_s,
+            rows,
+            [(asdict(e.switches), sorted(e.apps), dict(e.changed_entities), e.report_runs) for e in environments],
+            [(dict(e.pages_served), len(e.media)) for e in environments],
+        )
+
+
+@pytest.fixture(scope="session")
+def worlds() -> list[World]:
+    """The world that the last test left untouched, if it did."""
+    return []
+
+
+def _world(worlds: list[World]) -> World:
+    if worlds and worlds[0].looks() == worlds[0].fresh:
+        return worlds[0]
     clock = SandboxClock()
     service = BusinessCentralService(clock)
     build_world("cronus", Directory(clock), service)
+    world = World(clock, service)
+    world.fresh = world.looks()
+    worlds[:] = [world]
+    return world
+
+
+@pytest.fixture
+async def bench(served: Served, worlds: list[World]) -> AsyncIterator[Bench]:
+    """The `cronus` world, as new."""
+    world = _world(worlds)
     async with aiohttp.ClientSession() as session:
-        made = Bench(served.origin, clock, service, session)
+        made = Bench(served.origin, world.clock, world.service, session)
         made.issue("good")
         routes = [
-            *create_business_central_control(service),
-            *create_business_central_app(service, made.authenticate).routes,
+            *create_business_central_control(world.service),
+            *create_business_central_app(world.service, made.authenticate).routes,
         ]
         served.front.app = Starlette(routes=routes)
         yield made

@@ -156,3 +156,13 @@ async def test_other_orders_page_without_loss(bench: Bench, order: str) -> None:
 @pytest.mark.parametrize("text", ["-1", "x", "1.5"])
 async def test_a_top_that_is_no_whole_number_is_refused(bench: Bench, text: str) -> None:
     assert (await bench.get(f"/items?$top={text}")).status == 400
+
+
+async def test_pages_travel_gzipped_where_the_switch_says_so(bench: Bench) -> None:
+    plain = await bench.get("/customers", Accept_Encoding="gzip")
+    assert "Content-Encoding" not in plain.headers
+    await bench.control("switches", compress_bodies=True)
+    packed = await bench.get("/customers", Accept_Encoding="gzip")
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert packed.value == plain.value
+    assert "Content-Encoding" not in (await bench.get("/customers", Accept_Encoding="identity")).headers

@@ -19,12 +19,17 @@ TAIL = "f6f9-ef11-9344-6045bdc8c234"
 class Numbered:
     """Rows that hold their ordinal."""
 
-    monotone: frozenset[str] = frozenset({"number"})
-
     def values(self, ordinal: int, row_id: str, stamp_ms: int) -> dict[str, Value]:
         """The row of an ordinal."""
         number = f"{ordinal:06d}"
         return {"id": row_id, "number": number, "parity": ordinal % 2, "stamp": stamp_text(stamp_ms)}
+
+    def ordinals(self, property_name: str, value: Value) -> range | None:
+        """Where a number can stand."""
+        text = str(value)
+        if property_name != "number":
+            return None
+        return range(int(text), int(text) + 1) if text.isdecimal() else range(0)
 
 
 def make_table(count: int = 0) -> Table:
