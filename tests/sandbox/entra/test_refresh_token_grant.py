@@ -58,6 +58,14 @@ async def test_use_slides_the_ninety_days(entra: EntraClient) -> None:
         token = answer["refresh_token"]
 
 
+@pytest.mark.conformance("OA-16", "OA-30")
+async def test_a_token_that_is_used_again_and_again_stays_alive_itself(entra: EntraClient) -> None:
+    token = (await entra.sign_in())["refresh_token"]
+    for _ in range(3):
+        entra.sandbox.advance(60 * DAY_S)
+        assert (await entra.refresh(token))[0] == 200
+
+
 @pytest.mark.conformance("OA-15")
 async def test_a_refresh_token_survives_an_expired_secret(entra: EntraClient) -> None:
     token = (await entra.sign_in())["refresh_token"]
@@ -172,6 +180,8 @@ async def test_a_step_up_needs_its_claims_echoed_on_authorize(entra: EntraClient
     status, answer = await entra.refresh(token)
     assert (status, answer["error_codes"], answer["suberror"]) == (400, [50076], "basic_action")
     _, parameters, _ = await entra.authorize()
+    assert (await entra.redeem(parameters["code"]))[1]["error_codes"] == [50076]
+    _, parameters, _ = await entra.authorize(claims='{"access_token":{"xms_cc":{"values":["cp1"]}}}')
     assert (await entra.redeem(parameters["code"]))[1]["error_codes"] == [50076]
     fresh = await entra.sign_in(claims=answer["claims"])
     assert (await entra.refresh(fresh["refresh_token"]))[0] == 200

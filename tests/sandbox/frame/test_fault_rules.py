@@ -36,6 +36,11 @@ async def test_a_rule_can_skip_and_repeat(product: ProductClient) -> None:
     assert [(await product.get())[0] for _ in range(6)] == [200, 503, 200, 503, 200, 200]
 
 
+async def test_the_nth_match_alone_can_be_hit(product: ProductClient) -> None:
+    product.sandbox.fault("status", skip=2, count=1)
+    assert [(await product.get())[0] for _ in range(4)] == [200, 200, 503, 200]
+
+
 async def test_a_probability_is_repeatable_by_seed(product: ProductClient) -> None:
     async def run() -> list[int]:
         product.sandbox.call(product.sandbox.estate.faults.clear)
