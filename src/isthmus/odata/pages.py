@@ -101,26 +101,24 @@ def slice_children(
     expansion: records would be lost silently.
     """
     decoder = _parents_decoder(navigation, parent_stamp)
-    heads_decoder = _head_decoder(key, stamp)
     raws: list[bytes] = []
-    heads: list[Any] = []
-    stamps: list[str] = []
+    inherited: list[str] = []
     try:
         envelope = decoder.decode(body)
         for parent in envelope.value:
             if parent.inner_link:
                 raise Unsupported(f"The vendor pages inside the expanded “{navigation}”, which would lose records.")
-            for child in _children(parent.children):
-                raws.append(child)
-                head = heads_decoder.decode(child)
-                heads.append(head)
-                stamps.append(head.stamp or parent.stamp or "")
+            children = _children(parent.children)
+            raws += children
+            inherited += [parent.stamp or ""] * len(children)
+        together = b'{"value":[' + b",".join(raws) + b"]}"
+        heads = _heads_decoder(key, stamp).decode(together).value
     except msgspec.DecodeError as error:
         raise corrupt(body, error) from error
-    hashes = content_hashes(raws, ignored)
+    hashes = content_hashes(raws, ignored, together)
     return SlicedPage(
         ids=_ids(heads, key, hashes),
-        stamps=stamps,
+        stamps=[head.stamp or stamp_of_parent for head, stamp_of_parent in zip(heads, inherited, strict=True)],
         hashes=hashes,
         raws=raws,
         next_link=envelope.next_link or None,

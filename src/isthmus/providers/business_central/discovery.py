@@ -113,7 +113,11 @@ def objects(route: str, responses: Sequence[Response]) -> list[ObjectInfo]:
         raise CorruptResponse("The vendor's $metadata is missing.")
     document = csdl.parse_metadata(responses[0].body)
     captions = _captions(responses[1]) if len(responses) > 1 and responses[1].ok else {}
-    found = [_object(route, each, document, captions) for each in document.sets.values() if each.type in document.types]
+    found = [
+        _object(route, each, document, captions)
+        for each in document.sets.values()
+        if each.type in document.types and not (route == ODATA_ROUTE and each.name in TENANT_LEVEL_SETS)
+    ]
     return sorted(found, key=lambda obj: obj.name.casefold())
 
 
