@@ -15,6 +15,7 @@ from isthmus.delivery.contract import Delivery, encode_change, encode_delivery
 from isthmus.delivery.drain import REFUSALS_MAX
 from isthmus.delivery.files import segment_path
 from isthmus.delivery.signing import new_secret, signed_headers
+from isthmus.delivery.stored import LEASE_S
 from isthmus.delivery.webhook import ANSWER_CHARACTERS_MAX, RECEIVER_TIMEOUT_S
 from isthmus.kernel import limits
 
@@ -58,6 +59,7 @@ def test_the_waits_and_limits_are_those_of_the_code() -> None:
     assert f"{limits.FEED_PAGE_MAX:,} changes or 32 MiB" in DOCUMENT
     assert f"within {RECEIVER_TIMEOUT_S:.0f} seconds" in DOCUMENT
     assert f"first {ANSWER_CHARACTERS_MAX:,} characters" in DOCUMENT
+    assert f"after {LEASE_S:.0f} seconds" in DOCUMENT
     assert REFUSALS_MAX == 10
     assert "after ten in a row" in DOCUMENT
     assert segment_path(Path(), 42).name in DOCUMENT

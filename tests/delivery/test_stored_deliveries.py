@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -154,6 +155,18 @@ async def test_only_one_worker_drains_a_destination(
         report = await a_worker().run(stored)
     assert report.busy
     assert not receiver.bodies
+
+
+async def test_a_worker_that_was_killed_is_replaced_when_its_lease_ends(
+    place: Place, stored: Destination, receiver: Receiver, a_worker: Callable[[], Drain]
+) -> None:
+    await place.load(records(1))
+    async with place.db.project(place.project_id) as tx:
+        assert await destinations.claim(tx, stored.id, "killed", 0.2) is not None
+    assert (await a_worker().run(stored)).busy
+    await asyncio.sleep(0.3)
+    await a_worker().run(stored)
+    assert receiver.numbers == [[1]]
 
 
 async def test_a_worker_that_lost_its_claim_cannot_move_the_cursor(place: Place, stored: Destination) -> None:

@@ -9,7 +9,7 @@ from isthmus.delivery.drain import Carrier, Drain, DrainReport
 from isthmus.delivery.files import FileCarrier
 from isthmus.delivery.ports import Destination, DestinationKind, Sender
 from isthmus.delivery.replay import ReplayReport, replay_dead_letter, replay_range
-from isthmus.delivery.stored import Sealer, StoredDeliveries, described, stored_signing_secrets
+from isthmus.delivery.stored import LEASE_S, Sealer, StoredDeliveries, described, stored_signing_secrets
 from isthmus.delivery.webhook import WebhookCarrier
 from isthmus.kernel.clock import Clock
 from isthmus.store import destinations
@@ -23,32 +23,44 @@ class Deliveries:
     """Delivers for all projects of one database.
 
     `senders` are `(public, local)` from `webhook_senders`. `store.destinations.pending` tells which destinations are
-    due.
+    due. `lease_s` is how long a destination stays claimed by a worker that died.
     """
 
-    def __init__(self, db: Database, clock: Clock, senders: tuple[Sender, Sender], sealer_of: SealerOf) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        senders: tuple[Sender, Sender],
+        sealer_of: SealerOf,
+        *,
+        lease_s: float = LEASE_S,
+    ) -> None:
         self._db = db
         self._clock = clock
         self._public, self._local = senders
         self._sealer_of = sealer_of
+        self._lease_s = lease_s
 
     async def drain(self, project_id: UUID, destination_id: UUID) -> DrainReport:
         """Deliver what is due to one destination. Raises RunSuperseded when another worker takes over."""
         destination = await self._destination(project_id, destination_id)
         carrier = await self._carrier(destination)
-        return await Drain(StoredDeliveries(self._db, project_id), carrier, self._clock).run(destination)
+        return await Drain(self._store(project_id), carrier, self._clock).run(destination)
 
     async def replay(self, project_id: UUID, destination_id: UUID, first: int, last: int) -> ReplayReport:
         """Deliver the changes `first` to `last` again."""
         destination = await self._destination(project_id, destination_id)
         carrier = await self._carrier(destination)
-        return await replay_range(StoredDeliveries(self._db, project_id), carrier, destination, first, last)
+        return await replay_range(self._store(project_id), carrier, destination, first, last)
 
     async def replay_dead_letter(self, project_id: UUID, destination_id: UUID, letter_id: UUID) -> ReplayReport:
         """Deliver a dead letter after all."""
         destination = await self._destination(project_id, destination_id)
         carrier = await self._carrier(destination)
-        return await replay_dead_letter(StoredDeliveries(self._db, project_id), carrier, destination, letter_id)
+        return await replay_dead_letter(self._store(project_id), carrier, destination, letter_id)
+
+    def _store(self, project_id: UUID) -> StoredDeliveries:
+        return StoredDeliveries(self._db, project_id, lease_s=self._lease_s)
 
     async def _destination(self, project_id: UUID, destination_id: UUID) -> Destination:
         async with self._db.project(project_id) as tx:

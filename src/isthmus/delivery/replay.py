@@ -68,6 +68,7 @@ async def _replay(
         batches += 1
         changes += len(delivery.changes)
         cursor = delivery.last
+        await store.save_progress(destination.id, await store.progress(destination.id))  # holds the lock
     return ReplayReport(batches=batches, changes=changes)
 
 

@@ -19,8 +19,8 @@ from isthmus.store import destinations, feed, rows
 from isthmus.store.database import Database, Transaction
 from isthmus.vault.secrets import Secret
 
-LEASE_S: Final = 120.0
-"""A drainer that died is replaced after two minutes; a living one renews with every batch, which takes 15 s at most."""
+LEASE_S: Final = 40.0
+"""A drainer that died is replaced after this time; a living one renews with every batch, which takes 15 s at most."""
 
 _TABLE, _COLUMN = "destinations", "secret_sealed"
 
@@ -54,9 +54,10 @@ def described(row: rows.Destination) -> Destination:
 class StoredDeliveries:
     """One project's deliveries in PostgreSQL. Make one per drain: it holds the fence of what it has claimed."""
 
-    def __init__(self, db: Database, project_id: UUID) -> None:
+    def __init__(self, db: Database, project_id: UUID, *, lease_s: float = LEASE_S) -> None:
         self._db = db
         self._project_id = project_id
+        self._lease_s = lease_s
         self._fences: dict[UUID, int] = {}
         self._drainer = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -64,7 +65,7 @@ class StoredDeliveries:
     async def drain_lock(self, destination_id: UUID) -> AsyncIterator[bool]:
         """A lease with a fence; False while somebody else holds it."""
         async with self._db.project(self._project_id) as tx:
-            claimed = await destinations.claim(tx, destination_id, self._drainer, LEASE_S)
+            claimed = await destinations.claim(tx, destination_id, self._drainer, self._lease_s)
         if claimed is None:
             yield False
             return
@@ -110,7 +111,7 @@ class StoredDeliveries:
             await _note(tx, destination_id, attempt)
         fence = self._fences[destination_id]
         members = msgspec.structs.asdict(progress)
-        await destinations.save_progress(tx, destination_id, fence, lease_s=LEASE_S, **members)
+        await destinations.save_progress(tx, destination_id, fence, lease_s=self._lease_s, **members)
         return await _kept(tx, destination_id)
 
     async def changes(self, destination: Destination, *, after: int, until: int | None, limit: int) -> Window:
