@@ -1,0 +1,22 @@
+"""The command line: nouns, then verbs, in the words of the house. The only synchronous surface.
+
+Results go to stdout, progress and errors to stderr. Every foreseeable failure is three lines: what, why, what to do.
+Heavy imports happen inside commands, so that `isthmus --help` is instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. Nothing foreseeable ends in a traceback."""
+    from isthmus.cli.commands import build_app
+    from isthmus.cli.running import guarded
+
+    return guarded(build_app(), list(sys.argv[1:] if arguments is None else arguments), dict(os.environ))
+
+
+__all__ = ["main"]

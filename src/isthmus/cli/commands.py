@@ -1,0 +1,47 @@
+"""The tree of commands, assembled from one module per noun."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from isthmus.cli import connections, data, deliver, operate, syncs
+
+_HELP = """Connect Business Central to your product: read it, keep it in step, hand every change on.
+
+Everything lives in the data folder (.isthmus here, or ISTHMUS_HOME): an embedded PostgreSQL and the key to its secrets.
+"""
+
+
+def build_app() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(
+        help=_HELP,
+        no_args_is_help=False,
+        invoke_without_command=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback(invoke_without_command=True)
+    def start(
+        context: typer.Context,
+        version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    ) -> None:
+        if version:
+            from isthmus import __version__
+
+            typer.echo(f"isthmus {__version__}")
+            raise typer.Exit
+        if context.invoked_subcommand is None:
+            operate.what_next()
+
+    connections.register(app)
+    data.register(app)
+    syncs.register(app)
+    deliver.register(app)
+    operate.register(app)
+    return app

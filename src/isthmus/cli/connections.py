@@ -1,0 +1,295 @@
+"""`connect`, `connections`, `check`: getting in, and finding out why not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from isthmus.cli.options import ConnectionName, Home, Json
+from isthmus.cli.output import ago, exit_code, out, print_json, print_table, say
+from isthmus.cli.running import chosen_connection, hub, run, settings
+from isthmus.kernel.failures import InvalidInput
+
+if TYPE_CHECKING:
+    from isthmus.app import Hub
+    from isthmus.auth.entra.clouds import Cloud
+    from isthmus.connections.checking import Report
+    from isthmus.store.rows import Connection
+
+STATE_TONES = {
+    "connected": ("● connected", "green"),
+    "pending": ("○ pending", "yellow"),
+    "degraded": ("◐ degraded", "yellow"),
+    "needs_reauth": ("✗ needs reauthorisation", "red"),
+    "blocked": ("✗ blocked", "red"),
+    "disconnected": ("○ disconnected", "dim"),
+}
+
+
+def state_text(state: str) -> Text:
+    """A state as a word with a shape, then a colour: colour is never alone."""
+    word, tone = STATE_TONES.get(state, (state, ""))
+    return Text(word, style=tone)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    connect = typer.Typer(help="Connect a system.", no_args_is_help=True)
+    connect.command("business-central")(connect_business_central)
+    app.add_typer(connect, name="connect")
+    app.command("connections")(list_connections)
+    app.command("check")(check)
+
+
+def connect_business_central(
+    tenant: Annotated[str, typer.Option(help="Tenant id or domain. Not needed for a sign-in in the browser.")] = "",
+    environment: Annotated[str, typer.Option(help="Environment name as Business Central shows it.")] = "Production",
+    client_id: Annotated[str, typer.Option(help="Application (client) id of the app registration.")] = "",
+    client_secret: Annotated[
+        str,
+        typer.Option(
+            help="The secret's value. Better: leave it out and type it when asked, or set the variable.",
+            envvar="ISTHMUS_CLIENT_SECRET",
+            show_envvar=True,
+        ),
+    ] = "",
+    certificate: Annotated[
+        Path | None, typer.Option(help="PEM or PFX file with certificate and key, instead of a secret.")
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser", help="Sign in as a person in the browser.")] = False,
+    cloud: Annotated[
+        str, typer.Option(help="public, government, china, sandbox, or a JSON file that defines a cloud.")
+    ] = "public",
+    name: Annotated[str, typer.Option(help="How to call the connection (default: tenant and environment).")] = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Connect Business Central with an app's credentials, or with a sign-in in the browser.
+
+    The same name again replaces the credentials and keeps the data: this is also how an expired secret is renewed.
+    """
+    chosen = _cloud(cloud, settings(home).home)
+    if cloud == "sandbox":
+        defaults = _sandbox_defaults(settings(home).home, browser=browser)
+        tenant, client_id = tenant or defaults["tenant"], client_id or defaults["client_id"]
+        client_secret = client_secret or ("" if certificate else defaults["client_secret"])
+    if not client_id:
+        raise InvalidInput(
+            "The client id is missing.",
+            remedy="Give --client-id: Entra admin centre → App registrations → your app → Application (client) ID.",
+        )
+    if not browser and not tenant:
+        raise InvalidInput(
+            "The tenant is missing.", remedy="Give --tenant: Entra admin centre → Overview → Tenant ID, or its domain."
+        )
+    if not browser and not certificate and not client_secret:
+        client_secret = typer.prompt("Client secret (its value, not its id)", hide_input=True, err=True)
+    title = name or f"{tenant or 'browser'} / {environment}"
+    password = os.environ.get("ISTHMUS_CERTIFICATE_PASSWORD") or None
+
+    async def work() -> None:
+        from isthmus.connections.connecting import AppCredentials, Wish
+        from isthmus.connections.credentials import CertificateFile
+        from isthmus.vault.secrets import Secret
+
+        wish = Wish(provider="business_central", cloud=chosen, tenant=tenant, environment=environment, name=title)
+        async with hub(home) as opened:
+            if browser:
+                from isthmus.cli.loopback import sign_in
+
+                secret = Secret(client_secret) if client_secret else None
+                connection = await sign_in(opened, wish, client_id=client_id, secret=secret)
+            else:
+                content = None
+                if certificate is not None:
+                    content = CertificateFile(content=_read(certificate), password=password)
+                app = AppCredentials(
+                    client_id=client_id,
+                    secret=Secret(client_secret) if client_secret and content is None else None,
+                    certificate=content,
+                )
+                connection = await opened.connecting.with_app(wish, app)
+            await _report(opened, connection, as_json=as_json, welcome=True)
+
+    run(work)
+
+
+def list_connections(home: Home = None, as_json: Json = False) -> None:
+    """List connections with their state; trouble comes first."""
+
+    async def work() -> None:
+        from isthmus.store import connections
+
+        async with hub(home) as opened:
+            async with opened.db.project(opened.project.id) as tx:
+                every = await connections.every(tx)
+                companies = {each.id: await connections.companies_of(tx, each.id) for each in every}
+            every.sort(key=lambda each: (each.state == "connected", each.name.casefold()))
+            if as_json:
+                print_json([_plain(each, companies[each.id]) for each in every])
+                return
+            if not every:
+                say("No connection yet. `isthmus connect business-central` makes one.")
+                return
+            print_table(
+                ["Connection", "State", "Since", "Environment", "Companies", "What now"],
+                [
+                    [
+                        each.name,
+                        state_text(each.state),
+                        ago(each.since),
+                        each.environment,
+                        sum(row.selected for row in companies[each.id]),
+                        (each.failure or {}).get("remedy", ""),
+                    ]
+                    for each in every
+                ],
+                right=["Companies"],
+            )
+
+    run(work)
+
+
+def check(
+    name: Annotated[str | None, typer.Argument(help="The connection's name.", show_default=False)] = None,
+    connection: ConnectionName = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Check a connection step by step; each failure comes with its remedy."""
+
+    async def work() -> None:
+        async with hub(home) as opened:
+            await _report(opened, await chosen_connection(opened, name or connection), as_json=as_json)
+
+    run(work)
+
+
+async def _report(opened: Hub, connection: Connection, *, as_json: bool, welcome: bool = False) -> None:
+    report = await opened.check(connection, just_consented=welcome and connection.state == "pending")
+    if as_json:
+        print_json(_report_plain(report))
+    else:
+        _print_report(report)
+        if welcome and report.failure is None:
+            say("Next: `isthmus objects` lists what can be read, `isthmus sync create customers` keeps it in step.")
+    if report.failure is not None:
+        raise typer.Exit(exit_code(report.failure))
+
+
+def _print_report(report: Report) -> None:
+    console = out()
+    console.print(Text.assemble((report.connection.name, "bold"), "  ", state_text(report.connection.state)))
+    for step in report.steps:
+        mark = "[green]✓[/]" if step.passed else ("[yellow]–[/]" if step.optional else "[bold red]✗[/]")
+        console.print(f"  {mark} {step.title}", end="")
+        console.print(Text(f"  {step.detail}", style="dim"))
+        if step.failure is not None:
+            console.print(Text(f"    → {step.failure.remedy}", style="bold" if not step.optional else ""))
+            console.print(Text(f"      Whose turn: {step.failure.whose_turn.value}", style="dim"))
+            vendor = step.failure.vendor
+            if vendor is not None and vendor.correlation_id:
+                console.print(Text(f"      Reference: {vendor.correlation_id}", style="dim"))
+
+
+def _report_plain(report: Report) -> dict[str, Any]:
+    return {
+        "connection": report.connection.name,
+        "state": report.connection.state,
+        "steps": [
+            {
+                "name": step.name,
+                "title": step.title,
+                "passed": step.passed,
+                "optional": step.optional,
+                "detail": step.detail,
+                "failure": step.failure.to_dict() if step.failure else None,
+            }
+            for step in report.steps
+        ],
+    }
+
+
+def _plain(connection: Connection, companies: list[Any]) -> dict[str, Any]:
+    return {
+        "id": str(connection.id),
+        "name": connection.name,
+        "provider": connection.provider,
+        "environment": connection.environment,
+        "state": connection.state,
+        "since": connection.since.isoformat(),
+        "failure": connection.failure,
+        "companies": [{"id": row.remote_id, "name": row.name, "selected": row.selected} for row in companies],
+    }
+
+
+def _cloud(name: str, home: Path) -> Cloud:
+    import msgspec
+
+    from isthmus.auth.entra.clouds import Cloud, find_cloud
+
+    if name == "sandbox":
+        return sandbox_cloud(read_sandbox(home))
+    if name.endswith(".json"):
+        try:
+            return msgspec.json.decode(_read(Path(name)), type=Cloud)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise InvalidInput(
+                f"{name} does not define a cloud: {error}",
+                remedy="It needs name, title, login_url and business_central_url; ca_file is optional.",
+            ) from error
+    return find_cloud(name)
+
+
+def sandbox_cloud(running: dict[str, Any]) -> Cloud:
+    """The running sandbox as a cloud."""
+    from isthmus.auth.entra.clouds import Cloud
+
+    return Cloud(
+        name="sandbox",
+        title="The sandbox on this machine",
+        login_url=next(iter(running["login_urls"].values())),
+        business_central_url=running["business_central_url"],
+        ca_file=running["ca_file"],
+    )
+
+
+def read_sandbox(home: Path) -> dict[str, Any]:
+    """What the sandbox of this folder has written down about itself. Raises InvalidInput when none is running."""
+    import msgspec
+
+    path = home / SANDBOX_FILE
+    if not path.exists():
+        raise InvalidInput(
+            "No sandbox is running for this folder.", remedy="Start one in another terminal: isthmus sandbox up"
+        )
+    found: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    return found
+
+
+SANDBOX_FILE = "sandbox.json"
+
+
+def _sandbox_defaults(home: Path, *, browser: bool) -> dict[str, str]:
+    """The sandbox's ready-made app for this way of signing in."""
+    running = read_sandbox(home)
+    wanted = "web" if browser else ""
+    for app in running["apps"]:
+        if app["secrets"] and bool(app["redirect_uris"]["web"]) == bool(wanted):
+            return {
+                "tenant": app["tenant_id"],
+                "client_id": app["client_id"],
+                "client_secret": app["secrets"][0]["value"],
+            }
+    raise InvalidInput("The sandbox offers no app for this way of signing in.")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.", remedy="Check the path.") from error

@@ -1,0 +1,298 @@
+"""`destination`: where changes go, what happened to them, and sending them again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from isthmus.cli.options import Home, Json, listed
+from isthmus.cli.output import ago, print_json, print_table, say
+from isthmus.cli.running import chosen, hub, run
+from isthmus.kernel.failures import InvalidInput
+
+if TYPE_CHECKING:
+    from isthmus.app import Hub
+    from isthmus.store.rows import Destination
+
+DestinationName = Annotated[str, typer.Argument(help="A destination's name, or the end of its id.")]
+Objects = Annotated[
+    str | None,
+    typer.Option("--objects", help="Only changes of these objects, separated by commas.", show_default=False),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    destination = typer.Typer(help="Where changes go.", no_args_is_help=True)
+    destination.command("webhook")(add_webhook)
+    destination.command("folder")(add_folder)
+    destination.command("list")(list_destinations)
+    destination.command("deliver")(deliver_now)
+    destination.command("attempts")(attempts)
+    destination.command("dead-letters")(dead_letters)
+    destination.command("replay")(replay)
+    destination.command("resume")(resume)
+    destination.command("delete")(delete)
+    app.add_typer(destination, name="destination")
+
+
+def add_webhook(
+    name: Annotated[str, typer.Argument(help="How to call it.")],
+    url: Annotated[str, typer.Argument(help="Where to send changes: an https address.")],
+    objects: Objects = None,
+    only_new: Annotated[bool, typer.Option("--only-new", help="Skip what the feed holds already.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Send changes to a webhook, signed by the Standard Webhooks scheme. The secret is shown once."""
+
+    async def work() -> None:
+        from isthmus.store import feed
+
+        async with hub(home) as opened:
+            after = 0
+            if only_new:
+                async with opened.db.project(opened.project.id) as tx:
+                    after = await feed.head(tx)
+            made, secret = await opened.create_webhook(name, url, objects=listed(objects), after=after)
+        if as_json:
+            print_json({"id": str(made.id), "name": name, "url": url, "secret": secret})
+            return
+        say(f"[green]✓[/] Webhook {name}. Its signing secret, shown only now:")
+        print(secret)
+        say("Next: `isthmus worker` delivers while it runs; `isthmus destination deliver` does it once.")
+
+    run(work)
+
+
+def add_folder(
+    name: Annotated[str, typer.Argument(help="How to call it.")],
+    folder: Annotated[Path, typer.Argument(help="An existing folder.")],
+    objects: Objects = None,
+    home: Home = None,
+) -> None:
+    """Write changes as JSON lines into a folder."""
+
+    async def work() -> None:
+        async with hub(home) as opened:
+            await opened.create_folder(name, folder, objects=listed(objects))
+        say(f"[green]✓[/] Changes go to {folder.resolve()} while `isthmus worker` runs.")
+
+    run(work)
+
+
+def list_destinations(home: Home = None, as_json: Json = False) -> None:
+    """List destinations; trouble comes first."""
+
+    async def work() -> None:
+        from isthmus.store import destinations, feed
+
+        async with hub(home) as opened, opened.db.project(opened.project.id) as tx:
+            every = await destinations.every(tx)
+            head = await feed.head(tx)
+        every.sort(key=lambda each: (each.paused is None, each.failing_since is None, each.name))
+        if as_json:
+            print_json([_plain(each, head) for each in every])
+            return
+        if not every:
+            say("No destination yet. `isthmus destination webhook NAME URL` makes one.")
+            return
+        print_table(
+            ["Destination", "Kind", "State", "Behind", "Next try", "Why", "Where"],
+            [
+                [
+                    each.name,
+                    each.kind,
+                    _state(each),
+                    head - each.cursor,
+                    ago(each.next_attempt_at) if each.failing_since else "–",
+                    each.paused or (each.failure or {}).get("message", ""),
+                    each.url,
+                ]
+                for each in every
+            ],
+            right=["Behind"],
+        )
+
+    run(work)
+
+
+def deliver_now(home: Home = None) -> None:
+    """Deliver what is due, once, without a worker."""
+
+    async def work() -> None:
+        async with hub(home) as opened:
+            sent = total = await opened.deliver()
+            while sent:
+                sent = await opened.deliver()
+                total += sent
+        say(f"[green]✓[/] {total:,} changes delivered.")
+
+    run(work)
+
+
+def attempts(name: DestinationName, home: Home = None, as_json: Json = False) -> None:
+    """Show the latest tries to deliver."""
+
+    async def work() -> None:
+        from isthmus.store import destinations
+
+        async with hub(home) as opened:
+            row = await _one(opened, name)
+            async with opened.db.project(opened.project.id) as tx:
+                found = await destinations.attempts(tx, row.id)
+        if as_json:
+            import msgspec
+
+            print_json([msgspec.to_builtins(each) for each in found])
+            return
+        print_table(
+            ["When", "Changes", "From", "To", "Try", "Result", "Took", "Answer"],
+            [
+                [
+                    ago(each.at),
+                    each.changes,
+                    each.first_number,
+                    each.last_number,
+                    each.attempt,
+                    Text("✓ delivered", style="green") if each.delivered else Text("✗ refused", style="red"),
+                    f"{each.elapsed_s * 1000:,.0f} ms",
+                    each.error or each.status,
+                ]
+                for each in found
+            ],
+            right=["Changes", "From", "To", "Try", "Took"],
+        )
+
+    run(work)
+
+
+def dead_letters(name: DestinationName, home: Home = None, as_json: Json = False) -> None:
+    """Show what a destination did not take in three days."""
+
+    async def work() -> None:
+        import msgspec
+
+        from isthmus.store import destinations
+
+        async with hub(home) as opened:
+            row = await _one(opened, name)
+            async with opened.db.project(opened.project.id) as tx:
+                found = await destinations.dead_letters(tx, row.id)
+        if as_json:
+            print_json([msgspec.to_builtins(each) for each in found])
+            return
+        if not found:
+            say("No dead letters: everything was delivered, or is still being tried.")
+            return
+        print_table(
+            ["Dead letter", "When", "Changes", "From", "To", "Why"],
+            [
+                [str(each.id), ago(each.at), each.changes, each.first_number, each.last_number, each.reason]
+                for each in found
+            ],
+            right=["Changes", "From", "To"],
+        )
+        say(f"Next: `isthmus destination replay {row.name} --letter ID` delivers one after all.")
+
+    run(work)
+
+
+def replay(
+    name: DestinationName,
+    first: Annotated[int, typer.Option("--from", help="First change number.", min=0)] = 0,
+    last: Annotated[int, typer.Option("--to", help="Last change number.", min=0)] = 0,
+    letter: Annotated[str | None, typer.Option(help="A dead letter's id.", show_default=False)] = None,
+    home: Home = None,
+) -> None:
+    """Deliver a stretch of the feed, or a dead letter, again. Receivers drop repeats by the change ids."""
+
+    async def work() -> None:
+        from uuid import UUID
+
+        async with hub(home) as opened:
+            row = await _one(opened, name)
+            if letter is not None:
+                try:
+                    identifier = UUID(letter)
+                except ValueError as error:
+                    raise InvalidInput(f"“{letter}” is not the id of a dead letter.") from error
+                report = await opened.deliveries.replay_dead_letter(opened.project.id, row.id, identifier)
+            else:
+                report = await opened.deliveries.replay(opened.project.id, row.id, first, last)
+        say(f"{report.changes:,} changes in {report.batches:,} batches were delivered again.")
+        if report.failure is not None:
+            say(f"[bold red]✗[/] Then: {report.failure['message']} Go on with --from {report.next_number}.")
+            raise typer.Exit(1)
+
+    run(work)
+
+
+def resume(name: DestinationName, home: Home = None) -> None:
+    """Deliver again to a destination that was paused."""
+
+    async def work() -> None:
+        from isthmus.store import destinations
+
+        async with hub(home) as opened:
+            row = await _one(opened, name)
+            async with opened.db.project(opened.project.id) as tx:
+                await destinations.resume(tx, row.id)
+        say(f"[green]✓[/] {row.name} is delivered to again.")
+
+    run(work)
+
+
+def delete(
+    name: DestinationName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = None,
+) -> None:
+    """Forget a destination with its history."""
+
+    async def work() -> None:
+        from isthmus.store import destinations
+
+        async with hub(home) as opened:
+            row = await _one(opened, name)
+            if not yes and typer.prompt(f"Type {row.name} to delete it", err=True) != row.name:
+                raise InvalidInput("Nothing was deleted.", remedy="Type the name exactly, or use --yes.")
+            async with opened.db.project(opened.project.id) as tx:
+                await destinations.delete(tx, row.id)
+        say(f"[green]✓[/] {row.name} is gone.")
+
+    run(work)
+
+
+async def _one(opened: Hub, name: str) -> Destination:
+    from isthmus.store import destinations
+
+    async with opened.db.project(opened.project.id) as tx:
+        every = await destinations.every(tx)
+    found: Destination = chosen(every, name, what="destination", words=lambda row: [str(row.id), row.id.hex, row.name])
+    return found
+
+
+def _state(row: Destination) -> Text:
+    if row.paused is not None:
+        return Text("‖ paused", style="red")
+    if row.failing_since is not None:
+        return Text("◐ retrying", style="yellow")
+    return Text("● good", style="green")
+
+
+def _plain(row: Destination, head: int) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "name": row.name,
+        "kind": row.kind,
+        "url": row.url,
+        "cursor": row.cursor,
+        "behind": head - row.cursor,
+        "failing_since": row.failing_since,
+        "paused": row.paused,
+        "failure": row.failure,
+    }

@@ -1,0 +1,157 @@
+"""`worker`, `doctor`, `sandbox`, `demo`, and what `isthmus` alone says."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isthmus.cli.connections import SANDBOX_FILE
+from isthmus.cli.options import Home, Json
+from isthmus.cli.output import out, print_json, say
+from isthmus.cli.running import hub, run, settings
+
+if TYPE_CHECKING:
+    from isthmus.app import Hub
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    sandbox = typer.Typer(
+        help="Simulators of the vendors' servers, to try and test without a tenant.", no_args_is_help=True
+    )
+    sandbox.command("up")(sandbox_up)
+    app.add_typer(sandbox, name="sandbox")
+    app.command("worker")(worker)
+    app.command("doctor")(doctor)
+    app.command("demo")(demo)
+
+
+def what_next() -> None:
+    """Without a command: say where things stand in this folder and what comes next."""
+    home = settings().home
+    console = out()
+    console.print("[bold]isthmus[/]: your product ↔ your customers' Business Central\n")
+    if not (home / "postgres").exists() and settings().database_url is None:
+        console.print("Nothing is set up in this folder yet. Try one of these:\n")
+        console.print("  isthmus demo                        see everything work, in a minute")
+        console.print("  isthmus sandbox up                  a Business Central to play with, on this machine")
+        console.print("  isthmus connect business-central    connect a real one")
+        console.print("\n`isthmus --help` lists all commands.")
+        return
+
+    async def work() -> None:
+        from isthmus.store import connections, syncs
+
+        async with hub() as opened, opened.db.project(opened.project.id) as tx:
+            every = await connections.every(tx)
+            kept = await syncs.every(tx)
+        trouble = [each for each in every if each.state != "connected"]
+        console.print(f"{len(every)} connections, {len(kept)} syncs.")
+        for each in trouble:
+            remedy = (each.failure or {}).get("remedy", "Run `isthmus check`.")
+            console.print(f"  [red]✗[/] {each.name}: {each.reason or each.state}\n    [bold]→[/] {remedy}")
+        if not every:
+            console.print("Next: isthmus connect business-central")
+        elif not kept:
+            console.print("Next: isthmus objects, then isthmus sync create OBJECT")
+        else:
+            console.print("Next: isthmus sync run, or isthmus worker to follow the schedules")
+
+    run(work)
+
+
+def worker(
+    home: Home = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Jobs side by side (default: ISTHMUS_WORKERS).", min=1, max=64)
+    ] = None,
+) -> None:
+    """Follow schedules, run syncs, deliver changes, until stopped. Start as many as you like, on as many machines."""
+
+    async def work() -> None:
+        import msgspec
+
+        from isthmus.app import Hub
+
+        loaded = settings(home)
+        if jobs is not None:
+            loaded = msgspec.structs.replace(loaded, workers=jobs)
+        async with Hub.open(loaded) as opened:
+            await _work_until_told(opened)
+
+    run(work)
+
+
+async def _work_until_told(opened: Hub) -> None:
+    async with opened.engine() as engine:
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signal_number, engine.stop)
+        say(f"Working as {engine.worker_name}. Ctrl-C stops; what is under way is handed back and resumed.")
+        await engine.run_worker()
+    say("Stopped.")
+
+
+def doctor(home: Home = None, as_json: Json = False) -> None:
+    """Examine this installation: Python, data folder, database, master key, connections."""
+    from isthmus.cli.examination import examine
+
+    findings = run(lambda: examine(settings(home)))
+    if as_json:
+        print_json(
+            [
+                {"title": each.title, "passed": each.passed, "detail": each.detail, "remedy": each.remedy}
+                for each in findings
+            ]
+        )
+    else:
+        console = out()
+        for each in findings:
+            console.print(f"{'[green]✓[/]' if each.passed else '[bold red]✗[/]'} {each.title}  [dim]{each.detail}[/]")
+            if each.remedy:
+                console.print(f"  [bold]→[/] {each.remedy}")
+    if not all(each.passed for each in findings):
+        raise typer.Exit(3)
+
+
+def sandbox_up(
+    world: Annotated[str, typer.Option(help="cronus, large or messy.")] = "cronus",
+    port_base: Annotated[int, typer.Option(help="First port; 0 takes free ones.", min=0, max=65_000)] = 8440,
+    home: Home = None,
+) -> None:
+    """Start Entra and Business Central on this machine, over TLS with a throw-away certificate authority."""
+    from isthmus_sandbox.__main__ import main as sandbox_main
+
+    folder = settings(home).home
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ready: Path = folder / SANDBOX_FILE
+    say("Then, in another terminal:  isthmus connect business-central --cloud sandbox\n")
+    try:
+        code = sandbox_main(
+            ["up", "--world", world, "--port-base", str(port_base), "--ready-file", str(ready),
+             "--data", str(folder / "sandbox")]
+        )  # fmt: skip
+    finally:
+        ready.unlink(missing_ok=True)
+    if code:
+        sys.exit(code)
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the data folder afterwards.")] = False,
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", help="Data folder of the demo (default: a temporary one).", show_default=False),
+    ] = None,
+) -> None:
+    """See everything work: connect, read 20 objects, change, keep in step, deliver, export. Needs no tenant."""
+    from isthmus.cli.demo import run_demo
+
+    code = run(lambda: run_demo(home, keep=keep))
+    if code:
+        raise typer.Exit(code)

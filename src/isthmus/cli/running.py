@@ -1,0 +1,127 @@
+"""Running a command: one event loop, one place where failures become words and exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from isthmus.cli.output import err, exit_code, print_failure
+from isthmus.kernel.failures import Failure, InvalidInput
+
+if TYPE_CHECKING:
+    from isthmus.app import Hub
+    from isthmus.settings import Settings
+    from isthmus.store.rows import Connection
+
+T = TypeVar("T")
+
+INTERRUPTED = 130
+
+
+def guarded(app: typer.Typer, arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a typer application. Failures, interruptions and defects end as an exit code, with words on stderr."""
+    as_json = "--json" in arguments
+    try:
+        result = app(args=list(arguments), standalone_mode=False, prog_name="isthmus")
+    except Failure as failure:
+        print_failure(failure, as_json=as_json)
+        return exit_code(failure)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        err().print("Interrupted. What was committed is kept; run the same command again to go on.")
+        return INTERRUPTED
+    except typer.Exit as end:
+        return int(end.exit_code)
+    except typer.Abort:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  (the last place before a person: words instead of a traceback)
+        return _usage_or_defect(error, environ)
+    return result if isinstance(result, int) else 0
+
+
+def _usage_or_defect(error: Exception, environ: Mapping[str, str]) -> int:
+    show = getattr(error, "show", None)
+    if callable(show):  # click's usage errors know how to show themselves
+        show(file=sys.stderr)
+        return int(getattr(error, "exit_code", 2))
+    reference = secrets.token_hex(4)
+    if environ.get("ISTHMUS_LOG_LEVEL", "").lower() == "debug":
+        err().print_exception()
+    err().print(
+        f"[bold red]✗[/] A defect in isthmus stopped this command ({type(error).__name__}). Reference {reference}."
+    )
+    err().print("  [bold]→[/] Run it again with ISTHMUS_LOG_LEVEL=debug and report what it prints.")
+    return 1
+
+
+def run(work: Callable[[], Awaitable[T]]) -> T:
+    """Run a coroutine to its end. Ctrl-C cancels it, so that it leaves a resumable state."""
+
+    async def whole() -> T:
+        return await work()
+
+    return asyncio.run(whole())
+
+
+def settings(home: Path | None = None) -> Settings:
+    """The environment's settings, and logging set up accordingly."""
+    from isthmus.settings import load_settings
+
+    loaded = load_settings(home=home)
+    logging.basicConfig(level=loaded.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    return loaded
+
+
+@asynccontextmanager
+async def hub(home: Path | None = None) -> AsyncIterator[Hub]:
+    """The hub of this folder."""
+    from isthmus.app import Hub
+
+    async with Hub.open(settings(home)) as opened:
+        yield opened
+
+
+async def chosen_connection(opened: Hub, name: str | None) -> Connection:
+    """The connection of that name, or the only one there is. Raises InvalidInput that names the choices."""
+    from isthmus.store import connections
+
+    async with opened.db.project(opened.project.id) as tx:
+        every = await connections.every(tx)
+    if not every:
+        raise InvalidInput(
+            "There is no connection yet.",
+            remedy="Run `isthmus connect business-central`, or `isthmus sandbox up` and then "
+            "`isthmus connect business-central --cloud sandbox` to try without a tenant.",
+        )
+    names = [each.name for each in every]
+    if name is None:
+        if len(every) == 1:
+            return every[0]
+        raise InvalidInput(
+            "There are several connections.", remedy=f"Choose one with --connection: {', '.join(names)}."
+        )
+    for each in every:
+        if name.casefold() in (each.name.casefold(), str(each.id)):
+            return each
+    raise InvalidInput(f"There is no connection “{name}”.", remedy=f"Choose one of: {', '.join(names)}.", nearest=names)
+
+
+def chosen(items: Sequence[Any], text: str, *, what: str, words: Callable[[Any], Sequence[str]]) -> Any:
+    """The item that a person means by an id, the start of an id, or a name. Raises InvalidInput."""
+    wanted = text.casefold()
+    exact = [item for item in items if wanted in (word.casefold() for word in words(item))]
+    found = exact or [
+        item for item in items if any(len(wanted) >= 4 and word.casefold().endswith(wanted) for word in words(item))
+    ]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(sorted({words(item)[-1] for item in items})[:10]) or "none"
+    problem = "fits several" if found else "is none of them"
+    raise InvalidInput(f"“{text}” {problem}: {listed}.", remedy=f"Give the id of the {what}, or a name that is unique.")
