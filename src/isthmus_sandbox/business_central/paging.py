@@ -160,9 +160,9 @@ def _ordered(
 
 def _by_id(rows: RowSet, bounds: Bounds, predicate: Predicate | None, token: str | None) -> Iterator[Row]:
     found: Iterable[Row]
-    if bounds.equal:
-        name, value = bounds.equal[0]
-        found = rows.matching(name, value)
+    matched = _matched(rows, bounds)
+    if matched is not None:
+        found = matched
     elif bounds.has_stamp and _selective(rows, bounds):
         in_range = rows.rows_by_stamp(bounds.stamp_low_ms, bounds.stamp_high_ms)
         found = sorted(in_range, key=lambda row: row.id)
@@ -220,12 +220,17 @@ def _by_sort(
 
 
 def _unordered(rows: RowSet, bounds: Bounds) -> Iterable[Row]:
-    if bounds.equal:
-        name, value = bounds.equal[0]
-        return rows.matching(name, value)
+    matched = _matched(rows, bounds)
+    if matched is not None:
+        return matched
     if bounds.has_stamp:
         return rows.rows_by_stamp(bounds.stamp_low_ms, bounds.stamp_high_ms)
     return rows.rows()
+
+
+def _matched(rows: RowSet, bounds: Bounds) -> list[Row] | None:
+    """The rows of the first equality that an index answers, None when there is none."""
+    return next((rows.matching(name, value) for name, value in bounds.equal if rows.finds(name, value)), None)
 
 
 def _typed(text: str, entity: Entity, name: str) -> Any:

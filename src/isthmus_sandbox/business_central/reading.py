@@ -251,7 +251,7 @@ def _cache_key(context: ReadContext, call: Call, target: Target, size: int) -> t
     version = getattr(target.rows, "version", None)
     if version is None or context.stale or switches.empty_page_every or switches.row_threshold:
         return None
-    entity_mark = id(target.entity)
+    entity_mark = tuple(target.entity.by_name)
     links = (switches.next_link_tenant, switches.next_link_origin, switches.full_page_links, context.origin)
     rules = (switches.lambda_filter, switches.caption_filter, tuple(switches.filter_characters))
     return (id(target.rows), version, entity_mark, call.raw_path, call.query.raw, size, links, rules)

@@ -18,6 +18,7 @@ class RowSet(Protocol):
     def rows(self, after_id: str | None = None, from_id: str | None = None) -> Iterator[Row]: ...
     def rows_by_stamp(self, low_ms: int | None, high_ms: int | None) -> Iterator[Row]: ...
     def count_by_stamp(self, low_ms: int | None, high_ms: int | None) -> int: ...
+    def finds(self, property_name: str, value: Value) -> bool: ...
     def matching(self, property_name: str, value: Value) -> list[Row]: ...
 
 
@@ -52,6 +53,10 @@ class ComputedRows:
         """How many rows a stamp range has."""
         return sum(1 for row in self.listed if _within(row, low_ms, high_ms))
 
+    def finds(self, property_name: str, value: Value) -> bool:
+        """Always: the rows are in memory."""
+        return True
+
     def matching(self, property_name: str, value: Value) -> list[Row]:
         """Rows whose property equals a value."""
         return [row for row in self.listed if row.values.get(property_name) == value]
@@ -84,6 +89,10 @@ class DerivedRows:
     def count_by_stamp(self, low_ms: int | None, high_ms: int | None) -> int:
         """As many as there are parents in the range."""
         return self.parent.count_by_stamp(low_ms, high_ms)
+
+    def finds(self, property_name: str, value: Value) -> bool:
+        """By key only."""
+        return property_name == self.key_property
 
     def matching(self, property_name: str, value: Value) -> list[Row]:
         """By key at once, by anything else with a scan."""

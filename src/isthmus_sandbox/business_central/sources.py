@@ -186,6 +186,10 @@ class _ByParent:
         """None of these rows has a stamp."""
         return 0
 
+    def finds(self, property_name: str, value: Value) -> bool:
+        """By the id of the parent only."""
+        return property_name in ("id", self._key)
+
     def matching(self, property_name: str, value: Value) -> list[Row]:
         """Below one parent."""
         if property_name in ("id", self._key):

@@ -269,6 +269,12 @@ class Table:
                 chosen[row.id] = None
         return list(chosen)
 
+    def finds(self, property_name: str, value: Value) -> bool:
+        """Whether `matching` answers without looking at every generated row."""
+        if property_name == self.key_property:
+            return True
+        return all(segment.source.ordinals(property_name, value) is not None for segment in self.segments)
+
     def matching(self, property_name: str, value: Value) -> list[Row]:
         """Rows whose property equals a value: by key, by arithmetic in generated rows, else by an index per version."""
         if property_name == self.key_property:

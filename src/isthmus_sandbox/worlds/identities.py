@@ -20,6 +20,11 @@ WEB_APP_SECRET = "canary-secret~cronus-web-app"  # noqa: S105 — likewise
 READ_ONLY_APP_ID = "0f6f2a58-13c4-4e0b-8c57-6c8f3a5b7d05"
 READ_ONLY_APP_SECRET = "canary-secret~cronus-no-automation"  # noqa: S105 — likewise
 
+LOOPBACK_REDIRECTS = tuple(
+    f"http://{host}/{path}" for host in ("localhost", "127.0.0.1") for path in ("", "callback", "oauth/callback")
+)
+"""Entra ignores the port of a loopback address, not its path."""
+
 ADMIN_NAME = "admin@cronus.example"
 USER_NAME = "megan@cronus.example"
 
@@ -110,8 +115,8 @@ def _add_apps(directory: Directory) -> None:
         client_id=WEB_APP_ID,
         kind="multi_tenant",
         secrets=[WEB_APP_SECRET],
-        web_redirect_uris=["http://localhost", "http://127.0.0.1"],
-        public_redirect_uris=["http://localhost", "http://127.0.0.1"],
+        web_redirect_uris=LOOPBACK_REDIRECTS,
+        public_redirect_uris=LOOPBACK_REDIRECTS,
     )
     directory.add_app(
         display_name="App without the Automation permission",
