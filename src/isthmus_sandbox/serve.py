@@ -75,11 +75,11 @@ async def run_sandbox(options: SandboxOptions | None = None) -> AsyncIterator[Ru
         files = _write_certificates(data_dir)
         estate = Estate(world=chosen.world, limits=chosen.limits)
         names = [ENTRA_SERVERS[cloud] for cloud in chosen.clouds] + [BUSINESS_CENTRAL_SERVER]
-        sockets = {
-            name: _listen(chosen.port_base + index if chosen.port_base else 0) for index, name in enumerate(names)
-        }
-        for opened in (opened for pair in sockets.values() for opened in pair):
-            stack.callback(opened.close)
+        sockets: dict[str, list[socket.socket]] = {}
+        for index, name in enumerate(names):
+            sockets[name] = _listen(chosen.port_base + index if chosen.port_base else 0)
+            for opened in sockets[name]:
+                stack.callback(opened.close)
         urls = {name: f"https://{chosen.host}:{found[0].getsockname()[1]}" for name, found in sockets.items()}
         addresses = SandboxAddresses(
             login_urls={cloud: urls[ENTRA_SERVERS[cloud]] for cloud in chosen.clouds},
@@ -145,7 +145,11 @@ def _listen(port: int) -> list[socket.socket]:
     """Listen on this machine only, on IPv4 and where there is one on IPv6."""
     first = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    first.bind(("127.0.0.1", port))
+    try:
+        first.bind(("127.0.0.1", port))
+    except OSError as error:
+        first.close()
+        raise OSError(f"port {port} cannot be used ({error.strerror}); choose another with --port-base") from error
     listening = [first]
     if socket.has_ipv6:
         second = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)

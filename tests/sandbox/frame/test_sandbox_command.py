@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import requests
+
+from isthmus_sandbox.serve import SandboxOptions, run_sandbox
 
 START_TIMEOUT_S = 20.0
 
@@ -60,3 +63,12 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> dict[str, str]:
         time.sleep(0.02)
     content: dict[str, str] = json.loads(path.read_text("utf-8"))
     return content
+
+
+async def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"port {port} cannot be used"):
+            async with run_sandbox(SandboxOptions(port_base=port, data_dir=tmp_path)):
+                raise AssertionError("it must not start")
