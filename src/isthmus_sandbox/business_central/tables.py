@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from isthmus_sandbox.business_central.values import UNSTAMPED_MS, Value
+from isthmus_sandbox.business_central.values import GUID, UNSTAMPED_MS, Value
 
 POSITIONS_MAX = 1 << 22
 """Room for ids in one table: four million positions before sequential GUIDs of two tables could meet."""
@@ -163,7 +163,7 @@ class Table:
         return Row(row_id, values, stamp, segment.version_base + position)
 
     def rows(self, after_id: str | None = None, from_id: str | None = None) -> Iterator[Row]:
-        """Rows in order of id, those after (or from) an id onwards."""
+        """Rows in order of id, those after (or from) an id onwards. Raises ValueError for what is no id."""
         bound = after_id or from_id
         exclusive = after_id is not None
         start = 0 if bound is None else self._position_after(bound.lower(), exclusive)
@@ -179,8 +179,8 @@ class Table:
 
     def _position_after(self, row_id: str, exclusive: bool) -> int:
         """The first position whose id is greater than (or, when not exclusive, equal to or greater than) an id."""
-        if row_id[8:9] != "-":
-            return 0
+        if not GUID.match(row_id):
+            raise ValueError(f"not an id: {row_id}")
         head = int(row_id[:8], 16) - self._first
         tail = row_id[9:]
         if tail == self._tail:
