@@ -26,6 +26,7 @@ from isthmus.delivery.registration import register_folder, register_webhook
 from isthmus.engine import Engine, EngineSettings, Periodic
 from isthmus.engine.running import perform_run
 from isthmus.kernel.clock import Clock, SystemClock
+from isthmus.kernel.failures import RunSuperseded
 from isthmus.kernel.ids import new_id
 from isthmus.settings import Settings
 from isthmus.store import destinations, projects, runs
@@ -194,7 +195,10 @@ class Hub:
         """Drain every destination that lags, of all projects; how many changes left."""
         sent = 0
         for pending in await destinations.pending(self.db):
-            report = await self.deliveries.drain(pending.project_id, pending.destination_id)
+            try:
+                report = await self.deliveries.drain(pending.project_id, pending.destination_id)
+            except RunSuperseded:
+                continue  # another worker delivers to it
             sent += report.delivered_changes
         return sent
 

@@ -145,6 +145,7 @@ def export(
     filter_text: Filter = None,
     since: Annotated[str | None, typer.Option(help="Only records modified since.", show_default=False)] = None,
     company: CompanyNames = None,
+    expand: Expand = None,
     route: Route = "v2.0",
     connection: ConnectionName = None,
     home: Home = None,
@@ -154,15 +155,20 @@ def export(
 
     async def work() -> None:
         from isthmus.cli.progress import counting
-        from isthmus.delivery.export import check_destination, export_pages
+        from isthmus.delivery.export import ExportOptions, check_destination, export_pages
 
         check_destination(to)
         async with hub(home) as opened:
             chosen = await chosen_connection(opened, connection)
             async with _ready(opened, chosen.id) as ready:
-                obj, spec = await wished(ready, name, route, select, filter_text, since, None, None)
+                obj, spec = await wished(ready, name, route, select, filter_text, since, expand, None)
                 with counting(f"Exporting {obj.name}", await _total(ready, obj, spec, company)) as advance:
-                    report = await export_pages(_exported(ready, obj, spec, company, advance), _fields(obj, spec), to)
+                    report = await export_pages(
+                        _exported(ready, obj, spec, company, advance),
+                        _fields(obj, spec),
+                        to,
+                        ExportOptions(company=not obj.tenant_level, expanded=spec.expand),
+                    )
         if as_json:
             print_json({"path": str(report.path), "records": report.records, "bytes": report.bytes})
         else:

@@ -191,7 +191,14 @@ def dead_letters(name: DestinationName, home: Home = None, as_json: Json = False
         print_table(
             ["Dead letter", "When", "Changes", "From", "To", "Why"],
             [
-                [str(each.id), ago(each.at), each.changes, each.first_number, each.last_number, each.reason]
+                [
+                    str(each.id),
+                    ago(each.at),
+                    each.changes,
+                    each.first_number,
+                    each.last_number,
+                    each.failure.get("message", ""),
+                ]
                 for each in found
             ],
             right=["Changes", "From", "To"],
