@@ -12,7 +12,7 @@ from isthmus_sandbox.principal import Principal
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated request: method, parsed address and query, headers by lower-case name, raw path, body; a part of `$batch`."""
+    """One authenticated request (or part of a `$batch`): method, address, query, headers by lower-case name, body."""
 
     method: str
     address: Address

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -46,17 +46,21 @@ def blank(prop: Property, enums: dict[str, EnumType] | None = None) -> Value:
             return ""
 
 
-@lru_cache(maxsize=65536)
-def _second_text(second: int) -> str:
-    return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+_SUFFIXES = tuple(f".{fraction_ms:03d}".rstrip("0").rstrip(".") + "Z" for fraction_ms in range(1000))
+
+
+@lru_cache(maxsize=4096)
+def _day_text(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).date().isoformat()
 
 
 def stamp_text(stamp_ms: int) -> str:
     """Milliseconds since the epoch as UTC text with 0 to 3 fraction digits, trailing zeros cut (BC-54)."""
     second, fraction_ms = divmod(stamp_ms, 1000)
-    if not fraction_ms:
-        return _second_text(second) + "Z"
-    return f"{_second_text(second)}.{fraction_ms:03d}".rstrip("0") + "Z"
+    day, second = divmod(second, 86_400)
+    minute, second = divmod(second, 60)
+    hour, minute = divmod(minute, 60)
+    return f"{_day_text(day)}T{hour:02d}:{minute:02d}:{second:02d}{_SUFFIXES[fraction_ms]}"
 
 
 def stamp_ms(text: str) -> int | None:
@@ -83,8 +87,8 @@ def now_ms(time_s: float) -> int:
 
 def etag_text(version: int) -> str:
     """The ETag of a row version: weak, opaque, with inner quotes that JSON must escape (BC-56)."""
-    inner = f"'20;{8_313_926_814_576_603_342 + version:020d};00;'"
-    return f'W/"{base64.b64encode(inner.encode()).decode()}"'
+    inner = b"'20;%020d;00;'" % (8_313_926_814_576_603_342 + version)
+    return f'W/"{binascii.b2a_base64(inner, newline=False).decode()}"'
 
 
 def escape_name(text: str) -> str:
