@@ -16,7 +16,7 @@ from isthmus.transport.http import HttpTransport, TransportSettings
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Serve = Callable[[Talk], Awaitable[str]]
-ServeWeb = Callable[[Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[str]]
+ServeWeb = Callable[[Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]], Awaitable[str]]
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ async def serve_web() -> AsyncIterator[ServeWeb]:
     """Start an aiohttp server with one answer for every address; gives its root address."""
     async with AsyncExitStack() as stack:
 
-        async def start(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> str:
+        async def start(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> str:
             runner = web.ServerRunner(web.Server(answer))
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

@@ -60,7 +60,7 @@ async def test_an_address_goes_over_the_wire_byte_for_byte(transport: HttpTransp
 
 
 async def test_a_response_has_lower_case_headers_and_its_body(transport: HttpTransport, serve_web: ServeWeb) -> None:
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         return web.Response(
             status=418, body=b"<error>" + body, headers={"X-Some-Thing": "1", "Content-Type": "text/xml"}

@@ -43,6 +43,19 @@ def test_secret_fields_of_forms_and_json_are_blanked(name: str, secret: str) -> 
         assert "CANARY" not in redact_text(text), text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"error_description": "bad form: a=1&client_secret=CANARY"}),
+        json.dumps({"body": json.dumps({"x": 1, "refresh_token": "CANARY"})}),
+        json.dumps({"outer": json.dumps({"inner": json.dumps({"password": "CANARY"})})}),
+        str({"message": "got client_assertion=CANARY."}),
+    ],
+)
+def test_secrets_inside_of_texts_inside_of_texts_are_blanked(text: str) -> None:
+    assert "CANARY" not in redact_text(text)
+
+
 def test_the_vendors_error_code_is_kept() -> None:
     text = '{"error":{"code":"Application_TooManyRequests","message":"Too many. CorrelationId:  1-2."}}'
     assert redact_text(text) == text

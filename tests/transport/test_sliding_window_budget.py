@@ -28,7 +28,7 @@ async def _load(limits: Limits, vendor: CountingVendor, workers: int, windows: i
 
 
 @pytest.mark.conformance("BC-85")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     requests=st.integers(3, 120),
     window_s=st.floats(0.5, 20.0),

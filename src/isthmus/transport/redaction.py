@@ -49,8 +49,11 @@ _HEADERS: Final = frozenset(
 _JWT: Final = re.compile(r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_.-]+")
 _BEARER: Final = re.compile(r"(?i)\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{8,}")
 _PAIR: Final = re.compile(
-    r"""(?P<name>[\w$.%-]+)(?P<quote>["']?\s*[:=]\s*)(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)'|(?P<bare>[^\s&,;"'<>}\])]+))"""
+    r"""(?P<name>[\w$.%-]+)(?P<between>\\*["']?\s*[:=]\s*)"""
+    r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)'|(?:\\+["'])?(?![{\[])(?P<bare>[^\s&,;"'<>}\])\\]+))"""
 )
+"""`name=value` and `"name": "value"`, also where the quotes are escaped because the text stands inside of JSON."""
+
 _PEM: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 
 
@@ -101,12 +104,18 @@ def _redact_parameter(part: str) -> str:
 
 def _redact_pair(match: re.Match[str]) -> str:
     named_so = is_secret_name(match["name"])
-    if not named_so or ("=" not in match["quote"] and match["name"].lower() in _ERROR_CODE_NAMES):
-        return match[0]
-    if (match["bare"] or "").startswith(BLANK[:-1]):
-        return match[0]
+    if not named_so or ("=" not in match["between"] and match["name"].lower() in _ERROR_CODE_NAMES):
+        return _redact_inside(match)
     quoted = '"' if match["double"] is not None else "'" if match["single"] is not None else ""
-    return f"{match['name']}{match['quote']}{quoted}{BLANK}{quoted}"
+    return f"{match['name']}{match['between']}{quoted}{BLANK}{quoted}"
+
+
+def _redact_inside(match: re.Match[str]) -> str:
+    """A harmless name may hold a whole form or JSON in its text."""
+    inner = match["double"] or match["single"]
+    if not inner or ("=" not in inner and ":" not in inner):
+        return match[0]
+    return match["name"] + match[0][len(match["name"]) :].replace(inner, _PAIR.sub(_redact_pair, inner), 1)
 
 
 def _redact_shapes(text: str) -> str:
