@@ -45,7 +45,7 @@ async def test_a_redeemed_code_gives_access_refresh_and_id_token_with_the_grante
     assert answer["scope"] == SCOPE
 
 
-@pytest.mark.conformance("OA-10")
+@pytest.mark.conformance("OA-10", "BC-23")
 async def test_a_refresh_token_comes_only_with_offline_access(entra: EntraClient) -> None:
     assert "refresh_token" not in await entra.sign_in(scope=f"{SCOPE} openid")
     assert "refresh_token" in await entra.sign_in(scope=f"{SCOPE} offline_access")

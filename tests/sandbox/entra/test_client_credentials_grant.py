@@ -67,7 +67,7 @@ async def test_a_wrong_secret_is_401_invalid_client_7000215(entra: EntraClient) 
     assert (status, answer["error"], answer["error_codes"]) == (401, "invalid_client", [7000215])
 
 
-@pytest.mark.conformance("OA-37", "OA-15")
+@pytest.mark.conformance("OA-37", "OA-15", "BC-19")
 async def test_a_secret_past_its_date_on_the_sandbox_clock_is_7000222(entra: EntraClient) -> None:
     entra.sandbox.advance(730 * 86_400 + 1)
     status, answer = await entra.app_token()

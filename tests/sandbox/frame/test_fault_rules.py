@@ -80,6 +80,7 @@ async def test_bodies_come_in_the_forms_that_gateways_use(
     assert (body == b"") == (kind == "empty")
 
 
+@pytest.mark.conformance("BC-49")
 async def test_a_truncated_body_declares_more_than_it_sends(product: ProductClient) -> None:
     product.sandbox.fault("truncate")
     with pytest.raises(aiohttp.ClientPayloadError):
