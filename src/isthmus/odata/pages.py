@@ -181,7 +181,7 @@ def _hashes_of_stamped(raws: list[bytes], members: tuple[bytes, ...]) -> list[by
             and raw.startswith(_ETAG_FIRST)
             and raw[start - 1] != _BACKSLASH
             and raw[at - 1] == _COMMA
-            and start < at - 1
+            and start + 2 < at
             and raw[at + width : at + width + 2] == b':"'
             and raw[end - 1] != _BACKSLASH
             and (raw.find(b"@", start) < 0 or raw.find(_ANNOTATION, start) < 0)

@@ -56,7 +56,7 @@ TYPES = {
     "unitOfMeasure": (["id:Edm.Guid", "lastModifiedDateTime:Edm.DateTimeOffset"], ["id"], []),
     "countryRegion": (["id:Edm.Guid", "lastModifiedDateTime:Edm.DateTimeOffset"], ["id"], []),
     "salespersonPurchaser": (["id:Edm.Guid", "lastModifiedDateTime:Edm.DateTimeOffset"], ["id"], []),
-    "project": (["id:Edm.Guid", "lastModifiedDateTime:Edm.DateTimeOffset"], ["id"], []),
+    "project": (["id:Edm.Guid", "lastModifiedDateTime:Edm.DateTimeOffset"], ["id"], ["journalLine:journalLine"]),
     "disputeStatus": (["id:Edm.Guid"], ["id"], []),
     "approvalEntry": (["id:Edm.Guid", "lastDateTimeModified:Edm.DateTimeOffset"], ["id"], []),
     "attachment": (["id:Edm.Guid", "lastModifiedDateTime:Edm.DateTimeOffset"], ["id"], []),

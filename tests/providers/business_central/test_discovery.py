@@ -171,6 +171,12 @@ def test_a_parent_only_set_with_several_parents_names_them_all(objects: dict[str
     assert [link.navigation for link in objects["pictures"].parents] == ["picture"]
 
 
+@pytest.mark.conformance("BC-40", "BC-50")
+def test_a_mere_look_up_is_no_way_in_where_a_list_leads_there(objects: dict[str, ObjectInfo]) -> None:
+    assert "journalLine" in {each.name for each in objects["projects"].navigation}
+    assert [link.object for link in objects["journalLines"].parents] == ["journals"]
+
+
 @pytest.mark.conformance("BC-98")
 def test_fields_that_change_without_a_stamp_are_named(objects: dict[str, ObjectInfo]) -> None:
     assert "balanceDue" in objects["customers"].calculated
