@@ -77,7 +77,7 @@ class Reading(StrEnum):
     REPORT = "report"
     """Calculated per request, filtered by date, never incremental (BC-43)."""
     QUERY = "query"
-    """No key, read only (BC-48)."""
+    """No key, read only (BC-48). `key` then names what tells its rows apart, or is empty: content decides."""
 
 
 class ParentLink(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,9 @@ def facts_of(entity: dict[str, Any]) -> dict[str, Any]:
         facts["parent_required"] = True
     if entity.get("pageType") == "Query:API":
         facts["reading"] = "query"
+        first = entity["properties"][0]["name"]
+        if first in ("entryNumber", "id", "customerId", "vendorId"):
+            facts["identity"] = [first]
     if entity["entitySetName"] in REPORTS:
         facts["reading"] = "report"
     if entity["entitySetName"] == "pdfDocument":

@@ -209,3 +209,14 @@ def test_an_object_is_found_whatever_its_case(discovered: list[ObjectInfo]) -> N
 def test_descriptions_belong_to_an_environment_and_expire_by_age(target: Target) -> None:
     assert "companies(" not in BUSINESS_CENTRAL.object_requests(target, "v2.0")[0].url
     assert 0 < METADATA_AGE_MAX_S <= 24 * 3600
+
+
+@pytest.mark.conformance("BC-48", "BC-12")
+def test_rows_of_a_ledger_query_are_told_apart_by_their_entry_number(
+    describe: Callable[..., dict[str, ObjectInfo]],
+) -> None:
+    ledger = describe("microsoft/reportsFinance/beta", vendorLedgerEntries="customerSale")["vendorLedgerEntries"]
+    assert (ledger.reading, ledger.key) == (Reading.QUERY, ("entryNumber",))
+    assert not ledger.deletions
+    body = b'{"value":[{"entryNumber":1,"open":true},{"entryNumber":2,"open":true}]}'
+    assert BUSINESS_CENTRAL.page(ledger, Response(status=200, body=body)).ids == ["1", "2"]

@@ -166,7 +166,7 @@ def _object(
         name=entity_set.name,
         entity=entity.name,
         route=route,
-        key=entity.key,
+        key=entity.key or facts.identity,
         fields=tuple(_field(prop, document, facts, caption, captions) for prop in entity.properties),
         label=(_caption(caption.entitySetCaptions) if caption else "") or "",
         navigation=tuple(_navigation(nav, document) for nav in entity.navigation),

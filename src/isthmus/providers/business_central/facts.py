@@ -11,7 +11,8 @@ import msgspec
 
 
 class SetFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is known about one entity set. `write` holds the letters of insert, modify, delete; None is unknown.
+    """What is known about one entity set. `identity` names what tells a query's rows apart, although it is no key.
+    `write` holds the letters of insert, modify, delete; None is unknown.
 
     `writable` names its writable properties, `calculated` those that change without a new stamp (BC-98),
     `since_version` the application version that brought it, `stamp_is_creation` a stamp that never moves (BC-95),
@@ -28,6 +29,7 @@ class SetFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     modified_with_parent: bool = False
     since_version: int | None = None
     calculated: tuple[str, ...] = ()
+    identity: tuple[str, ...] = ()
 
 
 class _File(msgspec.Struct, frozen=True):

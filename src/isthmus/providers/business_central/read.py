@@ -95,7 +95,7 @@ def page(obj: ObjectInfo, response: Response) -> Page:
 
 def record_request(target: Target, obj: ObjectInfo, company_id: str | None, record_id: str) -> Request:
     """One record by its key, fresh from the primary database (BC-46, BC-47)."""
-    if not obj.key:
+    if not obj.key or obj.reading is Reading.QUERY:
         raise Unsupported(f"“{obj.name}” has no key, so one record cannot be asked for.")
     return Request(
         method="GET",
@@ -414,8 +414,3 @@ def _schema_version(terms: Sequence[str]) -> str | None:
     """2.1 when the filter uses `in` or nested functions, which older versions refuse (BC-36)."""
     bare = " ".join(_TEXT.sub("''", term) for term in terms)
     return "2.1" if _NEEDS_21.search(bare) else None
-
-
-def encoded_filter(text: str) -> str:
-    """A filter as it stands in a URL (BC-37)."""
-    return percent_encode(text)
