@@ -185,6 +185,14 @@ async def test_a_refused_connection_was_certainly_not_sent(transport: HttpTransp
     assert "127.0.0.1 cannot be reached" in broken.value.message
 
 
+async def test_a_server_that_does_not_finish_the_handshake_has_heard_nothing(serve: Serve) -> None:
+    address = await serve(saying())
+    async with HttpTransport(TransportSettings(connect_timeout_s=0.1)) as transport:
+        with pytest.raises(ConnectionBroken, match="did not take the connection") as broken:
+            await transport.send(get(address.replace("http:", "https:") + "/"))
+    assert broken.value.unsent
+
+
 async def test_an_unknown_name_is_explained(transport: HttpTransport) -> None:
     with pytest.raises(ConnectionBroken) as broken:
         await transport.send(get("http://no-such-host.invalid/"))

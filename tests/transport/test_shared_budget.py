@@ -240,6 +240,23 @@ def test_a_refusal_in_one_process_stops_the_others_too() -> None:
     assert run_virtually(scenario()) >= 39.0
 
 
+def test_an_unexpected_end_of_the_renewals_is_told_to_the_next_caller() -> None:
+    class BrokenStore:
+        async def lease(self, scope: str, holder: str, request: LeaseRequest) -> LeaseGrant:
+            raise ValueError("a bug")
+
+    async def scenario() -> None:
+        budget = SharedBudget(SCALED, VirtualClock(), BrokenStore(), scope="s", holder="one")
+        waiting = asyncio.create_task(budget.admit().__aenter__())
+        await asyncio.sleep(0.1)
+        with pytest.raises(ValueError, match="a bug"):
+            await budget.admit().__aenter__()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    run_virtually(scenario())
+
+
 def test_a_store_that_is_away_stops_admission_at_the_leases_end_and_it_resumes_by_itself() -> None:
     async def scenario() -> float:
         clock = VirtualClock()

@@ -77,6 +77,9 @@ class SharedBudget:
     @asynccontextmanager
     async def _admitted(self) -> AsyncIterator[None]:
         if self._renewer is None or self._renewer.done():
+            ended, self._renewer = self._renewer, None
+            if ended is not None and not ended.cancelled():
+                ended.result()  # whatever ended the last one unexpectedly is told, not hidden
             self._renewer = asyncio.create_task(self._keep_renewed(), name=f"budget {self._scope}")
         async with self._local.admit():
             yield
