@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from isthmus_sandbox.business_central import changes
 from isthmus_sandbox.business_central.service import BusinessCentralService, Environment, Place
+from isthmus_sandbox.business_central.writing.control import set_draft_state
 
 PREFIX = "/_sandbox/business-central"
 _DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
@@ -38,6 +39,7 @@ def create_business_central_control(service: BusinessCentralService) -> list[Rou
         "switches": _switches,
         "companies": _add_company,
         "apps": _apps,
+        "draft-state": _draft_state,
     }
     routes = [Route(PREFIX, _endpoint(service, _state), methods=["GET"])]
     routes.extend(
@@ -205,3 +207,8 @@ def _apps(service: BusinessCentralService, body: dict[str, Any]) -> Any:
         else:
             environment.apps.pop(body["app_id"], None)
     return {environment.name: sorted(environment.apps) for environment in _environments(service, body)}
+
+
+def _draft_state(service: BusinessCentralService, body: dict[str, Any]) -> Any:
+    """Make a draft document `draft`, `review` or `released` (BC-75)."""
+    return {"status": set_draft_state(service, _place(service, body), body["id"], body["state"])}

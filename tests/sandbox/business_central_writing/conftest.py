@@ -82,16 +82,16 @@ class Writer:
         method: str,
         path: str,
         body: Any = None,
+        headers: dict[str, str] | None = None,
         *,
         data: bytes | None = None,
         route: str = "v2.0",
-        **headers: str,
     ) -> Reply:
         """Send a request; `body` goes as JSON, `data` as it is; `_` in header names stands for `-`."""
         named = {"Authorization": f"Bearer {self.token}"}
         if body is not None:
             data, named["Content-Type"] = json.dumps(body).encode(), "application/json"
-        named |= {name.replace("_", "-"): value for name, value in headers.items()}
+        named |= {name.replace("_", "-"): value for name, value in (headers or {}).items()}
         url = URL(self.url(path, route), encoded=True)
         skip = ("Content-Type",) if data is None else ()
         async with self.http.request(method, url, data=data, headers=named, skip_auto_headers=skip) as answer:
@@ -99,7 +99,7 @@ class Writer:
 
     async def get(self, path: str, *, route: str = "v2.0", **headers: str) -> Reply:
         """GET."""
-        return await self.send("GET", path, route=route, **headers)
+        return await self.send("GET", path, headers=headers, route=route)
 
     async def rows(self, path: str, *, route: str = "v2.0") -> list[dict[str, Any]]:
         """The records of a page."""
@@ -116,7 +116,7 @@ class Writer:
 
     async def post(self, path: str, body: Any, **headers: str) -> Reply:
         """POST."""
-        return await self.send("POST", path, body, **headers)
+        return await self.send("POST", path, body, headers)
 
     async def create(self, path: str, body: Any) -> dict[str, Any]:
         """POST that must succeed; the record."""
@@ -128,11 +128,11 @@ class Writer:
         """PATCH; an empty `if_match` leaves the header out."""
         if if_match:
             headers["If_Match"] = if_match
-        return await self.send("PATCH", path, body, **headers)
+        return await self.send("PATCH", path, body, headers)
 
     async def delete(self, path: str, **headers: str) -> Reply:
         """DELETE."""
-        return await self.send("DELETE", path, **headers)
+        return await self.send("DELETE", path, headers=headers)
 
     async def act(self, path: str, name: str) -> Reply:
         """A bound action."""
@@ -145,7 +145,7 @@ class Writer:
 
     async def batch(self, requests: list[dict[str, Any]], **headers: str) -> Reply:
         """A JSON batch."""
-        return await self.send("POST", f"{self.root}/$batch", {"requests": requests}, **headers)
+        return await self.send("POST", f"{self.root}/$batch", {"requests": requests}, headers)
 
     async def customer(self, number: str = "10000") -> dict[str, Any]:
         """A customer of the demo data."""

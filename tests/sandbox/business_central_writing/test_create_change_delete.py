@@ -286,7 +286,7 @@ async def test_a_bad_value_is_refused_with_the_code_of_its_kind(
 
 async def test_a_body_that_is_no_json_object_is_refused(writer: Writer) -> None:
     for data in (b"{", b"[]", b'"x"'):
-        reply = await writer.send("POST", "customers", data=data, Content_Type="application/json")
+        reply = await writer.send("POST", "customers", data=data, headers={"Content-Type": "application/json"})
         assert reply.status == 400
 
 
