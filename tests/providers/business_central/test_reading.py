@@ -466,3 +466,10 @@ def test_a_typed_filter_is_checked_and_written_for_business_central(objects: dic
     )
     with pytest.raises(FilterRefused):
         BUSINESS_CENTRAL.checked_filter(customers, "number eq '1' or displayName eq 'x'")
+
+
+@pytest.mark.conformance("BC-35", "BC-37")
+def test_chosen_records_are_asked_for_by_or_on_their_key_with_bare_guids(objects: dict[str, ObjectInfo]) -> None:
+    ids = ["55e5d8e1-0000-4000-8000-000000000001", "55e5d8e1-0000-4000-8000-000000000002"]
+    assert BUSINESS_CENTRAL.ids_filter(objects["customers"], ids) == f"id eq {ids[0]} or id eq {ids[1]}"
+    assert BUSINESS_CENTRAL.ids_filter(objects["salesInvoiceLines"], ids) is None

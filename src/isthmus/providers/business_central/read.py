@@ -19,7 +19,7 @@ from isthmus.odata.filter_schema import field_named, resolve
 from isthmus.odata.filters import parse_filter
 from isthmus.odata.keys import key_text, split_composite, typed_key
 from isthmus.odata.links import same_origin
-from isthmus.odata.literals import literal, percent_encode, stamp_literal
+from isthmus.odata.literals import literal, stamp_literal
 from isthmus.odata.query import Query, keep_selected, with_query
 from isthmus.providers.base import ObjectInfo, Page, ParentLink, Reading, ReadSpec, Slice, Target
 from isthmus.providers.business_central.addressing import below, object_url, set_url
