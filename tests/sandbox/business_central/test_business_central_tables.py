@@ -66,6 +66,8 @@ def test_a_table_agrees_with_a_dictionary_after_any_changes(count: int, steps: l
             model |= {r.id: (r.values["number"], r.stamp_ms) for r in table.rows() if r.id not in before}
         elif target is not None and action == "delete":
             assert table.delete(target) is not None
+            assert table.get(target) is None
+            assert table.delete(target) is None
             del model[target]
         elif target is not None:
             stamp = None if action == "silent" else 10_000 + pick
