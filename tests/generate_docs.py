@@ -10,10 +10,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import typer
+from tests.command_reference import commands_page
 from tests.conformance_ids import FACTS, Later, Side, VendorFact
 from tests.conformance_scan import Scan, scan_folder
 from tests.markdown_page import page_stamp, page_table
 
+from isthmus.cli.commands import build_app
 from isthmus.kernel import failures
 from isthmus.kernel.failures import Failure, UnknownObject, VendorFault, every_failure
 from isthmus.settings import VARIABLES
@@ -121,7 +124,13 @@ def failures_page() -> str:
     )
 
 
+def command_page() -> str:
+    """Every command with its options, from the command line itself."""
+    return commands_page(typer.main.get_command(build_app()))
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
+    "commands.md": command_page,
     "conformance.md": lambda: conformance_page(scan_folder(ROOT)),
     "failures.md": failures_page,
     "settings.md": settings_page,

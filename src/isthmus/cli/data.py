@@ -199,22 +199,23 @@ def changes(
             print_json_lines(_change_plain(each) for each in page.changes)
             print_json({"next_cursor": cursor, "more": page.more})
             return
-        print_table(
-            ["Number", "When", "Kind", "Object", "Company", "Record"],
-            [
+        if page.changes:
+            print_table(
+                ["Number", "When", "Kind", "Object", "Company", "Record"],
                 [
-                    each.number,
-                    f"{each.at:%Y-%m-%d %H:%M:%S}",
-                    each.kind.value,
-                    each.object,
-                    each.company[:8],
-                    each.remote_id,
-                ]
-                for each in page.changes
-            ],
-            right=["Number"],
-        )
-        if not page.changes:
+                    [
+                        each.number,
+                        f"{each.at:%Y-%m-%d %H:%M:%S}",
+                        each.kind.value,
+                        each.object,
+                        each.company[:8],
+                        each.remote_id,
+                    ]
+                    for each in page.changes
+                ],
+                right=["Number"],
+            )
+        else:
             say("No changes after this cursor. They appear when a sync runs (`isthmus sync run`).")
         say(f"next_cursor: {cursor}{'  (there is more)' if page.more else ''}")
 

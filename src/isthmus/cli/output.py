@@ -45,9 +45,14 @@ def exit_code(failure: Failure) -> int:
     return next((code for branch, code in branches if isinstance(failure, branch)), 1)
 
 
+PIPE_COLUMNS = 240
+"""Where no terminal tells its width, lines are not folded to 80 columns: `grep` wants a row on one line."""
+
+
 def out() -> Console:
     """Standard output, coloured only on a terminal."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    terminal = sys.stdout.isatty()
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not terminal, width=None if terminal else PIPE_COLUMNS)
 
 
 def err() -> Console:
@@ -88,7 +93,7 @@ def print_failure(failure: Failure, *, as_json: bool = False) -> None:
         return
     console = err()
     console.print(f"[bold red]✗[/] {escape(failure.message)}")
-    if failure.nearest:
+    if any(name not in failure.message for name in failure.nearest):
         console.print(f"  Did you mean: {escape(', '.join(failure.nearest))}?")
     vendor = failure.vendor
     if vendor is not None and (vendor.code or vendor.message):

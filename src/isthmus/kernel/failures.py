@@ -186,7 +186,7 @@ class SignInAgain(CredentialFailure):
 
     code, turn = "sign_in_again", Turn.CUSTOMER_ADMIN
     message_default = "The sign-in is no longer valid."
-    remedy_default = "Sign in again on the same connection (`isthmus connect business-central --reconnect ID`)."
+    remedy_default = "Sign in again under the same name: `isthmus connect business-central --browser --name NAME`."
 
 
 class ConsentMissing(CredentialFailure):
