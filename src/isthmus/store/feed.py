@@ -24,6 +24,9 @@ from isthmus.kernel.limits import FEED_PAGE_MAX
 from isthmus.store.database import Transaction
 from isthmus.store.rows import Change, ChangeKind
 
+PAGE_CHANGES_MAX: Final = 1_000_000
+"""More changes than one segment can hold."""
+
 _KINDS: Final = {"c": ChangeKind.CREATED, "u": ChangeKind.UPDATED, "d": ChangeKind.DELETED}
 _LETTERS: Final = {kind: letter for letter, kind in _KINDS.items()}
 
@@ -104,31 +107,38 @@ async def read(
         return FeedPage(changes=[], next_number=after, more=False)
     entries = await tx.rows(
         _Entry,
-        """SELECT f.first_number + i.n - 1 AS number,
-                  substr(f.kinds, CASE WHEN length(f.kinds) = 1 THEN 1 ELSE i.n::int END, 1) AS letter,
-                  s.id AS sync_id, s.connection_id, s.object, t.company, i.remote_id, f.at, r.raw
-           FROM feed_segments f
-           JOIN streams t ON t.id = f.stream_id
-           JOIN syncs s ON s.id = t.sync_id
-           CROSS JOIN LATERAL unnest(f.remote_ids) WITH ORDINALITY AS i (remote_id, n)
-           LEFT JOIN LATERAL (
-               SELECT raw FROM records
-               WHERE stream_id = f.stream_id AND remote_id = i.remote_id AND NOT deleted LIMIT 1) r ON true
-           WHERE f.project_id = %(project)s AND f.last_number > %(after)s AND f.first_number <= %(top)s
-             AND f.first_number + i.n - 1 > %(after)s AND f.first_number + i.n - 1 <= %(top)s
-             AND (%(connections)s::uuid[] IS NULL OR s.connection_id = ANY (%(connections)s))
-             AND (%(syncs)s::uuid[] IS NULL OR s.id = ANY (%(syncs)s))
-             AND (%(objects)s::text[] IS NULL OR s.object = ANY (%(objects)s))
-             AND (%(companies)s::text[] IS NULL OR t.company = ANY (%(companies)s))
-             AND (%(letters)s::text[] IS NULL
-                  OR substr(f.kinds, CASE WHEN length(f.kinds) = 1 THEN 1 ELSE i.n::int END, 1) = ANY (%(letters)s))
-           ORDER BY f.last_number, i.n
-           LIMIT %(limit)s""",
+        """SELECT e.number, e.letter, e.sync_id, e.connection_id, e.object, e.company, e.remote_id, e.at,
+                  (SELECT r.raw FROM records r
+                   WHERE r.stream_id = e.stream_id AND r.remote_id = e.remote_id AND NOT r.deleted) AS raw
+           FROM (
+               SELECT f.first_number + k.skipped + i.n - 1 AS number, f.stream_id, f.at, i.remote_id, t.company,
+                      s.id AS sync_id, s.connection_id, s.object, l.letter
+               FROM feed_segments f
+               JOIN streams t ON t.id = f.stream_id
+               JOIN syncs s ON s.id = t.sync_id
+               CROSS JOIN LATERAL (SELECT greatest(%(after)s - f.first_number + 1, 0)::int AS skipped) k
+               CROSS JOIN LATERAL unnest(f.remote_ids[k.skipped + 1 : k.skipped + %(span)s])
+                                  WITH ORDINALITY AS i (remote_id, n)
+               CROSS JOIN LATERAL (
+                   SELECT substr(f.kinds, CASE WHEN length(f.kinds) = 1 THEN 1 ELSE k.skipped + i.n::int END, 1)
+                          AS letter) l
+               WHERE f.project_id = %(project)s AND f.last_number > %(after)s AND f.first_number <= %(top)s
+                 AND f.first_number + k.skipped + i.n - 1 <= %(top)s
+                 AND (%(connections)s::uuid[] IS NULL OR s.connection_id = ANY (%(connections)s))
+                 AND (%(syncs)s::uuid[] IS NULL OR s.id = ANY (%(syncs)s))
+                 AND (%(objects)s::text[] IS NULL OR s.object = ANY (%(objects)s))
+                 AND (%(companies)s::text[] IS NULL OR t.company = ANY (%(companies)s))
+                 AND (%(letters)s::text[] IS NULL OR l.letter = ANY (%(letters)s))
+               ORDER BY f.last_number, i.n
+               LIMIT %(limit)s) e
+           ORDER BY e.number""",
         {
             "project": tx.project_id,
             "after": after,
             "top": top,
             "limit": limit,
+            # Of a long segment only as much is unfolded as can be handed out, unless some of it is filtered away.
+            "span": limit if wanted.kinds is None else PAGE_CHANGES_MAX,
             "connections": _listed(wanted.connections),
             "syncs": _listed(wanted.syncs),
             "objects": _listed(wanted.objects),

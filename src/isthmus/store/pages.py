@@ -248,9 +248,19 @@ async def _move_checkpoint(tx: Transaction, page: PageCommit, seen: int, created
     )
 
 
+async def by_key(tx: Transaction) -> None:
+    """Let the rest of the transaction find records one index probe at a time.
+
+    The planner knows nothing yet of a partition that was filled a minute ago and would rather read all of it.
+    """
+    await tx.connection.execute(
+        b"SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
+        b"SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
+    )
+
+
 async def _update(tx: Transaction, position: _Position, rows: _Rows) -> None:
-    # One index probe per row; with stale statistics the planner would rather read the whole partition.
-    await tx.connection.execute(b"SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+    await by_key(tx)
     await tx.execute(
         """UPDATE records r
            SET hash = d.hash, stamp = d.stamp, raw = d.raw, deleted = false, changed_at = now()

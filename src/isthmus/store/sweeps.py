@@ -15,7 +15,7 @@ import msgspec
 from isthmus.kernel.failures import InvalidInput, RunSuperseded
 from isthmus.store import feed, runs
 from isthmus.store.database import Database, Transaction
-from isthmus.store.pages import stage_ids
+from isthmus.store.pages import by_key, stage_ids
 
 CHUNK_RECORDS: Final = 5_000
 """Deletions per transaction."""
@@ -116,14 +116,12 @@ async def _judge(tx: Transaction, run_id: UUID, epoch: int, force: bool, hold_sh
     )
     missing = await tx.execute(
         """INSERT INTO sweep_missing (run_id, project_id, stream_id, remote_id)
-           SELECT %(run)s, %(project)s, r.stream_id, r.remote_id
-           FROM records r
-           WHERE r.stream_id IN (SELECT stream_id FROM checkpoints WHERE run_id = %(run)s)
-             AND NOT r.deleted AND r.changed_at < (SELECT started_at FROM runs WHERE id = %(run)s)
-             AND NOT EXISTS (
-                 SELECT 1 FROM (
-                     SELECT stream_id, unnest(remote_ids) AS remote_id FROM sweep_pages WHERE run_id = %(run)s) seen
-                 WHERE seen.stream_id = r.stream_id AND seen.remote_id = r.remote_id)""",
+           SELECT %(run)s, %(project)s, stream_id, remote_id FROM (
+               SELECT r.stream_id, r.remote_id FROM records r
+               WHERE r.stream_id IN (SELECT stream_id FROM checkpoints WHERE run_id = %(run)s)
+                 AND NOT r.deleted AND r.changed_at < (SELECT started_at FROM runs WHERE id = %(run)s)
+               EXCEPT
+               SELECT stream_id, unnest(remote_ids) COLLATE "C" FROM sweep_pages WHERE run_id = %(run)s) missing""",
         {"run": run_id, "project": tx.project_id},
     )
     seen_nothing = not await tx.value("SELECT EXISTS (SELECT 1 FROM sweep_pages WHERE run_id = %s)", (run_id,))
@@ -146,26 +144,23 @@ async def _delete_chunk(tx: Transaction, run_id: UUID, epoch: int) -> int | None
         await tx.execute("DELETE FROM sweep_pages WHERE run_id = %s", (run_id,))
         return None
     taken = await tx.tuples(
-        """DELETE FROM sweep_missing WHERE run_id = %(run)s AND stream_id = %(stream)s AND remote_id IN (
-               SELECT remote_id FROM sweep_missing WHERE run_id = %(run)s AND stream_id = %(stream)s
-               ORDER BY remote_id LIMIT %(limit)s)
-           RETURNING remote_id""",
-        {"run": run_id, "stream": stream_id, "limit": CHUNK_RECORDS},
+        """SELECT remote_id FROM sweep_missing WHERE run_id = %s AND stream_id = %s
+           ORDER BY run_id, stream_id, remote_id LIMIT %s""",
+        (run_id, stream_id, CHUNK_RECORDS),
     )
-    gone = await tx.tuples(
-        """UPDATE records SET deleted = true, raw = '', changed_at = now()
-           WHERE stream_id = %s AND remote_id = ANY (%b::text[]) AND NOT deleted
-             AND changed_at < (SELECT started_at FROM runs WHERE id = %s)
-           RETURNING remote_id""",
-        (stream_id, [remote_id for (remote_id,) in taken], run_id),
+    remote_ids = [str(remote_id) for (remote_id,) in taken]
+    await tx.execute(
+        "DELETE FROM sweep_missing WHERE run_id = %s AND stream_id = %s AND remote_id <= %s",
+        (run_id, stream_id, remote_ids[-1]),
     )
+    gone = await _mark_deleted(tx, stream_id, remote_ids, before_run=run_id)
     if gone:
         await tx.execute(
             """UPDATE checkpoints SET deleted = deleted + %s WHERE run_id = %s AND slice = (
                    SELECT min(slice) FROM checkpoints WHERE run_id = %s AND stream_id = %s)""",
             (len(gone), run_id, run_id, stream_id),
         )
-        await feed.append(tx, stream_id, "d", sorted(remote_id for (remote_id,) in gone))
+        await feed.append(tx, stream_id, "d", gone)
     return len(gone)
 
 
@@ -176,13 +171,25 @@ async def delete_known(
 
     async def work(tx: Transaction) -> int:
         await runs.fence(tx, run_id, epoch)
-        gone = await tx.tuples(
-            """UPDATE records SET deleted = true, raw = '', changed_at = now()
-               WHERE stream_id = %s AND remote_id = ANY (%b::text[]) AND NOT deleted RETURNING remote_id""",
-            (stream_id, remote_ids),
-        )
+        gone = await _mark_deleted(tx, stream_id, remote_ids, before_run=None)
         if gone:
-            await feed.append(tx, stream_id, "d", sorted(remote_id for (remote_id,) in gone))
+            await feed.append(tx, stream_id, "d", gone)
         return len(gone)
 
     return await db.transact(project_id, work)
+
+
+async def _mark_deleted(
+    tx: Transaction, stream_id: int, remote_ids: list[str], *, before_run: UUID | None
+) -> list[str]:
+    """Empty and mark the present ones, if asked only those unchanged since a run began; their ids in order."""
+    await by_key(tx)
+    gone = await tx.tuples(
+        """UPDATE records r SET deleted = true, raw = '', changed_at = now()
+           FROM unnest(%(ids)b::text[]) AS d (remote_id)
+           WHERE r.stream_id = %(stream)s AND r.remote_id = d.remote_id AND NOT r.deleted
+             AND (%(run)s::uuid IS NULL OR r.changed_at < (SELECT started_at FROM runs WHERE id = %(run)s))
+           RETURNING r.remote_id""",
+        {"ids": remote_ids, "stream": stream_id, "run": before_run},
+    )
+    return sorted(str(remote_id) for (remote_id,) in gone)
