@@ -17,6 +17,7 @@ from tests.auth.conftest import (
     REDIRECT_URI,
     SPA_REDIRECT_URI,
     TENANT_ID,
+    HurriedClock,
     Visitor,
 )
 
@@ -34,6 +35,7 @@ from isthmus.auth.entra.errors import claims_of, consent_may_be_spreading
 from isthmus.auth.entra.id_token import Identity, SigningKeys, identify
 from isthmus.auth.entra.scopes import delegated_scope, missing_scopes
 from isthmus.auth.tokens import TokenSet
+from isthmus.client.tokens import await_consent
 from isthmus.kernel.failures import (
     ConsentMissing,
     Failure,
@@ -335,6 +337,38 @@ async def test_a_consent_that_has_just_been_given_may_still_be_spreading(visitor
         assert consent_may_be_spreading(refusal.value, consented_at=consented_at, now=now) is spreading
     assert not consent_may_be_spreading(refusal.value, consented_at=None, now=consented_at)
     assert not consent_may_be_spreading(SecretExpired(), consented_at=consented_at, now=consented_at)
+
+
+class TravellingClock(HurriedClock):
+    """Waiting moves the sandbox's clock too."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        super().__init__()
+        self._visitor = visitor
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds)
+        self._visitor.sandbox.advance(seconds)
+
+
+@pytest.mark.conformance("OA-36")
+@pytest.mark.parametrize(("delay_s", "arrives"), [(40, True), (600, False)])
+async def test_tokens_are_tried_for_two_minutes_after_a_consent(visitor: Visitor, delay_s: int, arrives: bool) -> None:
+    visitor.sandbox.switch("consent-delay", delay_s)
+    clock = TravellingClock(visitor)
+    consented_at = clock.now()
+    visitor.sandbox.call(
+        lambda: visitor.sandbox.directory.grant_consent(
+            tenant_id=TENANT_ID, client_id=CLIENT_ID, roles=["API.ReadWrite.All"]
+        )
+    )
+    if arrives:
+        assert (await await_consent(visitor.app_tokens, clock, consented_at=consented_at)).access_token
+        assert sum(clock.waits_s) >= 35
+    else:
+        with pytest.raises(ConsentMissing):
+            await await_consent(visitor.app_tokens, clock, consented_at=consented_at)
+        assert 115 <= sum(clock.waits_s) <= 130
 
 
 @pytest.mark.conformance("OA-12")

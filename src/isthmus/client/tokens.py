@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
 
+from isthmus.auth.entra.errors import consent_may_be_spreading
 from isthmus.auth.tokens import Grant, TokenSet
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import AccessTokenRejected, TransientFailure
+from isthmus.kernel.failures import AccessTokenRejected, Failure, TransientFailure
 from isthmus.kernel.messages import Request, Response
 
 _AHEAD_S: Final = 300.0
@@ -19,6 +20,10 @@ _AHEAD_JITTER_S: Final = 60.0
 
 _AHEAD_SHARE_MAX: Final = 0.25
 """Of a short-lived token at most the last quarter is given away."""
+
+_CONSENT_PAUSE_S: Final = 5.0
+
+T = TypeVar("T")
 
 Obtain = Callable[[str | None], Awaitable[TokenSet]]
 """Gets a new token set from the identity provider; the argument is claims to ask for (JSON text), mostly None."""
@@ -37,6 +42,21 @@ async def run_grant(grant: Grant, send: Send) -> TokenSet:
         return tokens
     finally:
         grant.close()
+
+
+async def await_consent(attempt: Callable[[], Awaitable[T]], clock: Clock, *, consented_at: datetime) -> T:
+    """Repeat an attempt (a grant, the first call of the API) while consent given at `consented_at` may still be
+    spreading.
+
+    Tries every five seconds for up to two minutes, then lets the failure through (OA-36).
+    """
+    while True:
+        try:
+            return await attempt()
+        except Failure as failure:
+            if not consent_may_be_spreading(failure, consented_at=consented_at, now=clock.now()):
+                raise
+        await clock.sleep(_CONSENT_PAUSE_S)
 
 
 class CachedTokenSource:
