@@ -18,7 +18,7 @@ __all__ = ["sandbox", "sandbox_server"]
 README = Path(__file__).resolve().parents[2] / "README.md"
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _NOT_RUN = ("isthmus sandbox up", "isthmus worker", "make ")
-"""Commands that run until they are stopped; the tour runs against a sandbox that is up, and `make` is what runs this."""
+"""Commands that run until they are stopped, and what runs this very test."""
 
 
 def commands() -> list[str]:
