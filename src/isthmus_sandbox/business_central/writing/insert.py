@@ -8,6 +8,8 @@ from typing import Any
 
 from isthmus_sandbox.business_central.catalogue import Entity, Navigation
 from isthmus_sandbox.business_central.errors import unknown_segment
+from isthmus_sandbox.business_central.service import COMPANIES_MAX
+from isthmus_sandbox.business_central.sources import rows_of
 from isthmus_sandbox.business_central.tables import Row
 from isthmus_sandbox.business_central.values import GUID, Value, blank
 from isthmus_sandbox.business_central.writing import attachments, documents, payments
@@ -87,6 +89,8 @@ def _start(session: Session, entity: Entity, body: Body, parent: Parent | None) 
         _start_payment(edit)
     elif entity.set_name in attachments.SETS:
         attachments.start(edit)
+    elif entity.set_name == "dimensionSetLines":
+        _check_dimension_parent(edit)
     if "currencyCode" in edit.values and edit.is_blank("currencyCode"):
         edit.put("currencyCode", session.company.currency_code)
     return edit
@@ -111,6 +115,16 @@ def _document_of(edit: Edit, document_set: str) -> Row:
     if document is None:
         raise rule("You must specify an Id or a Document Id of an existing document to write the lines.")
     return document
+
+
+def _check_dimension_parent(edit: Edit) -> None:
+    """Dimensions are written below their record, and not below a posted document."""
+    if edit.is_blank("parentId"):
+        raise rule("You must specify a parent to write dimension set lines.")
+    for kind in BY_SET.values():
+        document = edit.session.get(kind.set_name, edit.values["parentId"])
+        if document is not None:
+            documents.check_draft(edit.session, kind, document)
 
 
 def _start_payment(edit: Edit) -> None:
@@ -168,8 +182,25 @@ def _store(edit: Edit) -> Row:
         edit.values.update(documents.compute_line(session, line_kind, edit.values, document))
     _check_key(edit)
     known = {name: value for name, value in edit.values.items() if name in entity.by_name}
+    if entity.set_name == "automationCompanies":
+        return _add_company(edit)
     place = session.place(entity.set_name, entity.route)
     return session.service.insert(place, known, row_id=_own_id(edit))
+
+
+def _add_company(edit: Edit) -> Row:
+    """A new company of the environment; what else hangs on one starts empty."""
+    session, name = edit.session, edit.text("displayName")
+    if not name:
+        raise required("displayName")
+    if session.environment.company(name) is not None:
+        raise same_key(edit.entity.source_table, f"Name='{name}'")
+    if len(session.environment.companies) >= COMPANIES_MAX:
+        raise rule(f"An environment holds at most {COMPANIES_MAX} companies.")
+    company = session.service.add_company(session.environment, name, currency_code=session.company.currency_code)
+    made = rows_of(session.context, edit.entity).get(company.id)
+    assert made is not None
+    return made
 
 
 def _own_id(edit: Edit) -> str | None:

@@ -120,8 +120,8 @@ def close_entry(session: Session, party_set: str, row_id: str) -> None:
 def find_entry(session: Session, party_set: str, number: str) -> str:
     """The row id of the ledger entry of a document number, blank when there is none."""
     name = "customer" if party_set == "customers" else "vendor"
-    table = session.table(f"{name}LedgerEntries", REPORTS_FINANCE_ROUTE)
-    return next((row.id for row in table.matching("documentNumber", number)), "")
+    found = session.find_stored(f"{name}LedgerEntries", "documentNumber", number, REPORTS_FINANCE_ROUTE)
+    return next((row.id for row in found), "")
 
 
 def post_items(

@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from isthmus_sandbox.business_central.catalogue import Entity
+from isthmus_sandbox.business_central.sources import rows_of
 from isthmus_sandbox.business_central.tables import Row
+from isthmus_sandbox.business_central.values import Value
 from isthmus_sandbox.business_central.writing import attachments, documents, payments
 from isthmus_sandbox.business_central.writing.body import typed_body
 from isthmus_sandbox.business_central.writing.edit import Edit
 from isthmus_sandbox.business_central.writing.fields import apply_values
 from isthmus_sandbox.business_central.writing.insert import hold_lock
 from isthmus_sandbox.business_central.writing.kinds import BY_LINE_SET, BY_SET
-from isthmus_sandbox.business_central.writing.refusals import bad_body, method_not_allowed, rule, same_key
+from isthmus_sandbox.business_central.writing.refusals import bad_body, method_not_allowed, read_only, rule, same_key
 from isthmus_sandbox.business_central.writing.session import Session
 
 _PARENT_PROPERTIES = ("documentId", "journalId", "parentId", "parentType")
+SHARED_TABLES = {("contoso/app1/v1.0", "loyaltyCustomers"): "customers"}
+"""Writable pages that show rows of another set's table."""
+
 _PARTY_LEDGERS = {"customers": ("Customer", "sales"), "vendors": ("Vendor", "purchase")}
 
 
@@ -36,14 +41,27 @@ def modify_record(session: Session, entity: Entity, row: Row, raw: dict[str, Any
         assert document is not None
         edit.values.update(documents.compute_line(session, line_kind, edit.values, document))
     changes = {name: value for name, value in edit.values.items() if row.values.get(name) != value}
-    place = session.place(entity.set_name, entity.route)
     if body.values:
-        session.service.update(place, row.id, {name: v for name, v in changes.items() if name in entity.by_name})
+        _store(session, entity, row, {name: v for name, v in changes.items() if name in entity.by_name})
     if line_kind is not None:
         documents.refresh_totals(session, line_kind, str(row.values["documentId"]))
     elif kind is not None and {"discountAmount", f"{kind.party}Id", f"{kind.party}Number"} & body.values.keys():
         documents.refresh_totals(session, kind, row.id)
-    return session.service.table(session.company, entity).get(row.id) or row
+    return rows_of(session.context, entity).get(row.id) or row
+
+
+def _store(session: Session, entity: Entity, row: Row, changes: dict[str, Value]) -> None:
+    """Write the changes to the table behind the page; a page over another table shares the id with it."""
+    base = SHARED_TABLES.get((entity.route, entity.set_name))
+    if base is None:
+        if session.service.update(session.place(entity.set_name, entity.route), row.id, changes) is None:
+            raise method_not_allowed("PATCH", entity.set_name)
+        return
+    place = session.place(base)
+    for name in changes:
+        if name not in place.entity.by_name:
+            raise read_only(name)
+    session.service.update(place, row.id, changes)
 
 
 def _check_may_change(edit: Edit, row: Row) -> None:
@@ -96,7 +114,8 @@ def delete_record(session: Session, entity: Entity, row: Row) -> None:
             if journal_set == entity.set_name:
                 for line in session.find(line_set, "journalId", row.id):
                     session.delete(line_set, line.id)
-    session.service.delete(session.place(entity.set_name, entity.route), row.id)
+    if session.service.delete(session.place(entity.set_name, entity.route), row.id) is None:
+        raise method_not_allowed("DELETE", entity.set_name)
     attachments.forget(session, entity.set_name, row.id)
     if line_kind is not None:
         documents.refresh_totals(session, line_kind, str(row.values["documentId"]))

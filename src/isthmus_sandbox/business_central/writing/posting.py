@@ -84,7 +84,7 @@ def _check_external_number(session: Session, kind: DocumentKind, document: Row) 
             "You need to enter the document number of the document from the vendor in the "
             f"{name} field, so that this document keeps referring to the original."
         )
-    for other in session.find(kind.set_name, name, external):
+    for other in session.find_stored(kind.set_name, name, external):
         same_vendor = other.values["vendorId"] == document.values["vendorId"]
         if other.id != document.id and same_vendor and documents.is_posted(session, kind, other):
             raise rule(f"{kind.label} {external} already exists for this vendor.")

@@ -66,6 +66,12 @@ class Session:
         """Rows whose property equals a value."""
         return self.table(set_name).matching(property_name, value)
 
+    def find_stored(self, set_name: str, property_name: str, value: Value, route: str = STANDARD_ROUTE) -> list[Row]:
+        """The same among rows that are kept one by one: generated rows would have to be computed by the million."""
+        table = self.table(set_name, route)
+        stored = (*table.overlay.values(), *table.foreign.values())
+        return [row for row in stored if row.values.get(property_name) == value]
+
     def first(self, set_name: str, property_name: str, value: Value) -> Row | None:
         """The first such row."""
         return next(iter(self.find(set_name, property_name, value)), None)

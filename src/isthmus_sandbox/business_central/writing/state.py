@@ -58,5 +58,5 @@ class WriteState:
 
     def commit(self) -> None:
         """What AL's Commit does: nothing that happened until now is undone any more (BC-82)."""
-        for hook in self.commit_hooks:
+        for hook in reversed(self.commit_hooks):
             hook()

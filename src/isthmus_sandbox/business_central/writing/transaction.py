@@ -28,7 +28,7 @@ class Transaction:
     def __enter__(self) -> Transaction:
         self._observers = self._service.observers
         self._service.observers = [self._pending.append]
-        self._service.writing.commit_hooks.append(self._mark)
+        self._service.writing.commit_hooks.append(self._commit)
         self._mark()
         return self
 
@@ -37,28 +37,37 @@ class Transaction:
     ) -> None:
         if kind is not None:
             self.rollback()
-        self._service.writing.commit_hooks.remove(self._mark)
+        self._service.writing.commit_hooks.remove(self._commit)
         self._service.observers = self._observers
-        for change in self._pending:
-            for observer in self._observers:
-                observer(change)
+        self._tell()
 
     def rollback(self) -> None:
         """Undo what happened since the start or the last commit."""
+        del self._environment.companies[self._companies :]
         for table in self._tables():
             table.undo_to(self._marks.get(id(table), 0))
         for company in self._environment.companies:
             self._service.writing.companies[company] = self._memories[company].copied()
         self._environment.media.clear()
         self._environment.media.update(self._media)
-        del self._pending[self._kept :]
+        self._pending.clear()
+
+    def _commit(self) -> None:
+        """What happened so far stays, and everybody may know it."""
+        self._tell()
+        self._mark()
+
+    def _tell(self) -> None:
+        for change in self._pending:
+            for observer in self._observers:
+                observer(change)
+        self._pending.clear()
 
     def _mark(self) -> None:
-        """What happened so far stays."""
+        self._companies = len(self._environment.companies)
         self._marks = {id(table): table.changes for table in self._tables()}
         self._memories = {c: self._service.writing.of(c).copied() for c in self._environment.companies}
         self._media = dict(self._environment.media)
-        self._kept = len(self._pending)
 
     def _tables(self) -> list[Table]:
         return [table for company in self._environment.companies for table in company.tables.values()]
