@@ -15,12 +15,12 @@ from typing import Any
 
 from isthmus_sandbox.business_central.catalogue import Entity
 from isthmus_sandbox.business_central.errors import ODataError
-from isthmus_sandbox.business_central.query.filter_parser import Comparison, Field, Junction, Literal, Node
+from isthmus_sandbox.business_central.query.filter_parser import Comparison, Field, Junction, Literal, Membership, Node
 from isthmus_sandbox.business_central.query.options import ReadOptions
 from isthmus_sandbox.business_central.query.predicate import Predicate
 from isthmus_sandbox.business_central.rowsets import RowSet
 from isthmus_sandbox.business_central.tables import Row
-from isthmus_sandbox.business_central.values import stamp_ms
+from isthmus_sandbox.business_central.values import BLANK_GUID, UNSTAMPED_MS, stamp_ms
 
 SELECTIVE_SHARE = 4
 """A stamp range of less than a fourth of the rows is read through the stamp index and sorted by id."""
@@ -32,9 +32,9 @@ SORTED_ROWS_MAX = 250_000
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a filter says at its top level: equalities (GUIDs first), a range of stamps, a range of ids."""
+    """What a filter says at its top level: equalities (a property, its allowed values), ranges of stamps and ids."""
 
-    equal: tuple[tuple[str, str], ...]
+    equal: tuple[tuple[str, tuple[str, ...]], ...]
     stamp_low_ms: int | None
     stamp_high_ms: int | None
     id_low: str | None
@@ -57,26 +57,25 @@ class Page:
 
 def bounds_of(node: Node | None, entity: Entity) -> Bounds:
     """The bounds that a filter's conjunction puts on ids and stamps."""
-    equal: list[tuple[str, str]] = []
+    equal: list[tuple[str, tuple[str, ...]]] = []
     low: int | None = None
     high: int | None = None
     ids: dict[str, str] = {}
     terms = _conjunction(node)
     consumed = 0
     for term in terms:
+        choice = _choice(term, entity)
+        if choice is not None:
+            equal.append(choice)
+            continue
         if not (isinstance(term, Comparison) and isinstance(term.left, Field) and isinstance(term.right, Literal)):
             continue
         name, operator, text = term.left.name, term.operator, term.right.text
         prop = entity.by_name.get(name)
         if prop is None:
             continue
-        if prop.type == "Edm.String" and term.right.kind == "Edm.String" and operator == "eq":
-            equal.append((name, text.upper() if prop.is_code else text))
-        elif prop.type == "Edm.Guid" and term.right.kind == "Edm.Guid":
-            if operator == "eq":
-                equal.insert(0, (name, text))
-            elif name in entity.key:
-                ids[operator] = text
+        if prop.type == "Edm.Guid" and term.right.kind == "Edm.Guid" and name in entity.key:
+            ids[operator] = text
         elif name == entity.stamp and term.right.kind == "Edm.DateTimeOffset":
             moment = stamp_ms(text)
             if moment is None or operator == "ne":
@@ -96,6 +95,28 @@ def bounds_of(node: Node | None, entity: Entity) -> Bounds:
         ids.get("le") or ids.get("lt"),
         bool(terms) and consumed == len(terms),
     )
+
+
+def _choice(term: Node, entity: Entity) -> tuple[str, tuple[str, ...]] | None:
+    """`field eq v`, `field eq v or field eq w`, `field in (v, w)` on a text or GUID property as the values allowed."""
+    literals: list[Literal] = []
+    names: set[str] = set()
+    parts = term.parts if isinstance(term, Junction) and term.operator == "or" else (term,)
+    for part in parts:
+        match part:
+            case Comparison("eq", Field(name), Literal() as literal):
+                literals.append(literal)
+            case Membership(Field(name), choices):
+                literals.extend(choices)
+            case _:
+                return None
+        names.add(name)
+    prop = entity.by_name.get(names.pop()) if len(names) == 1 else None
+    if prop is None or prop.enum is not None or prop.type not in ("Edm.String", "Edm.Guid"):
+        return None
+    if any(literal.kind != prop.type for literal in literals):
+        return None
+    return prop.name, tuple(literal.text.upper() if prop.is_code else literal.text for literal in literals)
 
 
 def _conjunction(node: Node | None) -> tuple[Node, ...]:
@@ -139,6 +160,15 @@ def token_of(row: Row, entity: Entity, options: ReadOptions) -> str:
         return row.id
     values = [_token_value(row, entity, name) for name, _ in options.order]
     return ",".join("'" + text.replace("'", "''") + "'" for text in [*values, row.id])
+
+
+def first_token(entity: Entity, options: ReadOptions) -> str | None:
+    """A token that lies before every row, where the order has such a thing (BC-30)."""
+    if _is_id_order(entity, options):
+        return BLANK_GUID
+    if options.order == ((entity.stamp, False),):
+        return f"'{UNSTAMPED_MS - 1}','{BLANK_GUID}'"
+    return None
 
 
 def _token_value(row: Row, entity: Entity, name: str) -> str:
@@ -241,7 +271,11 @@ def _unordered(rows: RowSet, bounds: Bounds) -> Iterable[Row]:
 
 def _matched(rows: RowSet, bounds: Bounds) -> list[Row] | None:
     """The rows of the first equality that an index answers, None when there is none."""
-    return next((rows.matching(name, value) for name, value in bounds.equal if rows.finds(name, value)), None)
+    for name, values in bounds.equal:
+        if all(rows.finds(name, value) for value in values):
+            found = {row.id: row for value in values for row in rows.matching(name, value)}
+            return [found[row_id] for row_id in sorted(found)]
+    return None
 
 
 def _typed(text: str, entity: Entity, name: str) -> Any:

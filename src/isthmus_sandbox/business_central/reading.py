@@ -16,7 +16,7 @@ from isthmus_sandbox.business_central.answers import Answer, Call, preferences
 from isthmus_sandbox.business_central.catalogue import Entity
 from isthmus_sandbox.business_central.errors import ODataError, unknown_property, unknown_record, unknown_segment
 from isthmus_sandbox.business_central.links import check_continuation, next_link
-from isthmus_sandbox.business_central.paging import bounds_of, count_rows, read_page, token_of
+from isthmus_sandbox.business_central.paging import bounds_of, count_rows, first_token, read_page, token_of
 from isthmus_sandbox.business_central.query import ReadOptions, parse_read_options
 from isthmus_sandbox.business_central.query.predicate import FilterRules, Predicate, compile_filter, fields_of
 from isthmus_sandbox.business_central.relations import related_rows
@@ -31,7 +31,7 @@ from isthmus_sandbox.business_central.render import (
 from isthmus_sandbox.business_central.rowsets import ComputedRows, RowSet
 from isthmus_sandbox.business_central.sources import REPORT_SETS, rows_of
 from isthmus_sandbox.business_central.tables import Row
-from isthmus_sandbox.business_central.values import BLANK_GUID, GUID, Value
+from isthmus_sandbox.business_central.values import GUID, Value
 
 REPORT_DELAY_S_MAX = 30.0
 """A bulk expand of reports is slow, not endless."""
@@ -226,8 +226,9 @@ def _collection(context: ReadContext, call: Call, target: Target) -> Answer:
     page = read_page(target.rows, entity, options, predicate, continuation.token, limit)
     rows, more = page.rows, page.more or (switches.full_page_links and len(page.rows) == size)
     link_token = token_of(rows[-1], entity, options) if rows else None
-    if _is_empty_turn(context, entity) and not options.order and (more or rows):
-        rows, more, link_token = [], True, continuation.token or BLANK_GUID
+    here = continuation.token or first_token(entity, options)
+    if here is not None and rows and _is_empty_turn(context, entity):
+        rows, more, link_token = [], True, here
     if 0 < switches.row_threshold < len(rows):
         raise ODataError(switches.row_threshold_status, "Unknown", "timeout")
     remaining = None if options.top is None else options.top - len(rows)

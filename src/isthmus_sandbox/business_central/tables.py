@@ -64,6 +64,7 @@ class Segment:
 
     @property
     def end(self) -> int:
+        """The position behind the last row."""
         return self.start + self.count
 
     def stamp_ms(self, position: int) -> int:
