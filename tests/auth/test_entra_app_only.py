@@ -148,7 +148,6 @@ async def test_a_bad_secret_asks_for_a_new_one(visitor: Visitor, switch: str, ki
     assert len(visitor.journal.entries) == 1
 
 
-@pytest.mark.conformance("OA-38")
 async def test_a_second_secret_can_be_tried_while_the_first_is_valid(visitor: Visitor) -> None:
     visitor.sandbox.call(lambda: visitor.sandbox.directory.add_secret(CLIENT_ID, "canary-secret~second"))
     assert (await visitor.app_tokens(ClientSecret("canary-secret~second"))).access_token
