@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.kernel.failures import ConfigurationFailure, MasterKeyMissing
-from isthmus.vault.envelope import SealBroken, new_data_key
+from isthmus.kernel.failures import ConfigurationFailure, MasterKeyMissing, SealBroken
+from isthmus.vault.envelope import new_data_key
 from isthmus.vault.keys import ENVIRONMENT_NAME, load_master_key, rewrap, unwrap, wrap
 
 NOTHING: dict[str, str] = {}

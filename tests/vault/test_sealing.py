@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.vault.envelope import DataKey, Place, SealBroken, key_id_of, new_data_key, open_sealed, seal
+from isthmus.kernel.failures import SealBroken
+from isthmus.vault.envelope import DataKey, Place, key_id_of, new_data_key, open_sealed, seal
 from isthmus.vault.secrets import Secret
 
 pytestmark = pytest.mark.conformance("OA-53")

@@ -3,6 +3,7 @@
     Failure
     ├── ConfigurationFailure           isthmus itself is set up wrongly                  you
     │   ├── MasterKeyMissing           the database holds keys wrapped by another key
+    │   ├── SealBroken                 a stored secret does not open: key, row or damage
     │   ├── DatabaseUnavailable        PostgreSQL cannot be reached (retried)
     │   └── InvalidInput               what was typed cannot be used
     ├── CredentialFailure              the identity provider or the API refuses us
@@ -136,6 +137,17 @@ class MasterKeyMissing(ConfigurationFailure):
     message_default = "This database was encrypted with a master key that is not on this machine."
     remedy_default = (
         "Copy master.key from the machine that created the database into the data folder, or set ISTHMUS_MASTER_KEY."
+    )
+
+
+class SealBroken(ConfigurationFailure):
+    """A sealed value that does not open: another key, another row, or damage."""
+
+    code = "seal_broken"
+    message_default = "A stored secret cannot be opened."
+    remedy_default = (
+        "It was written with another key or moved between rows. Enter the secret again, or restore the backup together "
+        "with its master key."
     )
 
 

@@ -9,7 +9,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from isthmus.kernel.failures import ConfigurationFailure
+from isthmus.kernel.failures import SealBroken
 
 KEY_BYTES: Final = 32
 KEY_ID_BYTES: Final = 8
@@ -20,17 +20,6 @@ _HEADER_BYTES: Final = 1 + KEY_ID_BYTES
 
 PLAIN_BYTES_MAX: Final = 1024 * 1024
 """Secrets are small (a refresh token is about 2 KB); anything larger is a mistake."""
-
-
-class SealBroken(ConfigurationFailure):
-    """A sealed value that does not open: another key, another row, or damage."""
-
-    code = "seal_broken"
-    message_default = "A stored secret cannot be opened."
-    remedy_default = (
-        "It was written with another key or moved between rows. Enter the secret again, or restore the backup together "
-        "with its master key."
-    )
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from isthmus.kernel.failures import ConfigurationFailure, MasterKeyMissing
-from isthmus.vault.envelope import KEY_BYTES, KEY_ID_BYTES, DataKey, Place, SealBroken, key_id_of, open_sealed, seal
+from isthmus.kernel.failures import ConfigurationFailure, MasterKeyMissing, SealBroken
+from isthmus.vault.envelope import KEY_BYTES, KEY_ID_BYTES, DataKey, Place, key_id_of, open_sealed, seal
 
 ENVIRONMENT_NAME: Final = "ISTHMUS_MASTER_KEY"
 FILE_NAME: Final = "master.key"
