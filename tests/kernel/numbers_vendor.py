@@ -38,8 +38,6 @@ class NumbersProvider:
     declaration = Declaration(
         name="numbers",
         title="Numbers",
-        api_urls={"test": ORIGIN},
-        resource={"test": ORIGIN},
         delegated_scopes=(),
         limits=VendorLimits(
             requests_per_window=1_000,

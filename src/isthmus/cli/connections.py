@@ -62,7 +62,7 @@ def connect_business_central(
     ] = None,
     browser: Annotated[bool, typer.Option("--browser", help="Sign in as a person in the browser.")] = False,
     cloud: Annotated[
-        str, typer.Option(help="public, government, china, sandbox, or a JSON file that defines a cloud.")
+        str, typer.Option(help="public, us_government, china, sandbox, or a JSON file that defines a cloud.")
     ] = "public",
     name: Annotated[str, typer.Option(help="How to call the connection (default: tenant and environment).")] = "",
     home: Home = None,

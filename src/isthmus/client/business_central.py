@@ -61,7 +61,7 @@ class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
 class BusinessCentral:
     """One environment of one tenant. Give a client secret, a certificate (PEM or PFX file), or a refresh token.
 
-    `cloud` is a built-in name (`public`, `government`, `china`) or a `Cloud` of your own. Stays inside the vendor's
+    `cloud` is a built-in name (`public`, `us_government`, `china`) or a `Cloud` of your own. Stays inside the vendor's
     request budget by itself, repeats what is safe to repeat, and raises a `Failure` that says whose turn it is.
     """
 

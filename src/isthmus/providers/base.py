@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -201,12 +201,10 @@ class InputField(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider is, as data. `api_urls`: cloud → API root; `resource`: cloud → token audience."""
+    """What a provider is, as data. Its hosts belong to the cloud, which is chosen per connection (`auth.entra.clouds`)."""
 
     name: str
     title: str
-    api_urls: Mapping[str, str]
-    resource: Mapping[str, str]
     delegated_scopes: tuple[str, ...]
     limits: VendorLimits
     inputs: tuple[InputField, ...]

@@ -99,8 +99,8 @@ CLOUDS: Final[Mapping[str, Cloud]] = {
         login_url="https://login.microsoftonline.com",
         business_central_url=_PUBLIC_AUDIENCE,
     ),
-    "government": Cloud(
-        name="government",
+    "us_government": Cloud(
+        name="us_government",
         title="Microsoft US government (GCC High, DoD)",
         login_url="https://login.microsoftonline.us",
         business_central_url="https://api.businesscentral.dynamics.us",
@@ -116,7 +116,7 @@ CLOUDS: Final[Mapping[str, Cloud]] = {
 }
 """Login hosts: MSAL authority.py, azure.cn. Business Central's hosts outside the public cloud are [verify]."""
 
-_OTHER_NAMES: Final = {"us_government": "government", "gov": "government", "gcc": "public", "gcc_high": "government"}
+_OTHER_NAMES: Final = {"government": "us_government", "gov": "us_government", "gcc": "public", "gcc_high": "us_government"}
 
 
 def find_cloud(name: str, own: Mapping[str, Cloud] | None = None) -> Cloud:

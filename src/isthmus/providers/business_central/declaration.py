@@ -28,24 +28,9 @@ LIMITS: Final = VendorLimits(
 """Per app user and environment (BC-85). `operation_s_max` is the gateway's 10 minutes: after that nothing can still
 commit."""
 
-API_AUDIENCE: Final = "https://api.businesscentral.dynamics.com"
-CHINA_AUDIENCE: Final = "https://api.businesscentral.dynamics.cn"
-
 DECLARATION: Final = Declaration(
     name="business_central",
     title="Microsoft Dynamics 365 Business Central",
-    api_urls={
-        "public": API_AUDIENCE,
-        "us_government": "https://api.businesscentral.dynamics.us",
-        "china": CHINA_AUDIENCE,
-        "sandbox": "",
-    },
-    resource={
-        "public": API_AUDIENCE,
-        "us_government": "https://api.businesscentral.dynamics.us",
-        "china": CHINA_AUDIENCE,
-        "sandbox": API_AUDIENCE,
-    },
     delegated_scopes=("Financials.ReadWrite.All",),
     limits=LIMITS,
     inputs=(
@@ -73,5 +58,3 @@ DECLARATION: Final = Declaration(
         ),
     ),
 )
-"""The government and China hosts are [verify]: a project may replace any host. The sandbox's URL is given at run time.
-The token audience of the sandbox is the public one, because its Entra simulator issues for that."""
