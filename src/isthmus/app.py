@@ -40,6 +40,9 @@ from isthmus.transport.http import HttpTransport, TransportSettings
 DELIVERY_TICK_S = 1.0
 """How soon a committed change leaves: destinations that lag are looked for this often."""
 
+LEASES_PER_SILENCE = 2
+"""A destination stays claimed twice as long as a silent worker's runs: a batch may take fifteen seconds to be taken."""
+
 
 class ForgetfulJournal:
     """For calls outside a run: nothing is kept but the last entries, for an error message."""
@@ -93,7 +96,9 @@ class Hub:
             keyring = await keyrings.of(project.id)
             opener = await stack.enter_async_context(Opener(db, keyrings, clock))
             public = await stack.enter_async_context(HttpTransport(TransportSettings(public_only=True)))
-            deliveries = Deliveries(db, clock, (public, opener.transport), keyrings.of)
+            deliveries = Deliveries(
+                db, clock, (public, opener.transport), keyrings.of, lease_s=LEASES_PER_SILENCE * settings.silent_s
+            )
             yield cls(settings, db, project, keyring, opener, deliveries, clock)
 
     # -- connections ---------------------------------------------------------------------------------------------
@@ -128,7 +133,7 @@ class Hub:
 
     def engine(self) -> Engine:
         """What works on runs and deliveries; `async with`, then `run_worker`, or only enqueue."""
-        settings = EngineSettings(jobs=self.settings.workers)
+        settings = EngineSettings(jobs=self.settings.workers).taking_over_after(self.settings.silent_s)
         later = _Later()
         reader = Reader(self.db, self._open_for_run, self.clock, later=later)
         engine = Engine(

@@ -8,6 +8,7 @@
 | `ISTHMUS_PROJECT` | the project that commands work on | `default` |
 | `ISTHMUS_DEVELOPMENT` | `1`: webhooks may lead to this machine and private networks | `0` |
 | `ISTHMUS_WORKERS` | jobs that one worker process runs side by side | 8 |
+| `ISTHMUS_SILENT_S` | seconds of silence after which a worker is taken for dead and its work resumed | 20 |
 | `ISTHMUS_LOG_LEVEL` | `debug`, `info`, `warning`, `error` | `warning` |
 """
 
@@ -28,12 +29,14 @@ VARIABLES = {
     "ISTHMUS_PROJECT": "the project that commands work on (default: default)",
     "ISTHMUS_DEVELOPMENT": "1 lets webhooks lead to this machine and private networks (default: 0)",
     "ISTHMUS_WORKERS": "jobs that one worker process runs side by side (default: 8)",
+    "ISTHMUS_SILENT_S": "seconds of silence after which a worker is taken for dead and its work resumed (default: 20)",
     "ISTHMUS_LOG_LEVEL": "debug, info, warning or error (default: warning)",
 }
 """Every variable that is read, with its meaning; the settings reference is generated from it."""
 
 _LEVELS = ("debug", "info", "warning", "error")
 _WORKERS_MAX = 64
+_SILENT_S_MIN, _SILENT_S_MAX = 1.0, 3_600.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     project: str = "default"
     development: bool = False
     workers: int = 8
+    silent_s: float = 20.0
     log_level: str = "warning"
 
     def __repr__(self) -> str:
@@ -78,5 +82,19 @@ def load_settings(environ: Mapping[str, str] = os.environ, *, home: Path | None 
         project=environ.get("ISTHMUS_PROJECT") or "default",
         development=environ.get("ISTHMUS_DEVELOPMENT", "0").lower() in ("1", "true", "yes"),
         workers=int(workers_text),
+        silent_s=_silent_s(environ.get("ISTHMUS_SILENT_S") or "20"),
         log_level=level,
     )
+
+
+def _silent_s(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not _SILENT_S_MIN <= seconds <= _SILENT_S_MAX:
+        raise InvalidInput(
+            f"ISTHMUS_SILENT_S is “{text}”.",
+            remedy=f"Set it to a number of seconds from {_SILENT_S_MIN:g} to {_SILENT_S_MAX:g}.",
+        )
+    return seconds

@@ -19,6 +19,7 @@ def test_an_empty_environment_gives_the_defaults(tmp_path: Path, monkeypatch: py
     assert loaded.database_url is None
     assert loaded.master_key is None
     assert (loaded.project, loaded.workers, loaded.log_level) == ("default", 8, "warning")
+    assert loaded.silent_s == 20
 
 
 def test_every_variable_is_taken_from_the_environment(tmp_path: Path) -> None:
@@ -29,6 +30,7 @@ def test_every_variable_is_taken_from_the_environment(tmp_path: Path) -> None:
             "ISTHMUS_MASTER_KEY": "a2V5",
             "ISTHMUS_PROJECT": "production",
             "ISTHMUS_WORKERS": "3",
+            "ISTHMUS_SILENT_S": "7.5",
             "ISTHMUS_LOG_LEVEL": "DEBUG",
         }
     )
@@ -36,6 +38,7 @@ def test_every_variable_is_taken_from_the_environment(tmp_path: Path) -> None:
     assert loaded.database_url == "postgresql://somewhere/isthmus"
     assert loaded.master_key == "a2V5"
     assert (loaded.project, loaded.workers, loaded.log_level) == ("production", 3, "debug")
+    assert loaded.silent_s == 7.5
 
 
 def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
@@ -85,3 +88,9 @@ def test_every_variable_that_the_module_reads_is_described() -> None:
     source = Path(settings.__file__).read_text(encoding="utf-8")
     read = set(re.findall(r'environ\.get\("(ISTHMUS_[A-Z_]+)"', source))
     assert read == set(VARIABLES)
+
+
+@pytest.mark.parametrize("silent_s", ["0", "-3", "soon", "nan", "1e9"])
+def test_a_silence_that_cannot_be_meant_is_refused_with_its_variable(tmp_path: Path, silent_s: str) -> None:
+    with pytest.raises(InvalidInput, match="ISTHMUS_SILENT_S"):
+        load_settings({"ISTHMUS_SILENT_S": silent_s}, home=tmp_path)

@@ -47,6 +47,13 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     poll_s: float = 5.0
     stop_grace_s: float = 0.5
 
+    def taking_over_after(self, silent_s: float) -> EngineSettings:
+        """The same with another patience: signs of life and looks for silent workers come four times within it."""
+        beat_s = silent_s / 4
+        return msgspec.structs.replace(
+            self, silent_s=silent_s, heartbeat_s=beat_s, recover_s=beat_s, poll_s=min(self.poll_s, beat_s)
+        )
+
 
 class Engine:
     """Jobs and runs over one database. `tasks` and `run` are what workers of this process can do; others only enqueue.
