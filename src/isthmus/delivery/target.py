@@ -54,6 +54,6 @@ def _outside(host: str) -> bool:
 def _refused(url: str, reason: str) -> InvalidInput:
     return InvalidInput(
         f"“{url[:200]}” cannot receive deliveries. {reason}",
-        remedy="Give a public https address. For development, ISTHMUS_DEVELOPMENT=1 allows this machine, over http too.",
+        remedy="Give a public https address. ISTHMUS_DEVELOPMENT=1 allows this machine too, also over http.",
         subject="url",
     )

@@ -201,7 +201,7 @@ class InputField(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider is, as data. Its hosts belong to the cloud, which is chosen per connection (`auth.entra.clouds`)."""
+    """What a provider is, as data. Its hosts belong to the cloud that a connection chooses (`auth.entra.clouds`)."""
 
     name: str
     title: str

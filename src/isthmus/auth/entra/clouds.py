@@ -116,7 +116,12 @@ CLOUDS: Final[Mapping[str, Cloud]] = {
 }
 """Login hosts: MSAL authority.py, azure.cn. Business Central's hosts outside the public cloud are [verify]."""
 
-_OTHER_NAMES: Final = {"government": "us_government", "gov": "us_government", "gcc": "public", "gcc_high": "us_government"}
+_OTHER_NAMES: Final = {
+    "government": "us_government",
+    "gov": "us_government",
+    "gcc": "public",
+    "gcc_high": "us_government",
+}
 
 
 def find_cloud(name: str, own: Mapping[str, Cloud] | None = None) -> Cloud:
