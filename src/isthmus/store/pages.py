@@ -5,7 +5,7 @@ restamp writes nothing (BC-97). Three roads lead in:
 
 * *known new* (the first run of a stream): COPY into the partition at once, nothing is looked up. A record that turns up
   twice nevertheless (rows that moved during paging, BC-96) makes the page start over on the general road.
-* *general*: the page's stored hashes come back as one value in page order; new rows are copied, changed ones updated.
+* *general*: the page's stored hashes come back as one value; new rows are copied, changed ones updated.
 * *unchanged*: only the checkpoint moves.
 
 COPY is refused on a table with row-level security. So it runs as `isthmus_loader`, which may insert into the partitions
@@ -33,9 +33,8 @@ PAGE_RECORDS_MAX: Final = 20_000
 
 HASH_BYTES: Final = 16
 
-_ABSENT: Final = bytes(HASH_BYTES)
 _DELETED: Final = b"\xff" * HASH_BYTES
-"""What the lookup answers for a record that was never there, and for one that was deleted."""
+"""What the lookup answers for a record that was deleted."""
 
 
 class PageCommit(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,32 +154,49 @@ async def _position(tx: Transaction, page: PageCommit) -> _Position:
 
 
 async def _compare(tx: Transaction, position: _Position, rows: _Rows) -> tuple[list[int], list[int], frozenset[int]]:
-    """Places of the new rows, of the changed ones, and which of the latter had been deleted."""
+    """Places of the new rows, of the changed ones, and which of the latter had been deleted.
+
+    The stored hashes of all the page's records come back as one value in id order (code points sort like the column's
+    collation). When it is what the page's own hashes give, nothing changed, and nothing was looked at one by one.
+    """
     if not rows.ids:
         return [], [], frozenset()
-    stored: bytes = await tx.value(
-        """SELECT string_agg(coalesce(
-                      (SELECT CASE WHEN r.deleted THEN %b ELSE r.hash END FROM records r
-                       WHERE r.stream_id = %s AND r.remote_id = p.remote_id), %b), ''::bytea ORDER BY p.n)
-           FROM unnest(%b::text[]) WITH ORDINALITY AS p (remote_id, n)""",
-        (_DELETED, position.stream_id, _ABSENT, rows.ids),
+    await by_key(tx)
+    by_id = sorted(zip(rows.ids, rows.hashes, strict=True))
+    ids = [remote_id for remote_id, _ in by_id]
+    stored = await tx.value(
+        """SELECT string_agg(hash, ''::bytea) FROM (
+               SELECT CASE WHEN deleted THEN %b ELSE hash END AS hash FROM records
+               WHERE stream_id = %s AND remote_id = ANY (%b::text[]) ORDER BY stream_id, remote_id) known""",
+        (_DELETED, position.stream_id, ids),
     )
-    if stored == b"".join(rows.hashes):
+    if stored == b"".join([digest for _, digest in by_id]):
         return [], [], frozenset()
+    known = {} if stored is None else await _known_hashes(tx, position, ids)
     new: list[int] = []
     changed: list[int] = []
     reborn: set[int] = set()
-    for place, digest in enumerate(rows.hashes):
-        known = stored[place * HASH_BYTES : (place + 1) * HASH_BYTES]
-        if known == digest:
+    for place, (remote_id, digest) in enumerate(zip(rows.ids, rows.hashes, strict=True)):
+        stored_digest = known.get(remote_id)
+        if stored_digest == digest:
             continue
-        if known == _ABSENT:
+        if stored_digest is None:
             new.append(place)
             continue
         changed.append(place)
-        if known == _DELETED:
+        if stored_digest == _DELETED:
             reborn.add(place)
     return new, changed, frozenset(reborn)
+
+
+async def _known_hashes(tx: Transaction, position: _Position, ids: list[str]) -> dict[str, bytes]:
+    """Stored hash per id, `_DELETED` for a deleted record."""
+    rows = await tx.tuples(
+        """SELECT remote_id, CASE WHEN deleted THEN %b ELSE hash END FROM records
+           WHERE stream_id = %s AND remote_id = ANY (%b::text[])""",
+        (_DELETED, position.stream_id, ids),
+    )
+    return dict(rows)
 
 
 async def _store(
@@ -260,7 +276,6 @@ async def by_key(tx: Transaction) -> None:
 
 
 async def _update(tx: Transaction, position: _Position, rows: _Rows) -> None:
-    await by_key(tx)
     await tx.execute(
         """UPDATE records r
            SET hash = d.hash, stamp = d.stamp, raw = d.raw, deleted = false, changed_at = now()
