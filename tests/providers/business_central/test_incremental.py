@@ -43,6 +43,25 @@ def test_an_overlap_below_zero_never_skips_ahead() -> None:
     assert since(MARK, timedelta(minutes=-5)) == MARK
 
 
+_SPELLINGS = st.sampled_from(
+    ["Z", "z", ".5Z", ".25Z", ".1234567Z", "+00:00", "+02:00", "-11:30", ".75-05:00", "", ".Z", "Z?"]
+)
+_SECONDS = st.datetimes(datetime(2026, 3, 1), datetime(2026, 3, 1, 0, 3)).map(lambda at: f"{at:%Y-%m-%dT%H:%M:%S}")
+_TEXTS = st.one_of(
+    st.builds(lambda at, rest: at + rest, _SECONDS, _SPELLINGS),
+    st.builds(lambda at, rest: at[:16] + rest, _SECONDS, st.sampled_from(["Z", "z", "+01:00"])),
+    st.builds(lambda at: at.replace("T", "t") + "Z", _SECONDS),
+    st.sampled_from(["", "soon", "zzzzZ", "9999-99-99T99:99:99Z", "0001-01-01T00:00:00Z", "٢٠٢٦-03-01T00:00:00Z"]),
+)
+
+
+@pytest.mark.conformance("BC-96", "BC-54")
+@given(st.lists(_TEXTS, max_size=12))
+def test_no_spelling_of_a_stamp_hides_a_newer_one(texts: list[str]) -> None:
+    instants = [instant for instant in map(instant_of, texts) if instant is not None]
+    assert watermark(texts) == max(instants, default=None)
+
+
 @pytest.mark.conformance("BC-96")
 @given(
     st.lists(st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC)), min_size=1),

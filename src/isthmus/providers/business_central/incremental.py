@@ -7,6 +7,7 @@ overlap, inclusive; what comes twice is recognised by its content hash.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -23,14 +24,28 @@ _OLDEST: Final = datetime(1753, 1, 2, tzinfo=UTC)
 """Before this SQL Server has no date-times: blank, not an instant."""
 
 
+_SECOND: Final = slice(len("2026-01-01T00:00:00"))
+_PLAIN: Final = re.compile(r"[0-9-]{10}T[0-9:]{8}[.Z].*", re.DOTALL)
+
+
 def watermark(stamps: Iterable[str], before: datetime | None = None) -> datetime | None:
     """The largest real stamp of a page and of what was known before; blank, missing and unreadable ones do not
-    count."""
+    count.
+
+    Whole seconds in UTC sort as text: what lies in an earlier second than one already read need not be read.
+    """
     largest = before
+    newest_second = ""
     seen: set[str] = set(stamps)
     for text in seen:
+        if text[_SECOND] < newest_second and text.endswith("Z"):
+            continue
         instant = instant_of(text)
-        if instant is not None and (largest is None or instant > largest):
+        if instant is None:
+            continue
+        if text.endswith("Z") and _PLAIN.fullmatch(text):
+            newest_second = text[_SECOND]
+        if largest is None or instant > largest:
             largest = instant
     return largest
 
