@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.store.conftest import Place, page_of
 
-from isthmus.kernel.failures import InvalidInput, RunSuperseded
+from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput, RunSuperseded
 from isthmus.store import feed, records, runs
+from isthmus.store.database import Database
 from isthmus.store.pages import PageCommit, commit_page
 from isthmus.store.rows import Change, ChangeKind, RunKind
 
@@ -150,3 +153,47 @@ async def test_reading_everything_goes_page_by_page_in_id_order(place: Place) ->
     pages = [page async for page in records.pages(place.db, place.project_id, place.sync_id, page_records=10)]
     assert [len(page) for page in pages] == [10, 10, 5]
     assert pages[0][0].remote_id == "id-000"
+
+
+async def test_a_worker_that_freezes_inside_a_commit_does_not_hold_up_its_successor(
+    place: Place, database_url: str
+) -> None:
+    run = await place.begin()
+
+    async def freeze(db: Database) -> None:
+        async with db.project(place.project_id) as tx:
+            await runs.fence(tx, run.id, run.epoch)
+            await feed.append(tx, place.stream_id, "c", ["never"])
+            await asyncio.sleep(0.8)
+            await tx.value("SELECT 1")
+
+    async with await Database.open(database_url, idle_s=0.2) as frozen:
+        freezing = asyncio.create_task(freeze(frozen))
+        await asyncio.sleep(0.1)
+        async with place.db.project(place.project_id) as tx:
+            taken = await runs.claim(tx, run.id, "worker-2")
+        assert taken is not None
+        await place.store(taken, {"a": "1"})
+        with pytest.raises(DatabaseUnavailable):
+            await freezing
+    assert [change.remote_id for change in await changes(place)] == ["a"]
+
+
+async def test_two_slices_that_meet_the_same_record_store_it_once(place: Place) -> None:
+    run = await place.begin(slices=2)
+    shared = {f"shared-{number}": "x" for number in range(50)}
+    results = await asyncio.gather(
+        place.store(run, {**shared, "left": "x"}, slice="s0", done=True),
+        place.store(run, {**shared, "right": "x"}, slice="s1", done=True),
+    )
+    assert sum(result.created for result in results) == 52
+    assert sum(result.unchanged for result in results) == 50
+    assert len(await changes(place)) == 52
+
+
+async def test_a_finished_run_leaves_nothing_staged(place: Place) -> None:
+    run = await place.begin()
+    await place.store(run, {"a": "1"}, done=True, stage=True)
+    await place.end(run)
+    async with place.db.project(place.project_id) as tx:
+        assert await tx.value("SELECT count(*) FROM sweep_pages") == 0

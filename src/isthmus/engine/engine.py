@@ -19,7 +19,7 @@ from procrastinate.worker import Worker
 from isthmus.engine.loops import Periodic, repeat
 from isthmus.engine.queue import QUEUE, JobQueue, Task
 from isthmus.engine.running import RunHandler, perform_run
-from isthmus.kernel.failures import DatabaseUnavailable
+from isthmus.kernel.failures import DatabaseUnavailable, Failure
 from isthmus.kernel.ids import new_id, short
 from isthmus.store import runs, schedules, syncs
 from isthmus.store.database import Database, Transaction
@@ -222,11 +222,14 @@ class Engine:
         """Start what is due, in one process at a time; how many runs. A paused sync is passed over."""
         started = 0
         for due in await schedules.take_due(self._db):
-            async with self._db.project(due.project_id) as tx:
-                active = (await syncs.get(tx, due.sync_id)).state == "active"
-            if active:
-                _, fresh = await self.request_run(due.project_id, due.sync_id, RunKind(due.kind))
-                started += fresh
+            try:
+                async with self._db.project(due.project_id) as tx:
+                    active = (await syncs.get(tx, due.sync_id)).state == "active"
+                if active:
+                    _, fresh = await self.request_run(due.project_id, due.sync_id, due.kind)
+                    started += fresh
+            except Failure as failure:  # the others that are due do not wait for this one
+                _log.warning("sync %s was due and could not be started: %s", due.sync_id, failure)
         return started
 
     async def recover(self) -> int:

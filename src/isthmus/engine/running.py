@@ -81,6 +81,7 @@ async def _end(db: Database, run: Run, raised: BaseException | None) -> None:
             raise raised
     with suppress(RunSuperseded):  # the handler has finished it, or somebody else holds it
         await db.transact(run.project_id, lambda tx: runs.finish(tx, run.id, run.epoch, state, failure))
+    await db.transact(run.project_id, lambda tx: runs.forget_old(tx, run.sync_id))
 
 
 async def _release(db: Database, run: Run) -> None:

@@ -38,6 +38,9 @@ PATIENCE_S: Final = 120.0
 POOL_CONNECTIONS_MAX: Final = 10
 """Per process; PostgreSQL's default of 100 connections serves ten processes."""
 
+IDLE_S: Final = 30.0
+"""PostgreSQL ends a transaction that does nothing for so long: a frozen process must not hold up its successor."""
+
 CONNECT_TIMEOUT_S: Final = 5
 
 TRANSACT_ATTEMPTS_MAX: Final = 20
@@ -113,14 +116,20 @@ class Database:
 
     @classmethod
     async def open(
-        cls, url: str, *, connections_max: int = POOL_CONNECTIONS_MAX, patience_s: float = PATIENCE_S
+        cls,
+        url: str,
+        *,
+        connections_max: int = POOL_CONNECTIONS_MAX,
+        patience_s: float = PATIENCE_S,
+        idle_s: float = IDLE_S,
     ) -> Database:
         """Connect as the application role. `url` is the owner's (any form psycopg reads).
 
         Where the server trusts this machine (the embedded one), the application role logs in by itself; with a password
-        in the URL every connection takes the role on at start. Raises DatabaseUnavailable.
+        in the URL every connection takes the role on at start. The database has to be migrated. A transaction that
+        does nothing for `idle_s` is ended by the server. Raises DatabaseUnavailable.
         """
-        conninfo = await _application_conninfo(url)
+        conninfo = await _application_conninfo(url, idle_s)
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             conninfo,
             kwargs={"autocommit": True, "connect_timeout": CONNECT_TIMEOUT_S},
@@ -195,7 +204,7 @@ class Database:
                 await connection.execute("COMMIT")
         except psycopg.errors.DiskFull as error:
             raise StorageFull("The database's disk is full.") from error
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.Error as error:
             if connection.broken or connection.closed:
                 raise DatabaseUnavailable(f"The database broke off: {error}".strip()) from error
             raise
@@ -260,10 +269,11 @@ async def _back_off(attempt: int) -> None:
     await asyncio.sleep(longest * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
 
 
-async def _application_conninfo(url: str) -> str:
+async def _application_conninfo(url: str, idle_s: float) -> str:
     base: dict[str, Any] = dict(conninfo_to_dict(url))
     given = str(base.pop("options", "") or "")
-    path = f"{given} -c search_path={SCHEMA} -c timezone=UTC".strip()
+    wanted = f"-c search_path={SCHEMA} -c timezone=UTC -c idle_in_transaction_session_timeout={idle_s * 1_000:.0f}"
+    path = f"{given} {wanted}".strip()
     own_login = {**base, "user": "isthmus_app", "options": path}
     if not base.get("password"):
         try:

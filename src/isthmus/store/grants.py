@@ -157,6 +157,7 @@ async def refreshing(db: Database, project_id: UUID, grant_id: UUID) -> AsyncIte
     """
     async with db.project(project_id) as lock:
         await lock.execute(f"SET LOCAL lock_timeout = '{REFRESH_WAIT_MAX_S}s'")
+        await lock.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{REFRESH_WAIT_MAX_S}s'")
         await lock.execute("SELECT pg_advisory_xact_lock(hashtextextended('grant:' || %s, 0))", (str(grant_id),))
         yield Refreshing(lock, await get(lock, grant_id))
 

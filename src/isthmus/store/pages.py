@@ -33,6 +33,9 @@ PAGE_RECORDS_MAX: Final = 20_000
 
 HASH_BYTES: Final = 16
 
+COLLISIONS_MAX: Final = 3
+"""How often a page is compared again because a neighbour slice stored one of its records in between."""
+
 _DELETED: Final = b"\xff" * HASH_BYTES
 """What the lookup answers for a record that was deleted."""
 
@@ -113,12 +116,13 @@ async def commit_page(db: Database, project_id: UUID, page: PageCommit) -> PageR
         new, changed, reborn = await _compare(tx, position, rows)
         return await _store(tx, page, position, rows, new=new, changed=changed, reborn=reborn)
 
-    try:
-        return await db.transact(project_id, work)
-    except psycopg.errors.UniqueViolation:
-        # Known after all, or stored by a neighbour slice since the comparison: it is seen at the second look.
-        general_only = True
-        return await db.transact(project_id, work)
+    for _ in range(COLLISIONS_MAX):
+        try:
+            return await db.transact(project_id, work)
+        except psycopg.errors.UniqueViolation:
+            # Known after all, or stored by a neighbour slice since the comparison: it is seen at the next look.
+            general_only = True
+    return await db.transact(project_id, work)
 
 
 def _last_wins(page: PageCommit) -> _Rows:

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 from psycopg.types.json import Jsonb
 
 from isthmus.kernel.failures import Failure, InvalidInput, RunSuperseded
@@ -38,12 +39,15 @@ async def request(
     tx: Transaction, sync_id: UUID, kind: RunKind, options: dict[str, Any] | None = None
 ) -> tuple[Run, bool]:
     """Ask for a run. One sync has at most one active run: when there is one already it is returned with False."""
-    run = await tx.row(
-        Run,
-        """INSERT INTO runs (id, project_id, sync_id, kind, options) VALUES (%s, %s, %s, %s, %s)
-           ON CONFLICT (sync_id) WHERE state IN ('queued', 'running') DO NOTHING RETURNING *""",
-        (new_id(), tx.project_id, sync_id, kind.value, Jsonb(options or {})),
-    )
+    try:
+        run = await tx.row(
+            Run,
+            """INSERT INTO runs (id, project_id, sync_id, kind, options) VALUES (%s, %s, %s, %s, %s)
+               ON CONFLICT (sync_id) WHERE state IN ('queued', 'running') DO NOTHING RETURNING *""",
+            (new_id(), tx.project_id, sync_id, kind.value, Jsonb(options or {})),
+        )
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise InvalidInput(f"There is no sync {sync_id}.", remedy="Run `isthmus sync list`.") from error
     if run is not None:
         return run, True
     present = await active(tx, sync_id)
@@ -104,7 +108,7 @@ async def fence(tx: Transaction, run_id: UUID, epoch: int) -> None:
 
 
 async def finish(tx: Transaction, run_id: UUID, epoch: int, state: RunState, failure: Failure | None = None) -> None:
-    """End the run. Raises RunSuperseded."""
+    """End the run; what a sweep had staged goes. Raises RunSuperseded."""
     touched = await tx.execute(
         """UPDATE runs SET state = %s, finished_at = now(), failure = %s
            WHERE id = %s AND epoch = %s AND state = 'running'""",
@@ -112,6 +116,8 @@ async def finish(tx: Transaction, run_id: UUID, epoch: int, state: RunState, fai
     )
     if touched == 0:
         raise RunSuperseded
+    for statement in ("DELETE FROM sweep_pages WHERE run_id = %s", "DELETE FROM sweep_missing WHERE run_id = %s"):
+        await tx.execute(statement, (run_id,))
 
 
 async def release(tx: Transaction, run_id: UUID, epoch: int) -> None:

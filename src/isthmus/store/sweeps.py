@@ -85,7 +85,7 @@ async def conclude(
     """Mark everything that a complete sweep did not see as deleted, with feed entries.
 
     Records that changed since the run began are left alone. Raises InvalidInput while a slice is unfinished,
-    RunSuperseded. A held sweep keeps what it staged: calling again with `force` deletes.
+    RunSuperseded. While a held run is not finished it keeps what it staged: calling again with `force` deletes.
     """
     verdict = await db.transact(project_id, lambda tx: _judge(tx, run_id, epoch, force, hold_share))
     if verdict.held:
