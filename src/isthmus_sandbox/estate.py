@@ -96,6 +96,8 @@ class Estate:
         self.clock.advance(seconds)
         self.throttle.expire_waiting()
         await self.faults.commit_due()
+        if self.business_central.writing.webhooks is not None:
+            await self.business_central.writing.webhooks.deliver()
 
     def reset(self, world: str | None = None) -> None:
         """Back to the start: fresh data, no faults, no switches, default limits, empty journal, real time."""

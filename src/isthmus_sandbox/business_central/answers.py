@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from isthmus_sandbox.business_central.addressing import Address, QueryOptions
@@ -38,6 +38,7 @@ class Answer:
     content_type: str = CONTENT_TYPE
     delay_s: float = 0.0
     compress: bool = False
+    then: Callable[[], Awaitable[Answer]] | None = None
 
 
 def preferences(headers: Mapping[str, str]) -> dict[str, str]:

@@ -26,6 +26,7 @@ from isthmus_sandbox.business_central.render import ReadContext
 from isthmus_sandbox.business_central.service import BusinessCentralService, Company, Environment
 from isthmus_sandbox.business_central.writing.batch import answer_batch
 from isthmus_sandbox.business_central.writing.dispatch import write
+from isthmus_sandbox.business_central.writing.subscriptions import read_subscriptions, write_subscriptions
 from isthmus_sandbox.principal import Authenticate
 
 GZIP_LEVEL = 1
@@ -41,6 +42,8 @@ def create_business_central_app(service: BusinessCentralService, authenticate: A
         language = language_of(request.headers.get("accept-language"))
         try:
             answer = await _answer(service, authenticate, request, language)
+            if answer.then is not None:
+                answer = await answer.then()
         except ODataError as error:
             return Response(
                 error_body(error, language), error.status, error.headers, media_type="application/json; charset=utf-8"
@@ -150,7 +153,9 @@ def _resource(context: ReadContext, call: Call) -> Answer:
                 raise unknown_segment(segments[1].name)
             return _company_resource(context, call, company, 1)
         case "subscriptions":
-            return companies.subscriptions_answer(context, call)
+            if call.method in ("GET", "HEAD"):
+                return read_subscriptions(context, call)
+            return Answer(200, b"", then=lambda: write_subscriptions(context, call))
         case "$batch":
             return answer_batch(context, call, lambda part: dispatch(context.service, part, context.language))
     key = call.query.get("company") or call.headers.get("company")

@@ -1,4 +1,4 @@
-"""Tenant-level answers: the list of environments, the companies of an environment, its subscriptions.
+"""Tenant-level answers: the list of environments, the companies of an environment.
 
 Sources: `reference/business-central/behaviour.md` sections 3 and 14; BC-02, BC-03, BC-15.
 """
@@ -90,13 +90,6 @@ def companies_answer(context: ReadContext, call: Call) -> Answer:
     count = count_rows(rows, bounds_of(options.filter, entity), predicate) if options.count else None
     objects = [row_object(context, entity, row, options) for row in page.rows]
     return Answer(200, collection_body(context_url(context, "companies", options, single=False), objects, count, None))
-
-
-def subscriptions_answer(context: ReadContext, call: Call) -> Answer:
-    """The webhook subscriptions of the environment: none until the write side keeps them."""
-    _refuse_writes(call, "subscriptions")
-    options = parse_read_options({}, context.service.platform["subscriptions"], lambda name: None)
-    return Answer(200, collection_body(context_url(context, "subscriptions", options, single=False), [], None, None))
 
 
 def _refuse_writes(call: Call, name: str) -> None:

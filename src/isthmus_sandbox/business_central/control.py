@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from decimal import Decimal
+from inspect import isawaitable
 from typing import Any
 
 import msgspec
@@ -40,6 +41,7 @@ def create_business_central_control(service: BusinessCentralService) -> list[Rou
         "companies": _add_company,
         "apps": _apps,
         "draft-state": _draft_state,
+        "webhooks": _deliver_webhooks,
     }
     routes = [Route(PREFIX, _endpoint(service, _state), methods=["GET"])]
     routes.extend(
@@ -53,6 +55,8 @@ def _endpoint(service: BusinessCentralService, command: Command) -> Callable[[Re
         try:
             body = await request.body()
             result = command(service, _DECODER.decode(body) if body else {})
+            if isawaitable(result):
+                result = await result
         except (ValueError, KeyError, TypeError) as error:
             return Response(msgspec.json.encode({"error": str(error)}), 400, media_type="application/json")
         return Response(msgspec.json.encode(result), media_type="application/json")
@@ -212,3 +216,9 @@ def _apps(service: BusinessCentralService, body: dict[str, Any]) -> Any:
 def _draft_state(service: BusinessCentralService, body: dict[str, Any]) -> Any:
     """Make a draft document `draft`, `review` or `released` (BC-75)."""
     return {"status": set_draft_state(service, _place(service, body), body["id"], body["state"])}
+
+
+async def _deliver_webhooks(service: BusinessCentralService, body: dict[str, Any]) -> Any:
+    """Send the notifications that are due by the sandbox clock; `advance_clock` does so too."""
+    webhooks = service.writing.webhooks
+    return {"sent": await webhooks.deliver() if webhooks is not None else []}

@@ -58,7 +58,19 @@ class Writer:
 
     sandbox: SandboxThread
     http: aiohttp.ClientSession
-    token: str
+    token: str = ""
+
+    async def sign_in(self) -> None:
+        """A fresh token of the confidential demo app."""
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": identities.CONFIDENTIAL_APP_ID,
+            "client_secret": identities.CONFIDENTIAL_APP_SECRET,
+            "scope": "https://api.businesscentral.dynamics.com/.default",
+        }
+        url = f"{self.sandbox.addresses.login_url}/{identities.TENANT_ID}/oauth2/v2.0/token"
+        async with self.http.post(url, data=form) as answer:
+            self.token = (await answer.json())["access_token"]
 
     @property
     def root(self) -> str:
@@ -214,13 +226,6 @@ async def writer(sandbox: SandboxThread) -> AsyncIterator[Writer]:
     """A client with a token of the confidential demo app, in front of a fresh `cronus` world."""
     connector = aiohttp.TCPConnector(ssl=sandbox.ssl_context())
     async with aiohttp.ClientSession(connector=connector) as http:
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": identities.CONFIDENTIAL_APP_ID,
-            "client_secret": identities.CONFIDENTIAL_APP_SECRET,
-            "scope": "https://api.businesscentral.dynamics.com/.default",
-        }
-        url = f"{sandbox.addresses.login_url}/{identities.TENANT_ID}/oauth2/v2.0/token"
-        async with http.post(url, data=form) as answer:
-            token = (await answer.json())["access_token"]
-        yield Writer(sandbox, http, token)
+        made = Writer(sandbox, http)
+        await made.sign_in()
+        yield made

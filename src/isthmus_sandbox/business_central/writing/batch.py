@@ -97,6 +97,8 @@ def _run(context: ReadContext, call: Call, parts: list[Part], dispatch: Dispatch
 def _run_part(context: ReadContext, call: Call, part: Part, dispatch: Dispatch) -> tuple[PartAnswer, float]:
     try:
         answer = dispatch(_inner_call(call, part))
+        if answer.then is not None:
+            raise bad_body("subscriptions cannot be written in a batch")
     except ODataError as error:
         headers = {"Content-Type": "application/json; odata.metadata=minimal", **error.headers}
         return PartAnswer(part.id, error.status, headers, error_body(error, context.language)), 0.0

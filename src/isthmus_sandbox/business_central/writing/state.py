@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from isthmus_sandbox.business_central.writing.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class WriteState:
 
     companies: dict[object, CompanyState] = field(default_factory=dict)
     commit_hooks: list[Callable[[], None]] = field(default_factory=list)
+    webhooks: Webhooks | None = None
 
     def of(self, company: object) -> CompanyState:
         """The memory of a company, made on first use."""
