@@ -92,7 +92,7 @@ class Opened:
         self.access = access
         self.company_ids = [COMPANY_ID]
 
-    async def describe(self, name: str, route: str) -> ObjectInfo:
+    async def describe(self, name: str, route: str, *, fresh: bool = False) -> ObjectInfo:
         """The one object."""
         return customers()
 

@@ -79,7 +79,7 @@ async def to_parquet(access: Access, path: Path, records: int) -> None:
 
     async def pages() -> AsyncIterator[CompanyPage]:
         for part in access.provider.parts(obj, [COMPANY_ID]):
-            async for fetched in access.reader(obj, ReadSpec(), part).pages():
+            async for fetched in access.reader(obj, ReadSpec(), part, hashed=False).pages():
                 yield CompanyPage(raws=fetched.page.raws, company="CRONUS USA, Inc.")
 
     report = await export_pages(pages(), obj.fields, path, ExportOptions(company=True))
@@ -89,7 +89,8 @@ async def to_parquet(access: Access, path: Path, records: int) -> None:
 async def read(access: Access, records: int, part: Slice | None = None) -> None:
     """What the library's `read` does; the pages are dropped."""
     seen = 0
-    async for fetched in access.reader(customers(), ReadSpec(), part or Slice(company_id=COMPANY_ID)).pages():
+    reader = access.reader(customers(), ReadSpec(), part or Slice(company_id=COMPANY_ID), hashed=False)
+    async for fetched in reader.pages():
         seen += len(fetched.page)
     if part is None:
         expect(seen, records, "records read")

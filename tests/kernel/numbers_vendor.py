@@ -62,7 +62,7 @@ class NumbersProvider:
             raise UnsafeLink
         return _page_request(link, page_records)
 
-    def page(self, obj: ObjectInfo, response: Response) -> Page:
+    def page(self, obj: ObjectInfo, response: Response, *, hashed: bool = True) -> Page:
         body = msgspec.json.decode(response.body, type=_Body)
         return Page(
             ids=[str(number) for number in body.value],

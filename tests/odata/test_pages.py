@@ -171,6 +171,20 @@ def test_rows_without_a_key_get_their_content_as_id_and_equal_rows_stay_apart() 
     assert slice_page(body_of(row), key=()).ids == ids[:1]
 
 
+def test_a_page_cut_without_hashes_is_the_same_otherwise() -> None:
+    body = b'{"value":[{"id":"a","lastModifiedDateTime":"2026-01-01T00:00:00Z","n":1},{"id":"b","n":2}]}'
+    hashed = slice_page(body, stamp="lastModifiedDateTime")
+    bare = slice_page(body, stamp="lastModifiedDateTime", hashed=False)
+    assert (bare.ids, bare.stamps, bare.raws, bare.hashes) == (hashed.ids, hashed.stamps, hashed.raws, [])
+
+
+@pytest.mark.conformance("BC-48")
+def test_rows_without_a_key_have_the_same_ids_without_hashes() -> None:
+    body = b'{"value":[{"n":1},{"n":1},{"n":2}]}'
+    for key in ((), ("id",)):
+        assert slice_page(body, key=key, hashed=False).ids == slice_page(body, key=key).ids
+
+
 def test_composite_keys_are_joined_without_ambiguity() -> None:
     page = slice_page(body_of(b'{"code":"A,B","user":"1"}', b'{"code":"A","user":"B,1"}'), key=("code", "user"))
     assert page.ids == ["A%2CB,1", "A,B%2C1"]

@@ -30,11 +30,15 @@ SLICED_RECORDS_MIN = 40_000
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider, where it points, and the call that reaches it."""
+    """A provider, where it points, and the call that reaches it.
+
+    Objects of fewer than `sliced_records_min` records are read by one reader per company.
+    """
 
     provider: Provider
     target: Target
     call: Call
+    sliced_records_min: int = SLICED_RECORDS_MIN
 
     async def environments(self) -> list[Environment]:
         """The tenant's environments."""
@@ -90,7 +94,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         return found, total
 
     async def _ranges(self, obj: ObjectInfo, spec: ReadSpec, part: Slice, *, records: int, slices: int) -> list[Slice]:
-        if slices < 2 or records < SLICED_RECORDS_MIN or obj.reading is not Reading.DIRECT:
+        if slices < 2 or records < self.sliced_records_min or obj.reading is not Reading.DIRECT:
             return [part]
         requests = self.provider.boundary_requests(
             self.target, obj, spec, part.company_id, records=records, slices=slices
@@ -111,8 +115,12 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         *,
         page_records: int | None = None,
         remember: Callable[[int], None] | None = None,
+        hashed: bool = True,
     ) -> SliceReader:
-        """A reader of one slice, starting with the page size that worked last time."""
+        """A reader of one slice, starting with the page size that worked last time.
+
+        Whoever compares nothing reads without content hashes (`hashed` False), which costs less.
+        """
         return SliceReader(
             self.call,
             self.provider,
@@ -122,4 +130,5 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             part,
             page_records=self.provider.starting_size(obj, spec, page_records),
             remember=remember,
+            hashed=hashed,
         )

@@ -193,7 +193,8 @@ class BusinessCentral:
         left = limit
         for part in BUSINESS_CENTRAL.parts(obj, await self._company_ids(company)):
             part_spec = msgspec.structs.replace(spec, limit=left)
-            async for fetched in self.access.reader(obj, part_spec, part, page_records=page_records).pages():
+            reader = self.access.reader(obj, part_spec, part, page_records=page_records, hashed=False)
+            async for fetched in reader.pages():
                 page: Page = fetched.page
                 if left is not None:
                     left -= len(page)

@@ -47,6 +47,7 @@ class SliceReader:
     """Reads one slice of one object.
 
     `page_records` is the size to start with; `remember` hears of every size that turned out to work after a shrink.
+    Without `hashed` pages come without content hashes: for whoever compares nothing.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class SliceReader:
         *,
         page_records: int,
         remember: Callable[[int], None] | None = None,
+        hashed: bool = True,
     ) -> None:
         self._call = call
         self._provider = provider
@@ -69,6 +71,7 @@ class SliceReader:
         self._part = part
         self._page_records = page_records
         self._remember = remember
+        self._hashed = hashed
 
     async def pages(self, start: ReadPosition | None = None) -> AsyncIterator[FetchedPage]:
         """Yield pages from `start` to the end. Raises the Failure that no shrinking cured."""
@@ -105,7 +108,7 @@ class SliceReader:
                 continue
             if shrunk and self._remember is not None:
                 self._remember(size)
-            page = self._provider.page(self._obj, response)
+            page = self._provider.page(self._obj, response, hashed=self._hashed)
             return FetchedPage(
                 page=page,
                 next=ReadPosition(link=page.next_link, records=position.records + len(page)),

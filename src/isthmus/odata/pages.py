@@ -33,7 +33,10 @@ _WHITESPACE: Final = b" \t\r\n"
 
 
 class SlicedPage(msgspec.Struct, kw_only=True, gc=False):
-    """One page as parallel columns; `stamps[i]` is "" where a record has none, `raws[i]` is its JSON verbatim."""
+    """One page as parallel columns; `stamps[i]` is "" where a record has none, `raws[i]` is its JSON verbatim.
+
+    `hashes` is empty when the page was cut without them.
+    """
 
     ids: list[str]
     stamps: list[str]
@@ -61,12 +64,14 @@ def slice_page(
     key: tuple[str, ...] = ("id",),
     stamp: str | None = None,
     ignored: tuple[str, ...] = STAMP_NAMES,
+    hashed: bool = True,
 ) -> SlicedPage:
     """Cut a page (`{"value": […]}`) into its records.
 
     `key` names the key members (empty for API queries: records then get a content id, BC-48), `stamp` the modification
-    stamp to report, `ignored` the members that never count as content. An empty `value` with a link is a page like any
-    other (BC-30). Raises CorruptResponse when the body is cut off or is no page (BC-49).
+    stamp to report, `ignored` the members that never count as content; without `hashed` the content hashes are left
+    out, which is for roads on which nothing is compared. An empty `value` with a link is a page like any other
+    (BC-30). Raises CorruptResponse when the body is cut off or is no page (BC-49).
     """
     try:
         envelope = _ENVELOPE.decode(body)
@@ -74,11 +79,11 @@ def slice_page(
     except msgspec.DecodeError as error:
         raise corrupt(body, error) from error
     raws = [bytes(raw) for raw in envelope.value]
-    hashes = content_hashes(raws, ignored, body)
+    hashes = content_hashes(raws, ignored, body) if hashed or _lacks_key(heads, key) else []
     return SlicedPage(
         ids=_ids(heads, key, hashes),
         stamps=[head.stamp or "" for head in heads],
-        hashes=hashes,
+        hashes=hashes if hashed else [],
         raws=raws,
         next_link=envelope.next_link or None,
         count=None if envelope.count is None else int(envelope.count),
@@ -354,11 +359,14 @@ def _children(raw: msgspec.Raw) -> list[bytes]:
     return [] if text == b"null" else [text]
 
 
+def _lacks_key(heads: list[Any], key: tuple[str, ...]) -> bool:
+    """True when ids must be made of the content."""
+    return not key or (len(key) == 1 and any(head.key0 is None for head in heads))
+
+
 def _ids(heads: list[Any], key: tuple[str, ...], hashes: list[bytes]) -> list[str]:
     if len(key) == 1:
-        return [
-            digest.hex() if head.key0 is None else _text(head.key0) for head, digest in zip(heads, hashes, strict=True)
-        ]
+        return [hashes[place].hex() if head.key0 is None else _text(head.key0) for place, head in enumerate(heads)]
     if key:
         names = [f"key{n}" for n in range(len(key))]
         return [",".join(_part(getattr(head, name)) for name in names) for head in heads]

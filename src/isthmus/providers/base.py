@@ -161,7 +161,8 @@ class Page(msgspec.Struct, kw_only=True):
     """One page of records as parallel columns, raw JSON untouched.
 
     `ids[i]`, `stamps[i]` (the vendor's text, "" where there is none), `hashes[i]` (16 bytes over the business fields
-    only) and `raws[i]` (the record's JSON, verbatim) belong together. `next_link` is the vendor's, byte for byte.
+    only; the list is empty on a page read without them) and `raws[i]` (the record's JSON, verbatim) belong together.
+    `next_link` is the vendor's, byte for byte.
     """
 
     ids: list[str]
@@ -281,8 +282,9 @@ class Read(Protocol):
         """The request for the page behind a vendor link; raises UnsafeLink for another origin."""
         ...
 
-    def page(self, obj: ObjectInfo, response: Response) -> Page:
-        """Slice a page; raises CorruptResponse when the body is incomplete."""
+    def page(self, obj: ObjectInfo, response: Response, *, hashed: bool = True) -> Page:
+        """Slice a page, without content hashes where nothing will be compared; raises CorruptResponse when the body is
+        incomplete."""
         ...
 
     def count_request(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request | None:

@@ -78,9 +78,9 @@ class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
         """The request for the page behind a vendor link; raises UnsafeLink for another origin."""
         return read.next_page(target, link, page_records, replica=self.replica)
 
-    def page(self, obj: ObjectInfo, response: Response) -> Page:
-        """Slice a page."""
-        return read.page(obj, response)
+    def page(self, obj: ObjectInfo, response: Response, *, hashed: bool = True) -> Page:
+        """Slice a page, without content hashes where nothing will be compared."""
+        return read.page(obj, response, hashed=hashed)
 
     def count_request(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request | None:
         """The request for the number of records, or None where it cannot be told."""

@@ -50,7 +50,7 @@ def without_empty_rows(page: SlicedPage) -> SlicedPage:
     return SlicedPage(
         ids=[page.ids[place] for place in kept],
         stamps=[page.stamps[place] for place in kept],
-        hashes=[page.hashes[place] for place in kept],
+        hashes=[page.hashes[place] for place in kept] if page.hashes else [],
         raws=[page.raws[place] for place in kept],
         next_link=page.next_link,
         count=page.count,

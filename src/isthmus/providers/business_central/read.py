@@ -75,12 +75,15 @@ def next_page(target: Target, link: str, page_records: int, *, replica: bool = T
     )
 
 
-def page(obj: ObjectInfo, response: Response) -> Page:
-    """Slice a page. Raises CorruptResponse when the body is incomplete (BC-49)."""
+def page(obj: ObjectInfo, response: Response, *, hashed: bool = True) -> Page:
+    """Slice a page; without `hashed` content hashes are left out where they cost time.
+
+    Raises CorruptResponse when the body is incomplete (BC-49).
+    """
     if obj.reading is Reading.THROUGH_PARENT:
         sliced = _children(obj, response)
     else:
-        sliced = pages.slice_page(response.body, key=obj.key, stamp=obj.stamp)
+        sliced = pages.slice_page(response.body, key=obj.key, stamp=obj.stamp, hashed=hashed)
     if obj.route == ODATA_ROUTE:
         sliced = without_empty_rows(sliced)
     return Page(
