@@ -223,3 +223,22 @@ async def test_a_run_whose_job_got_lost_is_found_and_resumed(place: Place) -> No
     async with working(Engine(place.db, run=handle, settings=QUICK)):
         await eventually(ended(place, run.id))
     assert (await state_of(place, run.id)).state is RunState.SUCCEEDED
+
+
+async def test_a_run_that_is_put_off_comes_back_once_and_goes_on(place: Place) -> None:
+    epochs: list[int] = []
+    engines: list[Engine] = []
+
+    async def handle(run: Run) -> None:
+        epochs.append(run.epoch)
+        if run.epoch == 1:
+            async with place.db.project(run.project_id) as tx:
+                await runs.release(tx, run.id, run.epoch)
+            await engines[0].resume_later(run, 0.2)
+
+    engines.append(Engine(place.db, run=handle, settings=QUICK))
+    async with working(engines[0]):
+        run, _ = await engines[0].request_run(place.project_id, place.sync_id, RunKind.BACKFILL)
+        await eventually(ended(place, run.id))
+    assert (await state_of(place, run.id)).state is RunState.SUCCEEDED
+    assert epochs == [1, 2]

@@ -61,6 +61,7 @@ class JobQueue:
             conninfo=db.conninfo, min_size=1, max_size=_CONNECTIONS_MAX, reconnect_timeout=3.0, timeout=10.0
         )
         self.app: procrastinate.App = procrastinate.App(connector=connector)
+        self._db = db
         self._group_slots = group_slots
         for name, task in tasks.items():
             self._register(name, task)
@@ -95,7 +96,14 @@ class JobQueue:
         """Enqueue with the transaction; the job's number, or None when one waits under the queueing lock already."""
         if delay_s > 0 and (lock or group):
             # A waiting job would hold up everything behind it under the same lock: let it join the queue later.
-            arguments = {"task": task, "arguments": dict(arguments), "lock": lock, "group": group, "priority": priority}
+            arguments = {
+                "task": task,
+                "arguments": dict(arguments),
+                "lock": lock,
+                "group": group,
+                "queueing_lock": queueing_lock,
+                "priority": priority,
+            }
             task, lock, group = _LATER, None, None
         if group is not None:
             lock = await self._least_busy_lock(tx, group)
@@ -115,10 +123,19 @@ class JobQueue:
             return None
 
     async def _defer_now(
-        self, *, task: str, arguments: dict[str, Any], lock: str | None, group: str | None, priority: int
+        self,
+        *,
+        task: str,
+        arguments: dict[str, Any],
+        lock: str | None,
+        group: str | None,
+        queueing_lock: str | None,
+        priority: int,
     ) -> None:
-        async with self.app.connector.pool.connection() as connection:  # type: ignore[attr-defined]  # of psycopg's
-            await self.defer(Transaction(connection, None), task, arguments, lock=lock, group=group, priority=priority)
+        async with self._db.unscoped() as tx:
+            await self.defer(
+                tx, task, arguments, lock=lock, group=group, queueing_lock=queueing_lock, priority=priority
+            )
 
     async def _least_busy_lock(self, tx: Transaction, group: str) -> str:
         names = [f"{group}#{number}" for number in range(self._group_slots)]
