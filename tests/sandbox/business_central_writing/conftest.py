@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +18,11 @@ from yarl import URL
 from isthmus_sandbox.worlds import identities
 
 FINANCE = "microsoft/reportsFinance/beta"
+
+
+def moment(text: str) -> datetime:
+    """A stamp as an instant: texts of different precision do not sort."""
+    return datetime.fromisoformat(text)
 
 
 @dataclass(frozen=True)

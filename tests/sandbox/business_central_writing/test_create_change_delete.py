@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.sandbox.business_central_writing.conftest import Writer
+from tests.sandbox.business_central_writing.conftest import Writer, moment
 
 UNKNOWN_ID = "11111111-2222-3333-4444-555555555555"
 
@@ -44,7 +44,7 @@ async def test_a_change_answers_200_with_the_record_as_it_is_now(writer: Writer)
     reply = await writer.patch(f"customers({customer['id']})", {"city": "Lyon"}, if_match=customer["@odata.etag"])
     assert (reply.status, reply.json["city"]) == (200, "Lyon")
     assert reply.etag != customer["@odata.etag"]
-    assert reply.json["lastModifiedDateTime"] > customer["lastModifiedDateTime"]
+    assert moment(reply.json["lastModifiedDateTime"]) > moment(customer["lastModifiedDateTime"])
 
 
 @pytest.mark.conformance("BC-59")
@@ -84,6 +84,14 @@ async def test_a_stale_etag_is_refused_on_delete_too(writer: Writer) -> None:
     await writer.patch(f"customers({made['id']})", {"city": "Lyon"})
     reply = await writer.delete(f"customers({made['id']})", If_Match=made["@odata.etag"])
     assert (reply.status, reply.code) == (409, "Request_EntityChanged")
+
+
+@pytest.mark.conformance("BC-61")
+async def test_of_two_changes_with_the_same_etag_only_one_wins(writer: Writer) -> None:
+    customer = await writer.customer()
+    path, etag = f"customers({customer['id']})", customer["@odata.etag"]
+    replies = await asyncio.gather(*(writer.patch(path, {"city": city}, if_match=etag) for city in ("Lyon", "Nice")))
+    assert sorted(reply.status for reply in replies) == [200, 409]
 
 
 @pytest.mark.conformance("BC-56")

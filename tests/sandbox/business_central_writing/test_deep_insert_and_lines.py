@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import aiohttp
 import pytest
-from tests.sandbox.business_central_writing.conftest import Writer
+from tests.sandbox.business_central_writing.conftest import Writer, moment
 
 UNKNOWN_ID = "11111111-2222-3333-4444-555555555555"
 
@@ -63,11 +63,12 @@ async def test_a_deep_patch_is_refused_and_changes_nothing(writer: Writer) -> No
 async def test_a_changed_line_moves_totals_stamp_and_etag_of_the_header(writer: Writer) -> None:
     invoice = await writer.sales_invoice(quantity=2)
     line = (await writer.rows(f"salesInvoices({invoice['id']})/salesInvoiceLines"))[0]
+    writer.sandbox.advance(1)
     reply = await writer.patch(f"salesInvoiceLines({line['id']})", {"quantity": 4}, if_match=line["@odata.etag"])
     assert reply.status == 200, reply.body
     after = await writer.record(f"salesInvoices({invoice['id']})")
     assert after["totalAmountExcludingTax"] == 2 * invoice["totalAmountExcludingTax"]
-    assert after["lastModifiedDateTime"] > invoice["lastModifiedDateTime"]
+    assert moment(after["lastModifiedDateTime"]) > moment(invoice["lastModifiedDateTime"])
     assert after["@odata.etag"] != invoice["@odata.etag"]
 
 

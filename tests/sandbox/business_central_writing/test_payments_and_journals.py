@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.sandbox.business_central_writing.conftest import FINANCE, Writer
+from tests.sandbox.business_central_writing.conftest import FINANCE, Writer, moment
 
 
 async def ledger_entries(writer: Writer, party: str, number: str) -> list[dict[str, Any]]:
@@ -31,7 +31,7 @@ async def test_the_payment_of_the_rest_flips_the_invoice_to_paid_and_stamps_it(w
     await writer.pay("customer", invoice, invoice["totalAmountIncludingTax"] - 10)
     after = await writer.record(f"salesInvoices({invoice['id']})")
     assert (after["status"], after["remainingAmount"]) == ("Paid", 0)
-    assert after["lastModifiedDateTime"] > invoice["lastModifiedDateTime"]
+    assert moment(after["lastModifiedDateTime"]) > moment(invoice["lastModifiedDateTime"])
     assert (await ledger_entries(writer, "customer", invoice["number"]))[0]["open"] is False
 
 
@@ -46,7 +46,7 @@ async def test_a_purchase_invoice_shows_no_payment_date_and_open_only_in_the_led
     await writer.pay("vendor", invoice, invoice["totalAmountIncludingTax"])
     after = await writer.record(f"purchaseInvoices({invoice['id']})")
     assert after["status"] == "Paid"
-    assert after["lastModifiedDateTime"] > invoice["lastModifiedDateTime"]
+    assert moment(after["lastModifiedDateTime"]) > moment(invoice["lastModifiedDateTime"])
     closed = (await ledger_entries(writer, "vendor", invoice["number"]))[0]
     assert closed["open"] is False
     assert not {name for name in closed if "closed" in name.lower()}
@@ -117,3 +117,12 @@ async def test_a_deleted_journal_takes_its_lines_along(writer: Writer) -> None:
 async def test_a_payment_journal_has_no_action_of_its_own(writer: Writer) -> None:
     journal = (await writer.rows("customerPaymentJournals"))[0]
     assert (await writer.act(f"customerPaymentJournals({journal['id']})", "post")).status == 404
+
+
+async def test_a_line_without_a_document_number_fails_its_field_check(writer: Writer) -> None:
+    bank = (await writer.rows("accounts?$filter=number%20eq%20'10100'"))[0]
+    journal = await writer.create("journals", {"code": "TEST", "balancingAccountId": bank["id"]})
+    line = {"accountType": "G_x002F_L_x0020_Account", "accountNumber": "60100", "documentNumber": "", "amount": 42}
+    await writer.create(f"journals({journal['id']})/journalLines", line)
+    reply = await writer.act(f"journals({journal['id']})", "post")
+    assert (reply.status, reply.code) == (400, "Application_FieldValidationException")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.sandbox.business_central_writing.conftest import Reply, Writer
+from tests.sandbox.business_central_writing.conftest import Reply, Writer, moment
 
 from isthmus_sandbox.worlds import identities
 
@@ -85,7 +85,7 @@ async def test_a_subscription_is_created_after_the_handshake_and_lives_three_day
     assert receiver.handshakes == 1
     made = reply.json
     assert (made["notificationUrl"], made["clientState"]) == (receiver.url, "s3")
-    assert made["expirationDateTime"] > made["systemCreatedAt"]
+    assert moment(made["expirationDateTime"]) > moment(made["systemCreatedAt"])
     assert reply.headers["Location"] == f"{writer.root}/subscriptions('{made['subscriptionId']}')"
     assert [row["subscriptionId"] for row in await alive(writer)] == [made["subscriptionId"]]
 
@@ -112,7 +112,7 @@ async def test_a_renewal_needs_if_match_and_prolongs_the_life(writer: Writer, re
     assert (await writer.patch(path, {}, if_match="")).code == "BadRequest_InvalidToken"
     renewed = await writer.patch(path, {"notificationUrl": receiver.url}, if_match=made["@odata.etag"])
     assert renewed.status == 200
-    assert renewed.json["expirationDateTime"] > made["expirationDateTime"]
+    assert moment(renewed.json["expirationDateTime"]) > moment(made["expirationDateTime"])
     assert (await writer.patch(path, {}, if_match=made["@odata.etag"])).status == 409
     assert (await writer.delete(path, If_Match=renewed.etag)).status == 204
     assert await alive(writer) == []

@@ -15,7 +15,7 @@ from isthmus_sandbox.business_central.writing.kinds import BY_SET
 from isthmus_sandbox.business_central.writing.ledger import Occasion
 from isthmus_sandbox.business_central.writing.payments import LINE_SETS
 from isthmus_sandbox.business_central.writing.posting import posting_of, reduce_remaining
-from isthmus_sandbox.business_central.writing.refusals import rule
+from isthmus_sandbox.business_central.writing.refusals import blank_field, rule
 from isthmus_sandbox.business_central.writing.session import Session, amount
 
 _ACCOUNT = "G_x002F_L_x0020_Account"
@@ -81,7 +81,7 @@ def _check_balance(lines: list[JournalLine]) -> None:
 
 def _check_line(session: Session, line: JournalLine) -> None:
     if not line.document_number:
-        raise rule("Document No. must have a value in Gen. Journal Line. It cannot be zero or empty.")
+        raise blank_field("Document No.", "Gen. Journal Line", f"Line No.={line.row.values['lineNumber']}")
     applied = str(line.row.values.get("appliesToInvoiceId", ""))
     if applied.strip("0-"):
         kind = BY_SET["salesInvoices" if line.line_set == "customerPayments" else "purchaseInvoices"]

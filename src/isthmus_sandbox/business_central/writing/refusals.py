@@ -10,9 +10,9 @@ def rule(text: str) -> ODataError:
     return ODataError(400, "Application_DialogException", text)
 
 
-def test_field(field: str, table: str, key: str) -> ODataError:
+def blank_field(field: str, table: str, key: str) -> ODataError:
     """A field that must have a value for this step: what AL raises with TestField()."""
-    text = f"{field} must have a value in {table}: No.={key}. It cannot be zero or empty."
+    text = f"{field} must have a value in {table}: {key}. It cannot be zero or empty."
     return ODataError(400, "Application_FieldValidationException", text)
 
 
