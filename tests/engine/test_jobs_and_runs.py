@@ -242,3 +242,25 @@ async def test_a_run_that_is_put_off_comes_back_once_and_goes_on(place: Place) -
         await eventually(ended(place, run.id))
     assert (await state_of(place, run.id)).state is RunState.SUCCEEDED
     assert epochs == [1, 2]
+
+
+async def test_two_workers_over_one_database_do_each_run_once(place: Place, database_url: str) -> None:
+    done: list[UUID] = []
+
+    async def handle(run: Run) -> None:
+        done.append(run.id)
+        await asyncio.sleep(0.01)
+
+    async with place.db.project(place.project_id) as tx:
+        crowd = [
+            await syncs.create(tx, connection_id=place.connection_id, object=f"object{number}", route="v2.0")
+            for number in range(12)
+        ]
+    async with await Database.open(database_url) as second_db:
+        first = Engine(place.db, run=handle, settings=QUICK)
+        second = Engine(second_db, run=handle, settings=QUICK)
+        async with working(first), working(second):
+            requested = [(await first.request_run(place.project_id, sync.id, RunKind.BACKFILL))[0].id for sync in crowd]
+            for run_id in requested:
+                await eventually(ended(place, run_id))
+    assert sorted(done) == sorted(requested)

@@ -144,3 +144,32 @@ async def test_a_connection_that_breaks_inside_a_transaction_is_told_and_nothing
         await break_off()
     async with database.project(place.project_id) as tx:
         assert await feed.head(tx) == 0
+
+
+async def test_connections_that_keep_breaking_lose_no_page_and_tell_no_change_twice(
+    database: Database, database_url: str
+) -> None:
+    pages = 30
+    place = await make_place(database)
+    run = await place.begin(slices=2)
+
+    async def write(slice: str) -> None:
+        for number in range(1, pages + 1):
+            await place.store(run, {f"{slice}-{number}-{i}": "x" for i in range(20)}, number=number, slice=slice)
+
+    writing = asyncio.gather(write("s0"), write("s1"))
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as killer:
+        for _ in range(15):
+            if writing.done():
+                break
+            await killer.execute(
+                """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE usename = 'isthmus_app' AND pid <> pg_backend_pid()"""
+            )
+            await asyncio.sleep(0.04)
+    await writing
+    async with database.project(place.project_id) as tx:
+        changes = (await feed.read(tx, 0)).changes
+        assert (await runs.progress(tx, run.id)).seen == 2 * pages * 20
+    assert [change.number for change in changes] == list(range(1, 2 * pages * 20 + 1))
+    assert len({change.remote_id for change in changes}) == 2 * pages * 20
