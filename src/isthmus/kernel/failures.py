@@ -26,9 +26,11 @@
     │   ├── BadRequest
     │   ├── BusinessRule               the vendor's own rules
     │   ├── Conflict                   changed meanwhile (409, 412)
+    │   │   └── IdempotencyMismatch    the key was used for another write
     │   ├── Duplicate
     │   ├── Unsupported                405, 501, not offered
-    │   └── TooLarge                   413, response over our limit
+    │   ├── TooLarge                   413, response over our limit
+    │   └── Undone                     a row of a batch that was not carried out, or rolled back
     ├── TransientFailure               time will help; retried                           vendor
     │   ├── RateLimited                429
     │   ├── VendorUnavailable          502, 503, tenant being updated
@@ -39,6 +41,7 @@
     ├── UnsafeLink                     a link to another origin: the token stays home    vendor / attacker
     ├── SchemaDrift                    a field appeared or vanished between runs
     ├── RunSuperseded                  another worker holds the run (epoch fence)
+    ├── OutcomeUnknown                 nobody but a person can tell whether a write took place       you
     ├── DestinationFailure             a webhook or file destination refuses
     └── StorageFull                    the disk is full; what was written stays valid
 
@@ -330,6 +333,14 @@ class Conflict(RequestFailure):
     remedy_default = "Read it again and repeat the change on the new version."
 
 
+class IdempotencyMismatch(Conflict):
+    """An idempotency key that stands for another write already."""
+
+    code = "idempotency_mismatch"
+    message_default = "This idempotency key was used for another write within the last 24 hours."
+    remedy_default = "Use a new key for a new write; repeat a write with exactly the same content."
+
+
 class Duplicate(RequestFailure):
     """A record with that key exists."""
 
@@ -349,6 +360,14 @@ class TooLarge(RequestFailure):
 
     code = "too_large"
     message_default = "The body is larger than the limit."
+
+
+class Undone(RequestFailure):
+    """A row of a batch that had no effect because of another row (BC-80, BC-82)."""
+
+    code = "undone"
+    message_default = "Another row of the batch failed, so this one has no effect."
+    remedy_default = "Correct the row that failed and send the batch again."
 
 
 class TransientFailure(Failure):
@@ -423,6 +442,17 @@ class RunSuperseded(Failure):
     code = "run_superseded"
     message_default = "Another worker has taken over this run."
     remedy_default = "Nothing to do."
+
+
+class OutcomeUnknown(Failure):
+    """A write whose outcome neither an answer nor a look at the vendor's data can tell."""
+
+    code, turn = "outcome_unknown", Turn.YOU
+    message_default = "It cannot be told whether this write took place."
+    remedy_default = (
+        "Look in the vendor's system. Then say so with `isthmus operations settle`, or send it again with "
+        "`isthmus operations retry`."
+    )
 
 
 class DestinationFailure(Failure):
