@@ -7,7 +7,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -25,6 +25,7 @@ from isthmus.app import Hub
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.connections.connecting import AppCredentials, Wish
 from isthmus.engine import Engine
+from isthmus.kernel.failures import DatabaseUnavailable
 from isthmus.settings import Settings
 from isthmus.store import destinations, feed, runs, syncs
 from isthmus.store.database import PATIENCE_S
@@ -43,6 +44,9 @@ from isthmus_sandbox.worlds.identities import (
 
 SILENT_S: Final = 1.5
 """A worker that says nothing for so long is taken for dead: long enough for a busy machine, short enough for a test."""
+
+PLACES: Final = 4
+"""Runs side by side in one worker."""
 
 SETTLE_MAX_S: Final = 120.0
 PAGE_RECORDS: Final = 60
@@ -142,6 +146,13 @@ class Scene:
 
     async def connect(self, page_records: int) -> None:
         """A connection with an app's credentials, a sync for each object, and a webhook."""
+        connection = await self.add_connection("crash")
+        destination, self.receiver.secret = await self.hub.create_webhook("host", self.receiver.url)
+        self.destination_id = destination.id
+        await self._create_syncs(connection, page_records)
+
+    async def add_connection(self, name: str) -> Connection:
+        """One more connection to the same environment with the same app."""
         addresses = self.sandbox.addresses
         cloud = Cloud(
             name="sandbox",
@@ -150,22 +161,24 @@ class Scene:
             business_central_url=addresses.business_central_url,
             ca_file=addresses.ca_file,
         )
-        wish = Wish(provider="business_central", cloud=cloud, tenant=TENANT_ID, environment="Production", name="crash")
+        wish = Wish(provider="business_central", cloud=cloud, tenant=TENANT_ID, environment="Production", name=name)
         credentials = AppCredentials(client_id=CONFIDENTIAL_APP_ID, secret=Secret(CONFIDENTIAL_APP_SECRET))
-        connection = await self.hub.connecting.with_app(wish, credentials)
-        report = await self.hub.check(connection)
+        report = await self.hub.check(await self.hub.connecting.with_app(wish, credentials))
         assert report.failure is None
-        destination, self.receiver.secret = await self.hub.create_webhook("host", self.receiver.url)
-        self.destination_id = destination.id
-        await self._create_syncs(connection, page_records)
+        return report.connection
+
+    async def add_sync(self, connection: Connection, name: str, companies: tuple[str, ...], page_records: int) -> Sync:
+        """A sync that reads small pages."""
+        sync, _ = await self.hub.create_sync(connection, SyncWish(object=name, companies=companies))
+        async with self.hub.db.project(self.hub.project.id) as tx:
+            await syncs.remember_page_size(tx, sync.id, page_records)
+        self.syncs.append(sync)
+        return sync
 
     async def _create_syncs(self, connection: Connection, page_records: int) -> None:
         for name in dict.fromkeys(each.object for each in self.sets):
             companies = tuple(each.company for each in self.sets if each.object == name)
-            sync, _ = await self.hub.create_sync(connection, SyncWish(object=name, companies=companies))
-            async with self.hub.db.project(self.hub.project.id) as tx:
-                await syncs.remember_page_size(tx, sync.id, page_records)
-            self.syncs.append(sync)
+            await self.add_sync(connection, name, companies, page_records)
 
     async def request(self, sync: Sync, kind: RunKind | None = None) -> Run:
         """Ask for a run; the active one when there is one."""
@@ -218,7 +231,8 @@ class Scene:
     async def follow_feed(self) -> None:
         """Read the feed again and again until cancelled."""
         while True:
-            await self.read_feed()
+            with suppress(DatabaseUnavailable):
+                await self.read_feed()
             await asyncio.sleep(0.02)
 
     # -- the verdict ---------------------------------------------------------------------------------------------
@@ -358,13 +372,13 @@ async def staged(
 ) -> AsyncIterator[tuple[Scene, Workers]]:
     """A fresh vendor and hub, connected, with nothing read yet and no worker running."""
     prepare_vendor(sandbox)
-    settings = Settings(home=home, database_url=database_url, development=True, silent_s=SILENT_S)
+    settings = Settings(home=home, database_url=database_url, development=True, workers=PLACES, silent_s=SILENT_S)
     environment = {
         "ISTHMUS_HOME": str(home),
         "ISTHMUS_DATABASE_URL": database_url,
         "ISTHMUS_DEVELOPMENT": "1",
         "ISTHMUS_SILENT_S": str(SILENT_S),
-        "ISTHMUS_WORKERS": "4",
+        "ISTHMUS_WORKERS": str(PLACES),
     }
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(Hub.open(settings))

@@ -88,6 +88,8 @@ async def _release(db: Database, run: Run) -> None:
     try:
         async with asyncio.timeout(_RELEASE_TIMEOUT_S), db.project(run.project_id) as tx:
             await runs.release(tx, run.id, run.epoch)
+    except RunSuperseded:
+        _log.debug("run %s is somebody else's by now", run.id)
     except (TimeoutError, Failure) as error:
         _log.warning("run %s could not be released, it will be recovered: %s", run.id, error)
 

@@ -121,12 +121,14 @@ async def finish(tx: Transaction, run_id: UUID, epoch: int, state: RunState, fai
 
 
 async def release(tx: Transaction, run_id: UUID, epoch: int) -> None:
-    """Put a run back to be claimed by the next worker, with its checkpoints: a graceful stop."""
-    await tx.execute(
+    """Put a run back to be claimed by the next worker, with its checkpoints: a graceful stop. Raises RunSuperseded."""
+    touched = await tx.execute(
         """UPDATE runs SET state = 'queued', worker = NULL, heartbeat_at = NULL
            WHERE id = %s AND epoch = %s AND state = 'running'""",
         (run_id, epoch),
     )
+    if touched == 0:
+        raise RunSuperseded
 
 
 async def cancel(tx: Transaction, run_id: UUID) -> bool:
