@@ -102,6 +102,8 @@ class Estate:
     def reset(self, world: str | None = None) -> None:
         """Back to the start: fresh data, no faults, no switches, default limits, empty journal, real time."""
         generation = self._build(world or self._default_world)
+        if self.business_central.writing.webhooks is not None:
+            self.business_central.writing.webhooks.close()
         self.clock.advance(-self.clock.offset_s)
         self.journal.clear()
         self.faults.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ class Receiver:
     handshakes: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    notified: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.Request) -> web.Response:
         """One call of the vendor."""
@@ -34,6 +36,7 @@ class Receiver:
             return web.Response(text=token if self.echo else "no")
         self.bodies.append(await request.json())
         self.headers.append(dict(request.headers))
+        self.notified.set()
         return web.Response(status=self.status)
 
     @property
@@ -237,3 +240,12 @@ async def test_a_subscription_to_another_company_hears_nothing(writer: Writer, r
     await writer.create("customers", {"displayName": "Contoso"})
     await advance(writer, 31)
     assert {note["clientState"] for note in receiver.notes} == {"s3"}
+
+
+async def test_what_becomes_due_is_sent_without_anybody_asking(writer: Writer, receiver: Receiver) -> None:
+    await subscribe(writer, receiver)
+    made = await writer.create("customers", {"displayName": "Contoso"})
+    writer.sandbox.call(lambda: writer.sandbox.estate.clock.advance(31))
+    async with asyncio.timeout(10):
+        await receiver.notified.wait()
+    assert receiver.notes[0]["resource"].endswith(f"customers({made['id']})")

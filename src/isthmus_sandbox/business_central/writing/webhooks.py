@@ -1,12 +1,14 @@
 """Notifications: what is pending for whom, how it is sent, when a subscription dies (behaviour.md section 11).
 
-Time is the sandbox clock: `deliver` sends what is due by it (30 s after the first change, later after failures). A
-receiver that answers anything but 2xx, 408, 429 or 5xx loses its subscription at once (BC-91); from 1,000 changes on
-one `collection` notification stands for all, deletions inside it are not told (BC-93).
+Time is the sandbox clock: `deliver` (called by a task, by `advance_clock` and by the control API) sends what is due by
+it, 30 s after the first change and later after failures. A receiver that answers anything but 2xx, 408, 429 or
+5xx loses its subscription at once (BC-91); from 1,000 changes on one `collection` notification stands for all,
+deletions inside it are not told (BC-93).
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Iterable
@@ -24,6 +26,9 @@ DELAY_S = 30.0
 COLLECTION_MIN = 1_000
 COLLECTION_MARGIN_MS = 50
 RETRY_MINUTES = (1, 1, 10, 100, 1000)
+POLL_S = 0.5
+"""How often the clock is looked at for notifications that became due."""
+
 ANSWER_TIMEOUT_S = 5.0
 ANSWER_BYTES_MAX = 4096
 
@@ -60,6 +65,14 @@ class Subscription:
         kind = "created" if before is not None and before[0] == "created" and change.kind == "updated" else change.kind
         self.pending[change.row_id] = (kind, change.time_s)
 
+    def forget(self, told: dict[str, tuple[str, float]]) -> None:
+        """Drop what was told; what changed meanwhile is told the next time."""
+        self.pending = {row_id: change for row_id, change in self.pending.items() if told.get(row_id) != change}
+        self.attempts = 0
+        if self.pending:
+            self.first_change_s = min(time_s for _, time_s in self.pending.values())
+            self.changes, self.due_s = len(self.pending), self.first_change_s + DELAY_S
+
     def notifications(self) -> list[dict[str, Any]]:
         """The notifications of what is pending."""
         common = {
@@ -84,11 +97,13 @@ class Subscription:
 
 
 class Webhooks:
-    """All subscriptions, by environment."""
+    """All subscriptions, by environment; while there are any, a task sends what becomes due."""
 
     def __init__(self, clock: SandboxClock) -> None:
         self._clock = clock
         self._subscriptions: dict[Environment, list[Subscription]] = {}
+        self._delivering = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
 
     def alive(self, environment: Environment) -> list[Subscription]:
         """The subscriptions of an environment that have not expired (BC-90)."""
@@ -98,8 +113,21 @@ class Webhooks:
         return list(kept)
 
     def add(self, environment: Environment, subscription: Subscription) -> None:
-        """Keep a new subscription."""
+        """Keep a new subscription. Needs a running event loop."""
         self._subscriptions.setdefault(environment, []).append(subscription)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._deliver_while_subscribed())
+
+    def close(self) -> None:
+        """Forget everything and send nothing more."""
+        self._subscriptions.clear()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _deliver_while_subscribed(self) -> None:
+        while any(self.alive(environment) for environment in list(self._subscriptions)):
+            await asyncio.sleep(POLL_S)
+            await self.deliver()
 
     def remove(self, environment: Environment, subscription: Subscription) -> None:
         """Forget a subscription."""
@@ -119,6 +147,10 @@ class Webhooks:
 
     async def deliver(self) -> list[dict[str, Any]]:
         """Send what is due; one POST per notification URL. Returns what was sent and how it was answered."""
+        async with self._delivering:
+            return await self._deliver_due()
+
+    async def _deliver_due(self) -> list[dict[str, Any]]:
         report = []
         for environment in list(self._subscriptions):
             now_s = self._clock.time_s()
@@ -126,16 +158,21 @@ class Webhooks:
             for url in dict.fromkeys(s.url for s in due):
                 together = [s for s in due if s.url == url]
                 value = [note for s in together for note in s.notifications()]
+                told = [(s, dict(s.pending)) for s in together]
                 status = await _post(url, json.dumps({"value": value}).encode())
-                self._settle(environment, together, status)
+                self._settle(environment, told, status)
                 report.append({"url": url, "notifications": len(value), "status": status})
         return report
 
-    def _settle(self, environment: Environment, told: Iterable[Subscription], status: int) -> None:
-        for subscription in told:
+    def _settle(
+        self,
+        environment: Environment,
+        told: Iterable[tuple[Subscription, dict[str, tuple[str, float]]]],
+        status: int,
+    ) -> None:
+        for subscription, changes in told:
             if 200 <= status < 300:
-                subscription.pending.clear()
-                subscription.attempts = 0
+                subscription.forget(changes)
             elif status in (0, 408, 429) or status >= 500:
                 if subscription.attempts >= len(RETRY_MINUTES):
                     self.remove(environment, subscription)
