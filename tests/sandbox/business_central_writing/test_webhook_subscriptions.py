@@ -154,7 +154,7 @@ async def test_a_resource_that_cannot_notify_is_refused(writer: Writer, receiver
     assert receiver.handshakes == 0
 
 
-@pytest.mark.conformance("BC-92", "BC-94")
+@pytest.mark.conformance("BC-94")
 async def test_changes_are_notified_after_half_a_minute_and_lines_notify_the_header(
     writer: Writer, receiver: Receiver
 ) -> None:
