@@ -23,7 +23,7 @@ from isthmus.kernel.failures import ConfigurationFailure
 if TYPE_CHECKING:
     from isthmus.app import Hub
     from isthmus.engine import Engine
-    from isthmus.store.rows import Connection, Run, RunKind, Sync
+    from isthmus.store.rows import Connection, Progress, Run, RunKind, Sync
 
 COMPANIES = ("CRONUS USA, Inc.", "CRONUS Large Ltd.")
 OBJECTS = (
@@ -181,10 +181,10 @@ class Story:
             found["created"] += done.created
             found["deleted"] += done.deleted
         for row, (_, _, done) in zip(self.rows, increments, strict=True):
-            row["found"] = f"{done.updated}~ {done.created}+" if done.updated or done.created else ""
+            row["found"] = _found(done)
         for sync, _, done in sweeps:
             row = next(row for row in self.rows if row["object"] == sync.object)
-            row["found"] = f"{row['found']} {done.deleted}-".strip()
+            row["found"] = ", ".join(filter(None, (row["found"], _found(done))))
         text = f"{found['updated']} updated, {found['created']} created, {found['deleted']} deleted"
         if found != {"updated": 3, "created": 2, "deleted": 1}:
             raise ConfigurationFailure(f"The incremental runs found {text}, not what was changed.")
@@ -199,10 +199,10 @@ class Story:
         arrived = sum(self.receiver.counts.values())
         if self.receiver.refused or arrived != 6:
             raise ConfigurationFailure(f"{arrived} changes arrived, {self.receiver.refused} signatures were refused.")
+        calls = f"{self.receiver.deliveries} signed webhook call{'s' if self.receiver.deliveries > 1 else ''}"
         _done(
             "Delivered",
-            f"{arrived} changes in {self.receiver.deliveries} signed webhook calls, signatures verified, "
-            f"feed at {head:,} ({time.monotonic() - start:.1f} s)",
+            f"{arrived} changes in {calls}, signatures verified, feed at {head:,} ({time.monotonic() - start:.1f} s)",
         )
 
     async def export(self, folder: Path) -> None:
@@ -262,6 +262,11 @@ class Story:
 
         async with self.hub.db.project(self.hub.project.id) as tx:
             return await feed.head(tx)
+
+
+def _found(done: Progress) -> str:
+    counts = (("updated", done.updated), ("created", done.created), ("deleted", done.deleted))
+    return ", ".join(f"{count} {word}" for word, count in counts if count)
 
 
 def _done(title: str, text: str) -> None:
