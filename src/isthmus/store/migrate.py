@@ -11,7 +11,7 @@ from psycopg import sql
 
 from isthmus.kernel.failures import ConfigurationFailure, DatabaseUnavailable
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The schema this code expects. Known here so that an up-to-date database costs one query, without loading Alembic."""
 
 SCHEMA: Final = "isthmus"

@@ -1,0 +1,85 @@
+"""What surrounds every request, whatever answers it: an id, security headers, a log line, a measurement."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import structlog
+from litestar import Litestar
+
+from isthmus.api.metrics import Metrics
+from isthmus.kernel.ids import new_id
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+SECURITY_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+"""Added where an answer does not carry its own: the console's pages name what they load."""
+
+
+class Frame:
+    """The ASGI application that a server runs. `application` is the Litestar application inside."""
+
+    def __init__(self, application: Litestar, metrics: Metrics) -> None:
+        self.application = application
+        self._metrics = metrics
+        self._log = structlog.wrap_logger(
+            logging.getLogger("isthmus.http"),
+            wrapper_class=structlog.stdlib.BoundLogger,
+            processors=[structlog.stdlib.filter_by_level, structlog.processors.JSONRenderer()],
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        inside: Any = self.application
+        if scope["type"] != "http":
+            await inside(scope, receive, send)
+            return
+        request_id = f"req_{new_id().hex}"
+        scope["isthmus.request_id"] = request_id
+        started_s = time.perf_counter()
+        status = 500
+
+        async def framed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = _completed(message.get("headers", ()), request_id)
+            await send(message)
+
+        try:
+            await inside(scope, receive, framed)
+        finally:
+            elapsed_s = time.perf_counter() - started_s
+            route = str(scope.get("path_template") or "none")
+            self._metrics.request(scope["method"], route, status, elapsed_s)
+            self._log.info(
+                "request",
+                request_id=request_id,
+                method=scope["method"],
+                route=route,
+                status=status,
+                elapsed_ms=round(elapsed_s * 1_000, 2),
+                project=scope.get("isthmus.project"),
+                key=scope.get("isthmus.key"),
+            )
+
+
+def _completed(headers: Any, request_id: str) -> list[tuple[bytes, bytes]]:
+    """The answer's headers with the request's id and what is missing for safety."""
+    given = [(bytes(name).lower(), bytes(value)) for name, value in headers]
+    names = {name for name, _ in given}
+    given += [pair for pair in SECURITY_HEADERS if pair[0] not in names]
+    return [*(pair for pair in given if pair[0] != b"x-request-id"), (b"x-request-id", request_id.encode())]

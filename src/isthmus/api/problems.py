@@ -1,0 +1,232 @@
+"""Refusals on the wire: RFC 9457 problems, one table from failure to status, never a traceback."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from isthmus.kernel import failures
+from isthmus.kernel.failures import Failure, Turn
+
+_log = logging.getLogger(__name__)
+
+PROBLEM_JSON: Final = "application/problem+json"
+
+STATUSES: Final[Mapping[type[Failure], int]] = {
+    failures.Failure: 500,
+    failures.ConfigurationFailure: 500,
+    failures.DatabaseUnavailable: 503,
+    failures.InvalidInput: 422,
+    failures.CredentialFailure: 424,
+    failures.RequestFailure: 422,
+    failures.UnknownObject: 404,
+    failures.RecordNotFound: 404,
+    failures.Conflict: 409,
+    failures.Duplicate: 409,
+    failures.TooLarge: 413,
+    failures.TransientFailure: 502,
+    failures.RateLimited: 429,
+    failures.VendorUnavailable: 503,
+    failures.VendorTimeout: 504,
+    failures.UnsafeLink: 502,
+    failures.SchemaDrift: 409,
+    failures.RunSuperseded: 409,
+    failures.DestinationFailure: 502,
+    failures.StorageFull: 507,
+}
+"""Failure class → HTTP status; a class that is missing takes its nearest parent's.
+
+424: the hub is fine and so is the request, but the connection's own credentials are refused at the vendor.
+"""
+
+
+class VendorProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """What the vendor said, word for word; quote `correlation_id` to the vendor's support."""
+
+    status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    correlation_id: str | None = None
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Every answer that is not a success (RFC 9457): what happened, whose turn it is, what to do next."""
+
+    type: Annotated[str, msgspec.Meta(description="`urn:isthmus:problem:` and the code.")]
+    title: Annotated[str, msgspec.Meta(description="The kind of problem in a few words; the same for every code.")]
+    status: int
+    code: Annotated[str, msgspec.Meta(description="Stable name for programs, see docs/reference/failures.md.")]
+    message: Annotated[str, msgspec.Meta(description="What happened, for a person.")]
+    remedy: Annotated[str, msgspec.Meta(description="What to do next, for a person.")]
+    turn: Annotated[str, msgspec.Meta(description="Who has to act.")] = Turn.YOU.value
+    retryable: Annotated[bool, msgspec.Meta(description="True when the same request may succeed later.")] = False
+    retry_after: Annotated[float | None, msgspec.Meta(description="Seconds to wait before the next try.")] = None
+    nearest: Annotated[list[str], msgspec.Meta(description="Names that were perhaps meant.")] = []
+    subject: Annotated[str | None, msgspec.Meta(description="The name that the problem is about.")] = None
+    vendor: VendorProblem | None = None
+    request_id: Annotated[str, msgspec.Meta(description="The id of this request in the logs.")] = ""
+
+
+class Refused(Exception):
+    """What the API itself refuses: no key, no right, a route or method that does not exist."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        title: str,
+        message: str,
+        remedy: str,
+        *,
+        retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.title = title
+        self.message = message
+        self.remedy = remedy
+        self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
+        super().__init__(message)
+
+
+def status_of(failure: Failure) -> int:
+    """The status of a failure: its own class's, or its nearest parent's."""
+    return next(STATUSES[cls] for cls in type(failure).__mro__ if cls in STATUSES)
+
+
+def problem_of(failure: Failure, request_id: str = "") -> Problem:
+    """A failure as it goes over the wire. The vendor's raw body stays behind."""
+    vendor = failure.vendor
+    return Problem(
+        type=f"urn:isthmus:problem:{failure.code}",
+        title=failure.message_default.rstrip("."),
+        status=status_of(failure),
+        code=failure.code,
+        message=failure.message,
+        remedy=failure.remedy,
+        turn=failure.whose_turn.value,
+        retryable=failure.retryable,
+        retry_after=failure.retry_after_s,
+        nearest=list(failure.nearest),
+        subject=failure.subject,
+        vendor=VendorProblem(
+            status=vendor.status, code=vendor.code, message=vendor.message, correlation_id=vendor.correlation_id
+        )
+        if vendor
+        else None,
+        request_id=request_id,
+    )
+
+
+def request_id_of(request: Request[Any, Any, Any]) -> str:
+    """The id that the frame gave this request."""
+    return str(request.scope.get("isthmus.request_id", ""))
+
+
+def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Response[Any]:
+    """The response that carries a problem."""
+    more = dict(headers or {})
+    if problem.retry_after is not None:
+        more.setdefault("retry-after", str(max(1, round(problem.retry_after))))
+    return Response(
+        content=msgspec.json.encode(problem), status_code=problem.status, media_type=PROBLEM_JSON, headers=more
+    )
+
+
+def on_failure(request: Request[Any, Any, Any], failure: Failure) -> Response[Any]:
+    """A failure of the rooms below."""
+    return answer(problem_of(failure, request_id_of(request)))
+
+
+def on_refused(request: Request[Any, Any, Any], refused: Refused) -> Response[Any]:
+    """A refusal of the API itself."""
+    problem = Problem(
+        type=f"urn:isthmus:problem:{refused.code}",
+        title=refused.title,
+        status=refused.status,
+        code=refused.code,
+        message=refused.message,
+        remedy=refused.remedy,
+        retryable=refused.retry_after_s is not None,
+        retry_after=refused.retry_after_s,
+        request_id=request_id_of(request),
+    )
+    return answer(problem, refused.headers)
+
+
+_FRAMEWORK: Final[Mapping[int, tuple[str, str, str]]] = {
+    400: ("malformed_request", "The request cannot be read", "Send JSON as the API reference describes it."),
+    404: ("no_such_route", "There is nothing at this address", "Look at /openapi.json for the addresses that exist."),
+    405: ("method_not_allowed", "This address does not take that method", "The Allow header names the methods."),
+    413: ("too_large", "The body is larger than the limit", "Send less at a time."),
+    415: ("unsupported_media_type", "This kind of body is not read here", "Send application/json."),
+    422: ("invalid_input", "The input cannot be used", "Correct the fields that the message names."),
+}
+
+
+def on_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """What the framework refuses: unknown routes, wrong methods, input that does not fit its description."""
+    status = error.status_code
+    if status == 400 and getattr(error, "extra", None):
+        status = 422  # it was readable, but does not fit
+    code, title, remedy = _FRAMEWORK.get(
+        status, ("request_refused", "The request is refused", "Look at /openapi.json for what is possible.")
+    )
+    problem = Problem(
+        type=f"urn:isthmus:problem:{code}",
+        title=title,
+        status=status,
+        code=code,
+        message=_words(error, title),
+        remedy=remedy,
+        request_id=request_id_of(request),
+    )
+    return answer(problem, {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"})
+
+
+def _words(error: HTTPException, title: str) -> str:
+    """The framework's reasons, field by field; never the value that was sent, which may be a secret."""
+    extra = error.extra
+    if not isinstance(extra, list):
+        return f"{title}."
+    parts = []
+    for each in extra:
+        if isinstance(each, dict):
+            where = ".".join(part for part in (str(each.get("source") or ""), str(each.get("key") or "")) if part)
+            parts.append(f"{where}: {each.get('message')}" if where else str(each.get("message")))
+    return ("; ".join(parts) or f"{title}.")[:2_000]
+
+
+def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """A defect of isthmus: the log has the traceback under the request's id, the answer has the id."""
+    request_id = request_id_of(request)
+    _log.error("request %s met a defect", request_id, exc_info=error)
+    problem = Problem(
+        type="urn:isthmus:problem:defect",
+        title="A defect in isthmus",
+        status=500,
+        code="defect",
+        message="A defect in isthmus stopped this request.",
+        remedy=f"Look for {request_id} in the server's log and report what it says.",
+        turn=Turn.ISTHMUS.value,
+        request_id=request_id,
+    )
+    return answer(problem)
+
+
+EXCEPTION_HANDLERS: Final[Mapping[type[Exception], Any]] = {
+    Failure: on_failure,
+    Refused: on_refused,
+    HTTPException: on_framework,
+    Exception: on_defect,
+}
+"""What Litestar is given; the most specific one answers."""
+
+JSON: Final = MediaType.JSON

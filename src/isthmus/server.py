@@ -1,0 +1,114 @@
+"""One ASGI application out of all surfaces: the HTTP API, and the console where it is installed.
+
+`create_server(hub)` is what `isthmus serve` and the tests run. The hub is opened and closed by whoever calls; the
+application opens the engine for as long as it serves, and with `worker` it also works on runs and deliveries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+from uuid import UUID
+
+from litestar import Litestar
+
+from isthmus.api import Frame, create_api
+from isthmus.app import Hub
+from isthmus.connections.keyring import Keyrings
+from isthmus.engine import Engine
+from isthmus.kernel.failures import RecordNotFound
+from isthmus.store import projects
+
+WORKER_STOP_S: Final = 10.0
+"""How long a stopping server waits for its worker to hand back what is under way; others resume it anyway."""
+
+
+class ServedHub:
+    """All projects of one database, each through a `Hub` of its own. Fits `isthmus.api.services.Services`.
+
+    The console's services are the same object.
+    """
+
+    def __init__(self, hub: Hub, public_url: str) -> None:
+        self.settings = hub.settings
+        self.db = hub.db
+        self.clock = hub.clock
+        self._hub = hub
+        self._public_url = public_url.rstrip("/")
+        self._keyrings = Keyrings(hub.db, hub.settings.home, hub.settings.master_key)
+        self._of: dict[UUID, Hub] = {hub.project.id: hub}
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """Where runs are queued. Open while the server serves."""
+        if self._engine is None:
+            raise RuntimeError("the server has not started")
+        return self._engine
+
+    @property
+    def public_url(self) -> str:
+        """Where people and vendors reach this server."""
+        return self._public_url
+
+    async def of(self, project_id: UUID) -> Hub:
+        """The view of one project. Raises RecordNotFound when it was deleted."""
+        found = self._of.get(project_id)
+        if found is None:
+            project = next((each for each in await projects.every(self.db) if each.id == project_id), None)
+            if project is None:
+                raise RecordNotFound("The project is gone.", remedy="Make a key for a project that exists.")
+            hub = self._hub
+            keyring = await self._keyrings.of(project_id)
+            found = Hub(hub.settings, hub.db, project, keyring, hub.opener, hub.deliveries, hub.clock)
+            self._of[project_id] = found
+        return found
+
+    @asynccontextmanager
+    async def serving(self, *, worker: bool) -> AsyncIterator[None]:
+        """The engine, open; with `worker` also working until the end."""
+        async with self._hub.engine() as engine:
+            self._engine = engine
+            work = asyncio.create_task(engine.run_worker(), name="worker") if worker else None
+            try:
+                yield
+            finally:
+                if work is not None:
+                    await _stopped(engine, work)
+                self._engine = None
+
+
+async def _stopped(engine: Engine, work: asyncio.Task[None]) -> None:
+    """Let the worker hand back what it holds; a run that it cannot hand back in time is resumed by its silence."""
+    engine.stop()
+    done, _ = await asyncio.wait([work], timeout=WORKER_STOP_S)
+    if not done:
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+
+
+def create_server(hub: Hub, *, public_url: str = "http://localhost:8080", worker: bool = False) -> Frame:
+    """The whole server as one ASGI application; `public_url` is where it is reached from outside."""
+    services = ServedHub(hub, public_url)
+    api = create_api(services)
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        async with services.serving(worker=worker):
+            yield
+
+    application = Litestar(
+        route_handlers=[*api.route_handlers],
+        exception_handlers=api.exception_handlers,
+        openapi_config=api.openapi,
+        plugins=api.plugins,
+        lifespan=[lifespan],
+        logging_config=None,
+        request_max_body_size=api.body_bytes_max,
+        pdb_on_exception=False,
+    )
+    return Frame(application, api.metrics)
