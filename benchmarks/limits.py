@@ -22,8 +22,9 @@ from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.migrate import migrate
 from isthmus.transport.http import HttpTransport, TransportSettings
 
-SCALE: Final = 100
-WINDOW_S: Final = 300 / SCALE
+WINDOW_S: Final = 300.0
+"""The documented window; the bench divides it, and the requests in it, by its scale."""
+
 USED_SHARE_MIN: Final = 0.95
 REFUSED_SHARE_MAX: Final = 0.001
 
@@ -59,20 +60,20 @@ async def measure(setting: Setting) -> list[Measure]:
             await migrate(postgres.url)
             async with HttpTransport(TransportSettings(ca_file=facts["ca_file"])) as transport:
                 control = Control(facts, transport)
-                await control.ask("POST", "limits", {"scale": SCALE, "enabled": True})
+                await control.ask("POST", "limits", {"scale": setting.limits_scale, "enabled": True})
                 measures: list[Measure] = []
                 for workers in (1, 2):
-                    lane = await _drive(control, folder / "ready.json", postgres.url, workers, setting.windows)
+                    lane = await _drive(control, folder / "ready.json", postgres.url, workers, setting)
                     measures += _judge(lane, workers, setting)
-                    await asyncio.sleep(WINDOW_S)  # what the first worker used has to leave the window
+                    await asyncio.sleep(_window_s(setting))  # what the first worker used has to leave the window
     return measures
 
 
-async def _drive(control: Control, ready: Path, database_url: str, workers: int, windows: int) -> dict[str, Any]:
+async def _drive(control: Control, ready: Path, database_url: str, workers: int, setting: Setting) -> dict[str, Any]:
     """Let workers run side by side; the counters of their lane."""
     processes = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "benchmarks.limit_worker", str(ready), database_url, str(SCALE),
+            sys.executable, "-m", "benchmarks.limit_worker", str(ready), database_url, str(setting.limits_scale),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )
         for _ in range(workers)
@@ -82,9 +83,9 @@ async def _drive(control: Control, ready: Path, database_url: str, workers: int,
             assert process.stdout is not None
             if await process.stdout.readline() != b"ready\n":
                 raise RuntimeError("a worker does not start")
-        await asyncio.sleep(WINDOW_S)  # requests before the start have to leave the window
+        await asyncio.sleep(_window_s(setting))  # requests before the start have to leave the window
         await control.ask("DELETE", "limits/counters")
-        seconds = (windows + 0.5) * WINDOW_S
+        seconds = (setting.windows + 0.5) * _window_s(setting)
         finished = await asyncio.gather(*(process.communicate(f"{seconds}\n".encode()) for process in processes))
     finally:
         for process in processes:
@@ -97,6 +98,10 @@ async def _drive(control: Control, ready: Path, database_url: str, workers: int,
         raise RuntimeError(f"the sandbox counted {lane['allowed']} requests, the workers {answers} answers")
     found: dict[str, Any] = lane
     return found
+
+
+def _window_s(setting: Setting) -> float:
+    return WINDOW_S / setting.limits_scale
 
 
 def _judge(lane: dict[str, Any], workers: int, setting: Setting) -> list[Measure]:
@@ -115,7 +120,7 @@ def _judge(lane: dict[str, Any], workers: int, setting: Setting) -> list[Measure
             samples=shares,
             value=used,
             target=USED_SHARE_MIN,
-            note=f"{len(shares)} windows of {WINDOW_S:.0f} s",
+            note=f"{len(shares)} windows of {_window_s(setting):g} s",
         ),
         Measure(
             name=f"share refused, {name}",

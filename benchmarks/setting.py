@@ -18,6 +18,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     large_table: int = 1_000_000
     latency_ms: float = 50.0
     windows: int = 11
+    limits_scale: float = 100.0
     starts: int = 5
     tell: Callable[[str], None] = lambda text: None
 

@@ -1,0 +1,78 @@
+"""`python -m benchmarks` (`make bench`): every measurement in one go, a table, and a dated JSON under `results/`.
+
+Results below their target are marked ✗; the exit code stays 0, because a figure of a busy machine is no defect. It is 1
+only when a measurement could not be made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import uvloop
+from rich.console import Console
+
+from benchmarks import latency, limits, scale, startup, throughput
+from benchmarks.report import machine, print_table, write_json
+from benchmarks.samples import Measure
+from benchmarks.setting import Setting
+
+Bench = Callable[[Setting], Awaitable[list[Measure]]]
+
+BENCHES: Final[Mapping[str, Bench]] = {
+    "throughput": throughput.measure,
+    "latency": latency.measure,
+    "scale": scale.measure,
+    "limits": limits.measure,
+    "startup": startup.measure,
+}
+
+
+async def run_benches(names: Sequence[str], setting: Setting) -> tuple[list[Measure], list[str]]:
+    """Run them one after the other; what was measured, and what could not be."""
+    measures: list[Measure] = []
+    failures: list[str] = []
+    for name in names:
+        try:
+            measures += await BENCHES[name](setting)
+        except (RuntimeError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            failures.append(f"{name}: {type(error).__name__}: {error}")
+            setting.tell(failures[-1])
+    return measures, failures
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, measure, print, write."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description="Measure what Isthmus promises.")
+    parser.add_argument("--only", action="append", choices=sorted(BENCHES), help="only this one; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="fewer records: to try things out, writes no file")
+    parser.add_argument("--peers", action="store_true", help="also read the pages with other tools")
+    options = parser.parse_args(arguments)
+    console, progress = Console(), Console(stderr=True)
+
+    def tell(text: str) -> None:
+        progress.print(f"[dim]{text}[/]", highlight=False)
+
+    setting = Setting.quick(tell) if options.quick else Setting(tell=tell)
+    at, before = datetime.now(UTC), uvloop.run(machine())
+    names = options.only or list(BENCHES)
+    measures, failures = uvloop.run(run_benches(names, setting))
+    if options.peers:
+        from benchmarks.peers import measure_peers
+
+        measures += uvloop.run(measure_peers(setting))
+    print_table(console, measures)
+    for failure in failures:
+        console.print(f"[red]✗[/] {failure}")
+    if not options.quick:
+        path = write_json(measures, setting, before, failures, at)
+        console.print(f"Every sample is in benchmarks/results/{path.name}.")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
