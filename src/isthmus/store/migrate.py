@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
-from isthmus.kernel.failures import ConfigurationFailure, DatabaseUnavailable
+from isthmus.kernel.failures import ConfigurationFailure, DatabaseUnavailable, InvalidInput
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The schema this code expects. Known here so that an up-to-date database costs one query, without loading Alembic."""
 
 SCHEMA: Final = "isthmus"
@@ -27,8 +28,16 @@ _LOCK_NUMBER: Final = 0x1574_3305
 async def migrate(url: str) -> bool:
     """Migrate the database behind `url` (its owner's login) to HEAD; True when there was something to do.
 
-    Raises DatabaseUnavailable, or ConfigurationFailure when the database is newer than this code or too old a server.
+    Raises DatabaseUnavailable, InvalidInput for a malformed URL, or ConfigurationFailure when the database is newer
+    than this code or its server too old.
     """
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise InvalidInput(
+            f"ISTHMUS_DATABASE_URL is no address of a PostgreSQL: {error}".strip(),
+            remedy="Write it as postgresql://user:password@host:5432/database.",
+        ) from error
     try:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             version = await _version(connection)

@@ -1,0 +1,176 @@
+"""What moved, what is fresh, what needs somebody: the sums that pages show, each bounded in what it looks at."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from isthmus.store.database import Transaction
+from isthmus.store.rows import RunKind, RunState
+
+COUNTED_MAX: Final = 100_000
+"""Records are counted up to here for a page; beyond, “100,000+” is as good for a person and much cheaper."""
+
+RUNS_PAGE_MAX: Final = 200
+
+_RUN: Final = """
+    SELECT r.id, r.sync_id, r.kind, r.state, r.requested_at, r.started_at, r.finished_at, r.total, r.failure,
+           s.object, c.id AS connection_id, c.name AS connection_name,
+           coalesce(p.seen, 0)::bigint AS seen, coalesce(p.created, 0)::bigint AS created,
+           coalesce(p.updated, 0)::bigint AS updated, coalesce(p.deleted, 0)::bigint AS deleted
+    FROM runs r JOIN syncs s ON s.id = r.sync_id JOIN connections c ON c.id = s.connection_id
+    LEFT JOIN LATERAL (SELECT sum(k.seen) AS seen, sum(k.created) AS created, sum(k.updated) AS updated,
+                              sum(k.deleted) AS deleted FROM checkpoints k WHERE k.run_id = r.id) p ON true
+"""
+
+
+class RunLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A run with what it is about and how far it has come."""
+
+    id: UUID
+    sync_id: UUID
+    kind: RunKind
+    state: RunState
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    total: int | None
+    failure: dict[str, Any] | None
+    object: str
+    connection_id: UUID
+    connection_name: str
+    seen: int
+    created: int
+    updated: int
+    deleted: int
+
+
+class SyncLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A sync with its freshness. `records` is counted up to COUNTED_MAX; `last_*` is the latest run of any outcome."""
+
+    id: UUID
+    connection_id: UUID
+    connection_name: str
+    object: str
+    route: str
+    state: str
+    schedule: str | None
+    records: int
+    fresh_at: datetime | None
+    next_due: datetime | None
+    last_id: UUID | None
+    last_state: RunState | None
+    last_failure: dict[str, Any] | None
+
+
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """Changes of one stretch of time."""
+
+    at: datetime
+    changes: int
+
+
+class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs; None means all. `before` pages: runs older than that one."""
+
+    state: str | None = None
+    kind: str | None = None
+    connection_id: UUID | None = None
+    sync_id: UUID | None = None
+    before: UUID | None = None
+
+
+async def run_lines(tx: Transaction, wanted: RunFilter, limit: int) -> list[RunLine]:
+    """Runs, newest first; ids are ordered by time, so the cursor is an id."""
+    return await tx.rows(
+        RunLine,
+        _RUN
+        + """ WHERE (%(state)s::text IS NULL OR r.state = %(state)s)
+                AND (%(kind)s::text IS NULL OR r.kind = %(kind)s)
+                AND (%(connection)s::uuid IS NULL OR c.id = %(connection)s)
+                AND (%(sync)s::uuid IS NULL OR r.sync_id = %(sync)s)
+                AND (%(before)s::uuid IS NULL OR r.id < %(before)s)
+              ORDER BY r.id DESC LIMIT %(limit)s""",
+        {
+            "state": wanted.state,
+            "kind": wanted.kind,
+            "connection": wanted.connection_id,
+            "sync": wanted.sync_id,
+            "before": wanted.before,
+            "limit": min(limit, RUNS_PAGE_MAX),
+        },
+    )
+
+
+async def active_runs(tx: Transaction, connection_id: UUID | None = None) -> list[RunLine]:
+    """What runs or waits to run now, oldest first."""
+    return await tx.rows(
+        RunLine,
+        _RUN
+        + """ WHERE r.state IN ('queued', 'running') AND (%(connection)s::uuid IS NULL OR c.id = %(connection)s)
+              ORDER BY r.id LIMIT %(limit)s""",
+        {"connection": connection_id, "limit": RUNS_PAGE_MAX},
+    )
+
+
+async def sync_lines(tx: Transaction, connection_id: UUID | None = None, limit: int = 500) -> list[SyncLine]:
+    """Syncs with freshness: when the last complete read ended, what is due next, how the latest run ended."""
+    return await tx.rows(
+        SyncLine,
+        """SELECT s.id, s.connection_id, c.name AS connection_name, s.object, s.route, s.state, s.schedule,
+                  (SELECT count(*) FROM (
+                      SELECT 1 FROM streams t JOIN records k ON k.stream_id = t.id
+                      WHERE t.sync_id = s.id AND NOT k.deleted LIMIT %(most)s + 1) counted) AS records,
+                  (SELECT max(r.finished_at) FROM runs r
+                   WHERE r.sync_id = s.id AND r.state = 'succeeded' AND r.kind <> 'sweep') AS fresh_at,
+                  (SELECT d.next_due FROM schedules d
+                   WHERE d.sync_id = s.id AND d.kind = 'incremental') AS next_due,
+                  l.id AS last_id, l.state AS last_state, l.failure AS last_failure
+           FROM syncs s JOIN connections c ON c.id = s.connection_id
+           LEFT JOIN LATERAL (SELECT r.id, r.state, r.failure FROM runs r WHERE r.sync_id = s.id
+                              ORDER BY r.requested_at DESC, r.id DESC LIMIT 1) l ON true
+           WHERE %(connection)s::uuid IS NULL OR s.connection_id = %(connection)s
+           ORDER BY c.name, s.object, s.id LIMIT %(limit)s""",
+        {"connection": connection_id, "most": COUNTED_MAX, "limit": limit},
+    )
+
+
+async def moved(tx: Transaction, unit: str, stretches: int) -> list[Moved]:
+    """Changes per hour or day (`unit`), up to now, with the empty stretches in between."""
+    return await tx.rows(
+        Moved,
+        """SELECT g.at, coalesce(sum(f.last_number - f.first_number + 1), 0)::bigint AS changes
+           FROM generate_series(date_trunc(%(unit)s, now()) - (%(count)s - 1) * ('1 ' || %(unit)s)::interval,
+                                date_trunc(%(unit)s, now()), ('1 ' || %(unit)s)::interval) AS g (at)
+           LEFT JOIN feed_segments f ON f.at >= g.at AND f.at < g.at + ('1 ' || %(unit)s)::interval
+           GROUP BY g.at ORDER BY g.at""",
+        {"unit": unit, "count": stretches},
+    )
+
+
+async def delivered(tx: Transaction, hours: int) -> tuple[int, int]:
+    """Changes delivered, and attempts refused, within the last hours."""
+    found = await tx.tuples(
+        """SELECT coalesce(sum(changes) FILTER (WHERE delivered), 0)::bigint, count(*) FILTER (WHERE NOT delivered)
+           FROM deliveries WHERE at > now() - make_interval(hours => %s)""",
+        (hours,),
+    )
+    return int(found[0][0]), int(found[0][1])
+
+
+async def dead_letters_waiting(tx: Transaction) -> int:
+    """Batches that no destination took and nobody has replayed."""
+    return int(await tx.value("SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL"))
+
+
+async def runs_ended(tx: Transaction, hours: int) -> tuple[int, int]:
+    """Runs that succeeded and failed within the last hours."""
+    found = await tx.tuples(
+        """SELECT count(*) FILTER (WHERE state = 'succeeded'), count(*) FILTER (WHERE state = 'failed')
+           FROM runs WHERE finished_at > now() - make_interval(hours => %s)""",
+        (hours,),
+    )
+    return int(found[0][0]), int(found[0][1])
