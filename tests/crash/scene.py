@@ -50,7 +50,7 @@ PLACES: Final = 4
 
 SETTLE_MAX_S: Final = 120.0
 PAGE_RECORDS: Final = 60
-PAGE_DELAY_S: Final = 0.05
+PAGE_DELAY_S: Final = 0.1
 
 _STAMPS: Final = ("@odata.etag", "lastModifiedDateTime")
 """What changes without the record changing; a mass restamp must not be told, so the store may hold older ones."""

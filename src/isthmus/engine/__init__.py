@@ -5,6 +5,7 @@ are started over one database.
 
     engine.py    Engine: defer a job, request a run, run a worker
     queue.py     the job queue (Procrastinate) behind a few functions
+    held_jobs.py ending and retrying a job, only by the attempt that holds it
     running.py   one run in a worker: claim, heartbeat, end
     loops.py     the worker's side work: schedule, recovery, whatever else the hub wants done regularly
 """

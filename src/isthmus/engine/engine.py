@@ -186,7 +186,8 @@ class Engine:
                 try:
                     await self._work()
                 except (ConnectorException, psycopg.OperationalError, DatabaseUnavailable) as error:
-                    _log.warning("the worker lost the database and starts again: %s", error)
+                    reason = " ".join(str(error.__cause__ or error).split())
+                    _log.warning("the worker lost its place in the database and starts again: %s", reason)
                 if not self._stopping.is_set():
                     await asyncio.sleep(_WORKER_RESTART_S)
         finally:

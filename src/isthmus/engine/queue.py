@@ -17,6 +17,7 @@ import procrastinate
 from procrastinate import exceptions
 from procrastinate.jobs import Job
 
+from isthmus.engine.held_jobs import HeldJobs
 from isthmus.kernel.failures import DatabaseUnavailable
 from isthmus.store.database import Database, Transaction
 
@@ -61,6 +62,8 @@ class JobQueue:
             conninfo=db.conninfo, min_size=1, max_size=_CONNECTIONS_MAX, reconnect_timeout=3.0, timeout=10.0
         )
         self.app: procrastinate.App = procrastinate.App(connector=connector)
+        self._held = HeldJobs(connector)
+        self.app.job_manager = self._held
         self._db = db
         self._group_slots = group_slots
         for name, task in tasks.items():
@@ -151,11 +154,7 @@ class JobQueue:
         """Put the jobs of workers that have been silent for so long back into the queue; how many."""
         recovered = 0
         for job in await self.app.job_manager.get_stalled_jobs(seconds_since_heartbeat=silent_s):
-            try:
-                await self.app.job_manager.retry_job(job)
-            except exceptions.ConnectorException as error:
-                _log.debug("job %s was recovered by somebody else: %s", job.id, error)
-            else:
+            if await self._held.recover(job):
                 recovered += 1
                 _log.warning("job %s (%s) of a worker that died was put back", job.id, job.task_name)
         return recovered
