@@ -18,6 +18,7 @@ from isthmus.actions.reading.run import OnProgress, Opened, Reader
 from isthmus.client.protocols import Journal, JournalEntry
 from isthmus.connections import checking
 from isthmus.connections.connecting import Connecting
+from isthmus.connections.dead import refuse_dead
 from isthmus.connections.keyring import Keyring, Keyrings
 from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.delivery.deliveries import Deliveries
@@ -29,7 +30,7 @@ from isthmus.kernel.clock import Clock, SystemClock
 from isthmus.kernel.failures import RunSuperseded
 from isthmus.kernel.ids import new_id
 from isthmus.settings import Settings
-from isthmus.store import destinations, projects, runs
+from isthmus.store import connections, destinations, projects, runs
 from isthmus.store.database import Database
 from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.feed import FeedFilter
@@ -109,7 +110,9 @@ class Hub:
 
     async def check(self, connection: Connection, *, just_consented: bool = False) -> checking.Report:
         """Take the steps of a check and keep what they say."""
-        return await checking.check(self.db, self.opener, connection, ForgetfulJournal(), just_consented=just_consented)
+        return await checking.check(
+            self.db, self.opener, connection, ForgetfulJournal(), self.clock, just_consented=just_consented
+        )
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -130,6 +133,16 @@ class Hub:
             async with self.db.project(self.project.id) as tx:
                 kind = await setup.next_kind(tx, sync_id)
         return await engine.request_run(self.project.id, sync_id, kind, options)
+
+    async def begin_run(
+        self, sync_id: UUID, kind: RunKind | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Run, bool]:
+        """As `request_run`, for a run that this process performs itself: no worker is called.
+
+        When this process dies, workers find the run by its silence and resume it.
+        """
+        async with self.db.project(self.project.id) as tx:
+            return await runs.request(tx, sync_id, kind or await setup.next_kind(tx, sync_id), options)
 
     def engine(self) -> Engine:
         """What works on runs and deliveries; `async with`, then `run_worker`, or only enqueue."""
@@ -162,6 +175,8 @@ class Hub:
 
     @asynccontextmanager
     async def _open_for_run(self, sync: Sync, journal: RunJournal) -> AsyncIterator[Opened]:
+        async with self.db.project(sync.project_id) as tx:
+            refuse_dead(await connections.get(tx, sync.connection_id))
         async with self.opener.open(sync.project_id, sync.connection_id, journal) as opened:
             if not opened.companies:
                 await checking.save_companies(self.db, opened)

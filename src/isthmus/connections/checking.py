@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
+from isthmus.auth.entra.errors import consent_may_be_spreading
 from isthmus.client.protocols import Journal
 from isthmus.connections.opening import OpenConnection, Opener
+from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
     AppNotRegistered,
     ConsentMissing,
     CredentialFailure,
     Failure,
+    PermissionMissing,
     TransientFailure,
 )
 from isthmus.kernel.messages import Response
@@ -22,8 +25,8 @@ from isthmus.store import connections
 from isthmus.store.database import Database
 from isthmus.store.rows import Connection
 
-CONSENT_WAITS_S: Final = (2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 40.0)
-"""A consent that was given a moment ago reaches all servers within two minutes (OA-36 [verify])."""
+CONSENT_PAUSE_S: Final = 5.0
+"""Between two tries while a consent that was given a moment ago reaches all servers (OA-36 [verify])."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,29 +53,32 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def check(
-    db: Database, opener: Opener, connection: Connection, journal: Journal, *, just_consented: bool = False
+    db: Database,
+    opener: Opener,
+    connection: Connection,
+    journal: Journal,
+    clock: Clock,
+    *,
+    just_consented: bool = False,
 ) -> Report:
     """Take the steps, save the companies that were found, and move the connection to the state that follows.
 
-    `just_consented` waits up to two minutes for a fresh consent to spread.
+    `just_consented` waits up to two minutes for a fresh consent to spread (OA-36).
     """
-    waits = CONSENT_WAITS_S if just_consented else ()
+    consented_at = clock.now() if just_consented else None
     async with opener.open(connection.project_id, connection.id, journal) as opened:
-        steps = await _steps(opened)
-        for wait_s in waits:
-            blocking = next((step.failure for step in steps if not step.passed and not step.optional), None)
-            if not isinstance(blocking, (ConsentMissing, AppNotRegistered)):
+        while True:
+            report = Report(connection=connection, steps=await _steps(opened))
+            failure = report.failure
+            if failure is None or not _may_be_spreading(failure, consented_at, clock):
                 break
-            await asyncio.sleep(wait_s)
-            steps = await _steps(opened)
-        report = Report(connection=connection, steps=steps)
-        failure = report.failure
+            await clock.sleep(CONSENT_PAUSE_S)
         if failure is None:
             await save_companies(db, opened)
     if not isinstance(failure, TransientFailure):
         async with db.project(connection.project_id) as tx:
             await connections.set_state(tx, connection.id, _state(failure), failure)
-            return Report(connection=await connections.get(tx, connection.id), steps=steps)
+            return Report(connection=await connections.get(tx, connection.id), steps=report.steps)
     return report
 
 
@@ -85,10 +91,24 @@ async def save_companies(db: Database, opened: OpenConnection) -> None:
         )
 
 
+def _may_be_spreading(failure: Failure, consented_at: datetime | None, clock: Clock) -> bool:
+    late = isinstance(failure, AppNotRegistered) and consented_at is not None
+    return consent_may_be_spreading(failure, consented_at=consented_at, now=clock.now()) or (
+        late and consent_may_be_spreading(ConsentMissing(), consented_at=consented_at, now=clock.now())
+    )
+
+
 def _state(failure: Failure | None) -> str:
-    if failure is None:
-        return "connected"
-    return "needs_reauth" if isinstance(failure, CredentialFailure) else "blocked"
+    """What a check says about the connection; a person's rights in one place do not spoil the sign-in (BC-21)."""
+    match failure:
+        case None:
+            return "connected"
+        case PermissionMissing():
+            return "degraded"
+        case CredentialFailure():
+            return "needs_reauth"
+        case _:
+            return "blocked"
 
 
 async def _steps(opened: OpenConnection) -> list[Step]:

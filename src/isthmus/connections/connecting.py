@@ -11,11 +11,13 @@ import msgspec
 
 from isthmus.auth.entra.authorization import SIGN_IN_MAX_S, SignIn, begin_sign_in, read_callback
 from isthmus.auth.entra.clouds import Cloud
+from isthmus.auth.entra.errors import claims_of
 from isthmus.auth.entra.grants import redeem_code
 from isthmus.auth.entra.id_token import Identity, identify
+from isthmus.auth.tokens import TokenSet
 from isthmus.client.call import RetryingCall
 from isthmus.client.protocols import Journal
-from isthmus.client.tokens import run_grant
+from isthmus.client.tokens import await_consent, run_grant
 from isthmus.connections.credentials import (
     CertificateFile,
     GrantKind,
@@ -28,7 +30,7 @@ from isthmus.connections.credentials import (
 from isthmus.connections.keyring import Keyring
 from isthmus.connections.opening import Opener
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import Failure, IdentityMismatch, InvalidInput, SignInAgain
+from isthmus.kernel.failures import ConsentMissing, Failure, InvalidInput, SignInAgain, VendorFault
 from isthmus.kernel.messages import Response
 from isthmus.providers.registry import provider_named
 from isthmus.store import connections, grants
@@ -38,6 +40,10 @@ from isthmus.vault.secrets import Secret
 
 SHARED_TENANT: Final = "organizations"
 """Where a person signs in whose tenant is not known yet; the id_token then names it."""
+
+
+_STORE_ATTEMPTS_MAX: Final = 10
+"""A renewal that ends in the same moment raises the grant's fence; the new sign-in outranks its result (OA-29)."""
 
 
 class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,25 +102,31 @@ class Connecting:
                 else None,
             )
             await grants.forget_access_token(tx, grant.id)
-            return await connections.get(tx, connection.id)
+            kept = await connections.get(tx, connection.id)
+        self._opener.forget_tokens(grant.id)
+        return kept
 
     async def start_sign_in(
         self, wish: Wish, *, client_id: str, secret: Secret | None, redirect_uri: str
     ) -> StartedSignIn:
-        """Send a person to the vendor's sign-in page. The state is good once and for a quarter of an hour."""
+        """Send a person to the vendor's sign-in page. The state is good once and for a quarter of an hour.
+
+        A step-up that an earlier refusal asked for is passed on (OA-32).
+        """
         provider = provider_named(wish.provider)
         tenant = wish.tenant or SHARED_TENANT
-        sign_in = begin_sign_in(
-            wish.cloud.authority(tenant),
-            client_id=client_id,
-            redirect_uri=redirect_uri,
-            resource=wish.cloud.business_central_resource,
-            scopes=provider.declaration.delegated_scopes,
-            prompt="select_account",
-        )
         async with self._db.project(self._project_id) as tx:
             connection, grant = await self._ensure(
                 tx, msgspec.structs.replace(wish, tenant=tenant), GrantKind.PERSON, client_id
+            )
+            sign_in = begin_sign_in(
+                wish.cloud.authority(tenant),
+                client_id=client_id,
+                redirect_uri=redirect_uri,
+                resource=wish.cloud.business_central_resource,
+                scopes=provider.declaration.delegated_scopes,
+                prompt="select_account",
+                claims=_claims_asked_for(connection),
             )
             if secret is not None:
                 sealed = seal_secret(self._keyring, grant.id, secret)
@@ -154,10 +166,12 @@ class Connecting:
         try:
             await self._redeem(connection, grant, sign_in, parameters, journal)
         except Failure as failure:
-            async with self._db.project(self._project_id) as tx:
-                await connections.set_state(tx, connection.id, "needs_reauth", failure)
+            if grant.refresh_token_sealed is None or connection.state != "connected":  # else the old sign-in lives on
+                async with self._db.project(self._project_id) as tx:
+                    await connections.set_state(tx, connection.id, "needs_reauth", failure)
             raise
         async with self._db.project(self._project_id) as tx:
+            await connections.set_state(tx, connection.id, "pending")
             return await connections.get(tx, connection_id)
 
     async def _redeem(
@@ -165,38 +179,46 @@ class Connecting:
     ) -> None:
         code = read_callback(parameters, expected_state=sign_in.state)
         call = self._opener.token_call(cloud_of(grant), journal)
-        tokens = await run_grant(
-            redeem_code(
+        credential = credential_of(self._keyring, grant)
+
+        async def redeem() -> TokenSet:
+            steps = redeem_code(
                 sign_in.authority,
                 client_id=grant.client_id,
-                credential=credential_of(self._keyring, grant),
+                credential=credential,
                 code=code,
                 redirect_uri=sign_in.redirect_uri,
                 verifier=sign_in.verifier,
                 scope=sign_in.scope,
                 now=self._clock.now(),
-            ),
-            call,
-        )
+            )
+            return await run_grant(steps, call)
+
+        tokens = await await_consent(redeem, self._clock, consented_at=self._clock.now())
         if tokens.id_token is None or tokens.refresh_token is None:
             raise SignInAgain(
                 "The sign-in brought no refresh token, so it would end within the hour.",
                 remedy="Sign in again and allow lasting access (offline_access) on the consent page.",
             )
+        if tokens.missing_scopes:
+            raise ConsentMissing(f"The sign-in did not grant {', '.join(tokens.missing_scopes)}.")
         identity = await self._identity(tokens.id_token, grant, sign_in, call)
-        known = grant.settings.get("tenant_id")
-        if known is not None and known != identity.tenant_id:
-            raise IdentityMismatch(subject=identity.tenant_id)
-        async with self._db.project(self._project_id) as tx:
-            await grants.set_identity(tx, grant.id, tenant=identity.tenant_id, user_id=identity.object_id)
-            await grants.store_tokens(
-                tx,
-                grant.id,
-                fence=grant.fence,
-                access_token_sealed=seal_token(self._keyring, grant.id, "access_token_sealed", tokens.access_token),
-                access_expires_at=tokens.expires_at,
-                refresh_token_sealed=seal_token(self._keyring, grant.id, "refresh_token_sealed", tokens.refresh_token),
-            )
+        access = seal_token(self._keyring, grant.id, "access_token_sealed", tokens.access_token)
+        refresh = seal_token(self._keyring, grant.id, "refresh_token_sealed", tokens.refresh_token)
+        for _ in range(_STORE_ATTEMPTS_MAX):
+            async with self._db.project(self._project_id) as tx:
+                fence = (await grants.get(tx, grant.id)).fence
+                await grants.set_identity(tx, grant.id, tenant=identity.tenant_id, user_id=identity.object_id)
+                if await grants.store_tokens(
+                    tx,
+                    grant.id,
+                    fence=fence,
+                    access_token_sealed=access,
+                    access_expires_at=tokens.expires_at,
+                    refresh_token_sealed=refresh,
+                ):
+                    break
+        self._opener.forget_tokens(grant.id)
 
     async def _identity(self, id_token: str, grant: Grant, sign_in: SignIn, call: RetryingCall) -> Identity:
         steps = identify(
@@ -205,6 +227,7 @@ class Connecting:
             client_id=grant.client_id,
             nonce=sign_in.nonce,
             now=self._clock.now(),
+            expected_tenant=grant.settings.get("tenant_id"),
         )
         try:
             request = next(steps)
@@ -230,17 +253,23 @@ class Connecting:
             )
             return created, grant
         grant = await grants.get(tx, present.grant_id)
-        same_place = present.environment.casefold() == wish.environment.casefold() and (
-            wish.tenant == SHARED_TENANT or grant.tenant in (wish.tenant, SHARED_TENANT)
-        )
+        # A person's tenant is told by the sign-in itself, whatever name of it was typed.
+        same_tenant = kind == GrantKind.PERSON or grant.tenant.casefold() == wish.tenant.casefold()
+        same_place = present.environment.casefold() == wish.environment.casefold() and same_tenant
         if not same_place or grant.kind != kind:
             raise InvalidInput(
                 f"There is a connection named “{wish.name}” already, and it leads elsewhere or signs in differently.",
-                remedy="Choose another name with --name, or delete the old connection first.",
+                remedy="Choose another name with --name, or forget the old one first: isthmus disconnect NAME",
                 subject=wish.name,
             )
         await grants.set_settings(tx, grant.id, tenant=grant.tenant, client_id=client_id, cloud=cloud)
         return present, await grants.get(tx, grant.id)
+
+
+def _claims_asked_for(connection: Connection) -> str | None:
+    """The step-up that the last refusal of a connection named, as JSON text."""
+    vendor = (connection.failure or {}).get("vendor")
+    return claims_of(Failure(vendor=msgspec.convert(vendor, VendorFault))) if vendor else None
 
 
 def _state_hash(state: str) -> bytes:

@@ -85,9 +85,11 @@ class OpenConnection:
             await connections.save_schema(tx, self.connection.id, route, document, xxhash.xxh3_128_digest(document))
         return found
 
-    async def describe(self, name: str, route: str) -> ObjectInfo:
+    async def describe(self, name: str, route: str, *, fresh: bool = False) -> ObjectInfo:
         """One object; a name that the cache does not know is looked up at the vendor before it is refused."""
         provider = self._access.provider
+        if fresh:
+            return provider.find_object(await self.objects(route, fresh=True), name)
         try:
             return provider.find_object(await self.objects(route), name)
         except UnknownObject:
@@ -143,6 +145,12 @@ class Opener:
             journal=journal,
             clock=self._clock,
         )
+
+    def forget_tokens(self, grant_id: UUID) -> None:
+        """A grant's credential has changed: this process asks for a new token at the next call."""
+        for key, (source, _) in self._tokens.items():
+            if key[0] == grant_id:
+                source.forget()
 
     @asynccontextmanager
     async def open(self, project_id: UUID, connection_id: UUID, journal: Journal) -> AsyncIterator[OpenConnection]:

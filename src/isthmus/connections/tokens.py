@@ -21,7 +21,7 @@ from isthmus.connections.credentials import (
 )
 from isthmus.connections.keyring import Keyring
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import AccessTokenRejected, SignInAgain
+from isthmus.kernel.failures import AccessTokenRejected, SignInAgain, TransientFailure
 from isthmus.store import grants
 from isthmus.store.database import Database
 from isthmus.store.rows import Grant
@@ -29,6 +29,9 @@ from isthmus.store.rows import Grant
 _AHEAD_S: Final = 300.0
 _AHEAD_JITTER_S: Final = 60.0
 """Renewed five to six minutes ahead, spread so that the processes of a hub do not all come at once (OA rule 4)."""
+
+_AHEAD_SHARE_MAX: Final = 0.25
+"""Of a short-lived token at most the last quarter is given away; else every request would ask for a new one."""
 
 
 class StoredTokens:
@@ -57,12 +60,16 @@ class StoredTokens:
         self._permissions = permissions
         self._resource = resource
         self._lock = asyncio.Lock()
-        self._ahead_s = _AHEAD_S + random.uniform(0.0, _AHEAD_JITTER_S)  # noqa: S311  (jitter, not a secret)
+        self._early_s = _AHEAD_S + random.uniform(0.0, _AHEAD_JITTER_S)  # noqa: S311  (jitter, not a secret)
+        self._ahead_s = self._early_s
         self._token: str | None = None
         self._expires_at: datetime | None = None
 
     async def access_token(self, *, rejected: str | None = None) -> str:
-        """A token believed good. Raises the CredentialFailure that says what has to be done."""
+        """A token believed good. Raises the CredentialFailure that says what has to be done.
+
+        A passing trouble during an early renewal is ridden out on the token that is still good.
+        """
         if rejected is None and self._good():
             assert self._token is not None
             return self._token
@@ -70,26 +77,46 @@ class StoredTokens:
             if self._good() and self._token != rejected:
                 assert self._token is not None
                 return self._token
-            return await self._shared(rejected, None)
+            try:
+                return await self._shared(rejected, None)
+            except TransientFailure:
+                if self._token is None or self._token == rejected or not self._good_for(0.0):
+                    raise
+                return self._token
 
     async def access_token_with_claims(self, claims: str) -> str:
         """A new token that carries the claims a resource has asked for (OA-33 [verify])."""
         async with self._lock:
             return await self._shared(self._token, claims)
 
+    def forget(self) -> None:
+        """The credential has changed: what was obtained with the old one is not used any more."""
+        self._token = self._expires_at = None
+
     def _good(self) -> bool:
+        return self._good_for(self._ahead_s)
+
+    def _good_for(self, seconds: float) -> bool:
         return (
             self._token is not None
             and self._expires_at is not None
-            and self._clock.now() + timedelta(seconds=self._ahead_s) < self._expires_at
+            and self._clock.now() + timedelta(seconds=seconds) < self._expires_at
         )
+
+    def _keep(self, token: str, expires_at: datetime | None, life_s: float) -> str:
+        self._token, self._expires_at = token, expires_at
+        self._ahead_s = self._ahead_of(life_s)
+        return token
+
+    def _ahead_of(self, life_s: float) -> float:
+        """How long before its end a token that lives so long is renewed."""
+        return min(self._early_s, max(0.0, life_s) * _AHEAD_SHARE_MAX)
 
     async def _shared(self, rejected: str | None, claims: str | None) -> str:
         async with grants.refreshing(self._db, self._grant.project_id, self._grant.id) as turn:
             stored = self._stored(turn.grant)
             if stored is not None and stored != rejected and claims is None:
-                self._token, self._expires_at = stored, turn.grant.access_expires_at
-                return stored
+                return self._keep(stored, turn.grant.access_expires_at, _life_s(turn.grant))
             tokens = await self._obtain(turn.grant, claims)
             if tokens.access_token == rejected:
                 raise AccessTokenRejected
@@ -104,14 +131,15 @@ class StoredTokens:
                 if tokens.refresh_token
                 else None,
             )
-            self._token, self._expires_at = tokens.access_token, tokens.expires_at
-            return tokens.access_token
+            life_s = (tokens.expires_at - tokens.obtained_at).total_seconds()
+            return self._keep(tokens.access_token, tokens.expires_at, life_s)
 
     def _stored(self, grant: Grant) -> str | None:
         """What another process has left, if it is still good for a while."""
         if grant.access_token_sealed is None or grant.access_expires_at is None:
             return None
-        if self._clock.now() + timedelta(seconds=self._ahead_s) >= grant.access_expires_at:
+        ahead_s = self._ahead_of(_life_s(grant))
+        if self._clock.now() + timedelta(seconds=ahead_s) >= grant.access_expires_at:
             return None
         return open_token(self._keyring, grant, "access_token_sealed", grant.access_token_sealed)
 
@@ -125,6 +153,12 @@ class StoredTokens:
             resource=self._resource,
             claims=claims,
         )
+
+
+def _life_s(grant: Grant) -> float:
+    """How long the stored token lived when it was stored."""
+    assert grant.access_expires_at is not None
+    return (grant.access_expires_at - grant.updated_at).total_seconds()
 
 
 async def obtain(
