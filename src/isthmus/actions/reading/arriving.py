@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from isthmus.actions.reading.plan import ARRIVALS_PREFIX
 from isthmus.client.access import Access
 from isthmus.providers.base import ObjectInfo, Page, ReadSpec, Slice
 from isthmus.store import arrivals, pages, runs, syncs
@@ -14,8 +15,6 @@ from isthmus.store.rows import Run, Sync
 
 IDS_PER_REQUEST = 50
 """About 3 KB of filter: well inside the vendor's longest address."""
-
-SLICE_PREFIX = "8000|"
 
 
 async def fetch_arrivals(db: Database, access: Access, run: Run, sync: Sync, obj: ObjectInfo) -> int:
@@ -43,7 +42,7 @@ async def _fetch_stream(
 ) -> None:
     async with db.project(run.project_id) as tx:
         checkpoint = await runs.add_slice(
-            tx, run.id, run.epoch, runs.PlannedSlice(slice=f"{SLICE_PREFIX}{stream_id}", stream_id=stream_id)
+            tx, run.id, run.epoch, runs.PlannedSlice(slice=f"{ARRIVALS_PREFIX}{stream_id}", stream_id=stream_id)
         )
     part = Slice(company_id=wanted[0].company or None)
     chunks = list(_chunks([arrival.remote_id for arrival in wanted]))

@@ -18,6 +18,9 @@ from isthmus.store.rows import Checkpoint, Run, Stream, Sync
 READERS_PER_RUN_MAX = 4
 """Slices read side by side: one place of the vendor's five stays free for everybody else on the connection."""
 
+ARRIVALS_PREFIX = "8000|"
+"""Slices of records that a sweep met and that are fetched by their ids; `arriving` reads them, not the plan."""
+
 _SEPARATOR = "|"
 
 
@@ -72,7 +75,11 @@ async def make_plan(
     if not checkpoints:
         planned, total = await _slices(access, obj, readings)
         checkpoints = await _write(db, run, streams, readings, planned, total)
-    parts = [_planned(checkpoint, readings[checkpoint.company]) for checkpoint in checkpoints]
+    parts = [
+        _planned(checkpoint, readings[checkpoint.company])
+        for checkpoint in checkpoints
+        if not checkpoint.slice.startswith(ARRIVALS_PREFIX)
+    ]
     return Plan(
         parts=parts,
         staged=any(reading.staged for reading in readings.values()),

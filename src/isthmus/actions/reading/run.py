@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
@@ -42,16 +43,21 @@ from isthmus.kernel.failures import (
     RecordNotFound,
     RunSuperseded,
     TransientFailure,
+    UnknownField,
 )
 from isthmus.providers.base import ObjectInfo, ReadSpec, Slice
 from isthmus.store import connections, pages, runs, sweeps, syncs
-from isthmus.store.database import Database
-from isthmus.store.rows import Progress, Run, RunState, Sync
+from isthmus.store.database import Database, Transaction
+from isthmus.store.rows import Checkpoint, Progress, Run, RunState, Sync
 
 RETRIES_MAX = 10
 _RETRY_FIRST_S = 10.0
 _RETRY_MAX_S = 900.0
 """A run that meets passing trouble is tried again after 10 s, 20 s … 15 min, ten times: about an hour and a half."""
+
+
+_NOTHING_YET = datetime(1900, 1, 1, tzinfo=UTC)
+"""The watermark of a set without any stamp: whatever gets one later is new."""
 
 
 class Opened(Protocol):
@@ -67,8 +73,8 @@ class Opened(Protocol):
         """The selected companies."""
         ...
 
-    async def describe(self, name: str, route: str) -> ObjectInfo:
-        """The object, as the vendor describes it today."""
+    async def describe(self, name: str, route: str, *, fresh: bool = False) -> ObjectInfo:
+        """The object as the vendor described it within the last hour, or just now with `fresh`."""
         ...
 
 
@@ -134,11 +140,17 @@ class Reader:
             companies = [each for each in opened.company_ids if sync.companies is None or each in sync.companies]
             plan = await make_plan(self._db, opened.access, self._clock, run, sync, obj, companies)
             reading = _PlanReader(self._db, opened.access, run, sync, obj, journal, self._on_progress)
-            await reading.read(plan)
-            if plan.ranges:
-                await reading.fill_gaps(plan)
+            try:
+                await reading.read(plan)
+                if plan.ranges:
+                    await reading.fill_gaps(plan)
+            except UnknownField:
+                # The description may be an hour old: tell a field that is gone from one that was never there.
+                await self._note_fields(run, sync, await opened.describe(sync.object, sync.route, fresh=True))
+                raise
             await self._start_at_present(opened.access, run, sync, obj, companies)
-            if any(part.reading.mode is Mode.IDS for part in plan.parts):
+            if sync.backfill_days is None and any(part.reading.mode is Mode.IDS for part in plan.parts):
+                # With a backfill window most unknown ids are older than the window and not wanted.
                 await fetch_arrivals(self._db, opened.access, run, sync, obj)
             held = None
             if plan.staged:
@@ -171,9 +183,8 @@ class Reader:
             spec = ReadSpec(filter=sync.filter)
             request = access.provider.newest_request(access.target, obj, spec, Slice(company_id=company or None))
             newest = access.provider.watermark(access.provider.page(obj, await access.call(request)).stamps)
-            if newest is not None:
-                async with self._db.project(run.project_id) as tx:
-                    await syncs.set_watermark(tx, stream.id, newest)
+            async with self._db.project(run.project_id) as tx:
+                await syncs.set_watermark(tx, stream.id, newest or _NOTHING_YET)
 
     async def _close(self, run: Run, sync: Sync, held: int | None) -> None:
         """A held sweep waits for a person; a good end says that the connection works. The engine ends the rest."""
@@ -182,7 +193,8 @@ class Reader:
                 await runs.note(tx, run.id, "held", held)
                 await runs.finish(tx, run.id, run.epoch, RunState.HELD)
             await runs.forget_old(tx, sync.id)
-            if (await connections.get(tx, sync.connection_id)).state != "connected":
+            state = (await connections.get(tx, sync.connection_id)).state
+            if state != "connected" and not (state == "degraded" and await _others_lack_permission(tx, sync)):
                 await connections.set_state(tx, sync.connection_id, "connected")
 
     async def _report_trouble(self, sync: Sync, failure: Failure) -> None:
@@ -204,6 +216,17 @@ class Reader:
             await runs.release(tx, run.id, run.epoch)
         await self._later(run, wait_s)
         return True
+
+
+async def _others_lack_permission(tx: Transaction, sync: Sync) -> bool:
+    """True while another object of the connection may still not be read: its last run says so (BC-21)."""
+    for other in await syncs.every(tx, sync.connection_id):
+        if other.id == sync.id or other.state != "active":
+            continue
+        last = next((run for run in await runs.history(tx, other.id, 2) if run.finished_at is not None), None)
+        if last is not None and (last.failure or {}).get("code") == PermissionMissing.code:
+            return True
+    return False
 
 
 class _PlanReader:
@@ -262,13 +285,19 @@ class _PlanReader:
             try:
                 await self._pages(planned)
             except (BadRequest, RecordNotFound):
-                if planned.checkpoint.link is None:
+                link = planned.checkpoint.link or (await self._checkpoint(planned)).link
+                if link is None:
                     raise
-                # A link kept from an earlier attempt may have died; what is stored is recognised by its hash.
+                # The link to the next page has died; from the first page on, what is stored is told by its hash.
                 async with self._db.project(self._run.project_id) as tx:
                     await runs.restart_slice(tx, self._run.id, self._run.epoch, planned.checkpoint.slice)
-                fresh = msgspec.structs.replace(planned.checkpoint, link=None)
-                await self._pages(msgspec.structs.replace(planned, checkpoint=fresh))
+                await self._pages(msgspec.structs.replace(planned, checkpoint=await self._checkpoint(planned)))
+
+    async def _checkpoint(self, planned: PlannedPart) -> Checkpoint:
+        """The slice's progress as it is stored now."""
+        async with self._db.project(self._run.project_id) as tx:
+            every = await runs.checkpoints(tx, self._run.id)
+        return next(each for each in every if each.slice == planned.checkpoint.slice)
 
     async def _pages(self, planned: PlannedPart) -> None:
         reader = self._access.reader(

@@ -10,7 +10,7 @@ import msgspec
 
 from isthmus.actions.reading.run import Opened
 from isthmus.kernel.failures import CompanyNotFound, InvalidInput, UnknownField
-from isthmus.providers.base import ObjectInfo, ReadSpec
+from isthmus.providers.base import ObjectInfo, Reading, ReadSpec
 from isthmus.store import schedules, syncs
 from isthmus.store.database import Transaction
 from isthmus.store.rows import CompanyRow, RunKind, Sync
@@ -62,6 +62,11 @@ async def check_wish(opened: Opened, wish: SyncWish, companies: Sequence[Company
         raise InvalidInput(
             f"“{obj.name}” has no modification stamp, so only its full content can be read.",
             remedy="Leave the backfill window at full.",
+        )
+    if wish.backfill_days == 0 and obj.reading is not Reading.DIRECT:
+        raise InvalidInput(
+            f"“{obj.name}” comes with its documents, so it cannot start at the newest of its own records.",
+            remedy="Use full, or a number of days.",
         )
     chosen = None if wish.companies is None else [company_id(companies, name) for name in wish.companies]
     fields = tuple(field_name(obj, name) for name in wish.fields)
