@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
+from rich.markup import escape
 from rich.text import Text
 
 from isthmus.cli.options import ConnectionName, Home, Json
 from isthmus.cli.output import ago, exit_code, out, print_json, print_table, say
-from isthmus.cli.running import chosen_connection, hub, run, settings
+from isthmus.cli.running import ask, chosen_connection, confirm, hub, run, settings
 from isthmus.kernel.failures import InvalidInput
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(connect, name="connect")
     app.command("connections")(list_connections)
     app.command("check")(check)
+    app.command("disconnect")(disconnect)
 
 
 def connect_business_central(
@@ -65,55 +68,149 @@ def connect_business_central(
         str, typer.Option(help="public, us_government, china, sandbox, or a JSON file that defines a cloud.")
     ] = "public",
     name: Annotated[str, typer.Option(help="How to call the connection (default: tenant and environment).")] = "",
+    reconnect: Annotated[
+        str | None,
+        typer.Option(
+            help="A connection, by name or id, that gets new credentials; what is not given stays as it was.",
+            show_default=False,
+        ),
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Connect Business Central with an app's credentials, or with a sign-in in the browser.
 
-    The same name again replaces the credentials and keeps the data: this is also how an expired secret is renewed.
+    The same name again, or --reconnect, replaces the credentials and keeps the data: this is also how an expired secret
+    is renewed.
     """
-    chosen = _cloud(cloud, settings(home).home)
-    if cloud == "sandbox":
-        defaults = _sandbox_defaults(settings(home).home, browser=browser)
-        tenant, client_id = tenant or defaults["tenant"], client_id or defaults["client_id"]
-        client_secret = client_secret or ("" if certificate else defaults["client_secret"])
-    if not client_id:
-        raise InvalidInput(
-            "The client id is missing.",
-            remedy="Give --client-id: Entra admin centre → App registrations → your app → Application (client) ID.",
-        )
-    if not browser and not tenant:
-        raise InvalidInput(
-            "The tenant is missing.", remedy="Give --tenant: Entra admin centre → Overview → Tenant ID, or its domain."
-        )
-    if not browser and not certificate and not client_secret:
-        client_secret = typer.prompt("Client secret (its value, not its id)", hide_input=True, err=True)
-    title = name or f"{tenant or 'browser'} / {environment}"
-    password = os.environ.get("ISTHMUS_CERTIFICATE_PASSWORD") or None
+    typed = Typed(
+        tenant=tenant,
+        environment=environment,
+        client_id=client_id,
+        client_secret=client_secret,
+        certificate=certificate,
+        browser=browser,
+        cloud=None if reconnect is not None else _cloud(cloud, settings(home).home),
+        name=name,
+    )
+    if cloud == "sandbox" and reconnect is None:
+        typed = typed.filled(_sandbox_defaults(settings(home).home, browser=browser))
 
     async def work() -> None:
-        from isthmus.connections.connecting import AppCredentials, Wish
-        from isthmus.connections.credentials import CertificateFile
-        from isthmus.vault.secrets import Secret
-
-        wish = Wish(provider="business_central", cloud=chosen, tenant=tenant, environment=environment, name=title)
         async with hub(home) as opened:
-            if browser:
-                from isthmus.cli.loopback import sign_in
+            meant = typed if reconnect is None else await _as_before(opened, typed, reconnect)
+            connection = await _connected(opened, meant.completed())
+            await _report(opened, connection, as_json=as_json, welcome=True, consented=meant.browser)
 
-                secret = Secret(client_secret) if client_secret else None
-                connection = await sign_in(opened, wish, client_id=client_id, secret=secret)
-            else:
-                content = None
-                if certificate is not None:
-                    content = CertificateFile(content=_read(certificate), password=password)
-                app = AppCredentials(
-                    client_id=client_id,
-                    secret=Secret(client_secret) if client_secret and content is None else None,
-                    certificate=content,
-                )
-                connection = await opened.connecting.with_app(wish, app)
-            await _report(opened, connection, as_json=as_json, welcome=True)
+    run(work)
+
+
+class Typed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person typed to connect. Its repr hides the secret."""
+
+    tenant: str
+    environment: str
+    client_id: str
+    client_secret: str
+    certificate: Path | None
+    browser: bool
+    cloud: Any
+    name: str
+
+    def __repr__(self) -> str:
+        return f"Typed(name={self.name!r})"
+
+    def filled(self, defaults: dict[str, str]) -> Typed:
+        """With defaults where nothing was typed; a certificate stands instead of a secret."""
+        secret = "" if self.certificate else defaults.get("client_secret", "")
+        return msgspec.structs.replace(
+            self,
+            tenant=self.tenant or defaults.get("tenant", ""),
+            client_id=self.client_id or defaults.get("client_id", ""),
+            client_secret=self.client_secret or secret,
+        )
+
+    def completed(self) -> Typed:
+        """Checked, with the secret asked for where a person can answer. Raises InvalidInput for what is missing."""
+        if not self.client_id:
+            raise InvalidInput(
+                "The client id is missing.",
+                remedy="Give --client-id: Entra admin centre → App registrations → your app → Application (client) ID.",
+            )
+        if not self.browser and not self.tenant:
+            raise InvalidInput(
+                "The tenant is missing.",
+                remedy="Give --tenant: Entra admin centre → Overview → Tenant ID, or its domain.",
+            )
+        secret = self.client_secret
+        if not self.browser and not self.certificate and not secret:
+            secret = ask("Client secret (its value, not its id)", otherwise="Set ISTHMUS_CLIENT_SECRET.", hidden=True)
+        name = self.name or f"{self.tenant or 'browser'} / {self.environment}"
+        return msgspec.structs.replace(self, client_secret=secret, name=name)
+
+
+async def _as_before(opened: Hub, typed: Typed, name: str) -> Typed:
+    """What was typed, on top of what the connection leads to already."""
+    from isthmus.connections.credentials import GrantKind, cloud_of
+    from isthmus.store import grants
+
+    connection = await chosen_connection(opened, name)
+    async with opened.db.project(opened.project.id) as tx:
+        grant = await grants.get(tx, connection.grant_id)
+    person = grant.kind == GrantKind.PERSON
+    return msgspec.structs.replace(
+        typed.filled({"tenant": "" if person else grant.tenant, "client_id": grant.client_id}),
+        environment=connection.environment,
+        browser=person,
+        cloud=cloud_of(grant),
+        name=connection.name,
+    )
+
+
+async def _connected(opened: Hub, typed: Typed) -> Connection:
+    """The connection, made or renewed; not checked yet."""
+    from isthmus.connections.connecting import AppCredentials, Wish
+    from isthmus.connections.credentials import CertificateFile
+    from isthmus.vault.secrets import Secret
+
+    wish = Wish(
+        provider="business_central",
+        cloud=typed.cloud,
+        tenant=typed.tenant,
+        environment=typed.environment,
+        name=typed.name,
+    )
+    secret = Secret(typed.client_secret) if typed.client_secret and typed.certificate is None else None
+    if typed.browser:
+        from isthmus.cli.loopback import sign_in
+
+        return await sign_in(opened, wish, client_id=typed.client_id, secret=secret)
+    content = None
+    if typed.certificate is not None:
+        password = os.environ.get("ISTHMUS_CERTIFICATE_PASSWORD") or None
+        content = CertificateFile(content=_read(typed.certificate), password=password)
+    app = AppCredentials(client_id=typed.client_id, secret=secret, certificate=content)
+    return await opened.connecting.with_app(wish, app)
+
+
+def disconnect(
+    name: Annotated[str, typer.Argument(help="The connection's name.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = None,
+) -> None:
+    """Forget a connection with its credentials, syncs and stored records. Nothing happens at the vendor's side."""
+
+    async def work() -> None:
+        from isthmus.store import connections, syncs
+
+        async with hub(home) as opened:
+            connection = await chosen_connection(opened, name)
+            async with opened.db.project(opened.project.id) as tx:
+                kept = len(await syncs.every(tx, connection.id))
+            confirm(f"This erases {kept} syncs with their records.", connection.name, yes=yes)
+            async with opened.db.project(opened.project.id) as tx:
+                await connections.delete(tx, connection.id)
+        say(f"[green]✓[/] {escape(connection.name)} is gone.")
 
     run(work)
 
@@ -169,8 +266,10 @@ def check(
     run(work)
 
 
-async def _report(opened: Hub, connection: Connection, *, as_json: bool, welcome: bool = False) -> None:
-    report = await opened.check(connection, just_consented=welcome and connection.state == "pending")
+async def _report(
+    opened: Hub, connection: Connection, *, as_json: bool, welcome: bool = False, consented: bool = False
+) -> None:
+    report = await opened.check(connection, just_consented=consented)
     if as_json:
         print_json(_report_plain(report))
     else:
@@ -228,8 +327,6 @@ def _plain(connection: Connection, companies: list[Any]) -> dict[str, Any]:
 
 
 def _cloud(name: str, home: Path) -> Cloud:
-    import msgspec
-
     from isthmus.auth.entra.clouds import Cloud, find_cloud
 
     if name == "sandbox":
@@ -260,8 +357,6 @@ def sandbox_cloud(running: dict[str, Any]) -> Cloud:
 
 def read_sandbox(home: Path) -> dict[str, Any]:
     """What the sandbox of this folder has written down about itself. Raises InvalidInput when none is running."""
-    import msgspec
-
     path = home / SANDBOX_FILE
     if not path.exists():
         raise InvalidInput(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from isthmus.cli.options import CompanyNames, ConnectionName, Expand, Filter, Home, Json, Route, Select, listed
 from isthmus.cli.output import out, print_json, print_json_lines, print_table, say
@@ -50,7 +51,7 @@ def objects(
         async with hub(home) as opened:
             chosen = await chosen_connection(opened, connection)
             async with opened.connection(chosen.id, ForgetfulJournal()) as ready:
-                found = await ready.objects(ready.access.provider.parse_route(route))
+                found = await ready.objects(ready.access.provider.parse_route(route), fresh=True)
         found = [each for each in found if matching is None or matching.casefold() in each.name.casefold()]
         if as_json:
             print_json([_object_plain(each) for each in found])
@@ -89,7 +90,7 @@ def describe(
         async with hub(home) as opened:
             chosen = await chosen_connection(opened, connection)
             async with opened.connection(chosen.id, ForgetfulJournal()) as ready:
-                obj = await ready.describe(name, ready.access.provider.parse_route(route))
+                obj = await ready.describe(name, ready.access.provider.parse_route(route), fresh=True)
         if as_json:
             print_json(_object_plain(obj, whole=True))
             return
@@ -192,7 +193,7 @@ def changes(
 
         after = decode_cursor(since)
         async with hub(home) as opened, opened.db.project(opened.project.id) as tx:
-            wanted = feed.FeedFilter(objects=(object_name,) if object_name else None)
+            wanted = feed.FeedFilter(objects=(await _synced_object(tx, object_name),) if object_name else None)
             page = await feed.read(tx, after, limit, wanted)
         cursor = encode_cursor(page.next_number)
         if as_json:
@@ -220,6 +221,25 @@ def changes(
         say(f"next_cursor: {cursor}{'  (there is more)' if page.more else ''}")
 
     run(work)
+
+
+async def _synced_object(tx: Any, name: str) -> str:
+    """The exact name of an object that a sync reads. Raises UnknownObject."""
+    from difflib import get_close_matches
+
+    from isthmus.kernel.failures import UnknownObject
+    from isthmus.store import syncs
+
+    names = {sync.object.casefold(): sync.object for sync in await syncs.every(tx)}
+    found = names.get(name.strip().casefold())
+    if found is None:
+        raise UnknownObject(
+            f"No sync reads an object “{name}”.",
+            nearest=get_close_matches(name, names.values(), n=3),
+            remedy="Run `isthmus sync list` to see which objects have changes.",
+            subject=name,
+        )
+    return found
 
 
 async def wished(
@@ -257,7 +277,7 @@ async def pages_of(
     left = spec.limit
     for part in ready.access.provider.parts(obj, _company_ids(ready, companies)):
         part_spec = msgspec.structs.replace(spec, limit=left)
-        async for fetched in ready.access.reader(obj, part_spec, part).pages():
+        async for fetched in ready.access.reader(obj, part_spec, part, hashed=False).pages():
             if len(fetched.page):
                 yield names.get(part.company_id or "", ""), fetched.page
             if left is not None:
@@ -333,7 +353,9 @@ def _object_plain(obj: ObjectInfo, *, whole: bool = False) -> dict[str, Any]:
 
 def _print_object(obj: ObjectInfo) -> None:
     console = out()
-    console.print(f"[bold]{obj.name}[/]  {obj.label}  [dim]route {obj.route}, key {', '.join(obj.key) or 'none'}[/]")
+    console.print(
+        f"[bold]{obj.name}[/]  {escape(obj.label)}  [dim]route {obj.route}, key {', '.join(obj.key) or 'none'}[/]"
+    )
     print_table(
         ["Field", "Type", "Length", "Read-only", "Members"],
         [

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.text import Text
 
 from isthmus.cli.options import Home, Json, listed
 from isthmus.cli.output import ago, print_json, print_table, say
-from isthmus.cli.running import chosen, hub, run
+from isthmus.cli.running import chosen, confirm, hub, run
 from isthmus.kernel.failures import InvalidInput
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def add_webhook(
         if as_json:
             print_json({"id": str(made.id), "name": name, "url": url, "secret": secret})
             return
-        say(f"[green]✓[/] Webhook {name}. Its signing secret, shown only now:")
+        say(f"[green]✓[/] Webhook {escape(name)}. Its signing secret, shown only now:")
         print(secret)
         say("Next: `isthmus worker` delivers while it runs; `isthmus destination deliver` does it once.")
 
@@ -79,7 +80,7 @@ def add_folder(
     async def work() -> None:
         async with hub(home) as opened:
             await opened.create_folder(name, folder, objects=listed(objects))
-        say(f"[green]✓[/] Changes go to {folder.resolve()} while `isthmus worker` runs.")
+        say(f"[green]✓[/] Changes go to {escape(str(folder.resolve()))} while `isthmus worker` runs.")
 
     run(work)
 
@@ -232,7 +233,9 @@ def replay(
                 report = await opened.deliveries.replay(opened.project.id, row.id, first, last)
         say(f"{report.changes:,} changes in {report.batches:,} batches were delivered again.")
         if report.failure is not None:
-            say(f"[bold red]✗[/] Then: {report.failure['message']} Go on with --from {report.next_number}.")
+            say(
+                f"[bold red]✗[/] Then: {escape(str(report.failure['message']))} Go on with --from {report.next_number}."
+            )
             raise typer.Exit(1)
 
     run(work)
@@ -248,7 +251,7 @@ def resume(name: DestinationName, home: Home = None) -> None:
             row = await _one(opened, name)
             async with opened.db.project(opened.project.id) as tx:
                 await destinations.resume(tx, row.id)
-        say(f"[green]✓[/] {row.name} is delivered to again.")
+        say(f"[green]✓[/] {escape(row.name)} is delivered to again.")
 
     run(work)
 
@@ -265,11 +268,10 @@ def delete(
 
         async with hub(home) as opened:
             row = await _one(opened, name)
-            if not yes and typer.prompt(f"Type {row.name} to delete it", err=True) != row.name:
-                raise InvalidInput("Nothing was deleted.", remedy="Type the name exactly, or use --yes.")
+            confirm("This forgets the destination and its history.", row.name, yes=yes)
             async with opened.db.project(opened.project.id) as tx:
                 await destinations.delete(tx, row.id)
-        say(f"[green]✓[/] {row.name} is gone.")
+        say(f"[green]✓[/] {escape(row.name)} is gone.")
 
     run(work)
 

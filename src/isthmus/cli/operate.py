@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from isthmus.cli.connections import SANDBOX_FILE
 from isthmus.cli.options import Home, Json
@@ -54,7 +55,8 @@ def what_next() -> None:
         console.print(f"{len(every)} connections, {len(kept)} syncs.")
         for each in trouble:
             remedy = (each.failure or {}).get("remedy", "Run `isthmus check`.")
-            console.print(f"  [red]✗[/] {each.name}: {each.reason or each.state}\n    [bold]→[/] {remedy}")
+            console.print(f"  [red]✗[/] {escape(each.name)}: {escape(each.reason or each.state)}")
+            console.print(f"    [bold]→[/] {escape(remedy)}")
         if not every:
             console.print("Next: isthmus connect business-central")
         elif not kept:
@@ -112,9 +114,10 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
     else:
         console = out()
         for each in findings:
-            console.print(f"{'[green]✓[/]' if each.passed else '[bold red]✗[/]'} {each.title}  [dim]{each.detail}[/]")
+            mark = "[green]✓[/]" if each.passed else "[bold red]✗[/]"
+            console.print(f"{mark} {escape(each.title)}  [dim]{escape(each.detail)}[/]")
             if each.remedy:
-                console.print(f"  [bold]→[/] {each.remedy}")
+                console.print(f"  [bold]→[/] {escape(each.remedy)}")
     if not all(each.passed for each in findings):
         raise typer.Exit(3)
 

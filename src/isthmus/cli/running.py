@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from isthmus.cli.output import err, exit_code, print_failure
-from isthmus.kernel.failures import Failure, InvalidInput
+from isthmus.kernel.failures import ConfigurationFailure, Failure, InvalidInput, StorageFull
 
 if TYPE_CHECKING:
     from isthmus.app import Hub
@@ -34,31 +37,67 @@ def guarded(app: typer.Typer, arguments: Sequence[str], environ: Mapping[str, st
     except Failure as failure:
         print_failure(failure, as_json=as_json)
         return exit_code(failure)
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         err().print("Interrupted. What was committed is kept; run the same command again to go on.")
         return INTERRUPTED
     except typer.Exit as end:
         return int(end.exit_code)
-    except typer.Abort:
-        return INTERRUPTED
+    except BrokenPipeError:  # `isthmus read … | head`: whoever reads has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  (open until the process ends)
+        return 0
+    except OSError as error:
+        print_failure(_of_the_system(error), as_json=as_json)
+        return exit_code(_of_the_system(error))
     except Exception as error:  # noqa: BLE001  (the last place before a person: words instead of a traceback)
-        return _usage_or_defect(error, environ)
+        return _usage_or_defect(error, environ, as_json=as_json)
     return result if isinstance(result, int) else 0
 
 
-def _usage_or_defect(error: Exception, environ: Mapping[str, str]) -> int:
+def _of_the_system(error: OSError) -> Failure:
+    """A file or folder that the operating system refuses."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull()
+    where = f"{error.filename}: " if error.filename else ""
+    return ConfigurationFailure(
+        f"{where}{error.strerror or error}.",
+        remedy="Check that the file or folder exists and that you may use it; ISTHMUS_HOME names the data folder.",
+    )
+
+
+def _usage_or_defect(error: Exception, environ: Mapping[str, str], *, as_json: bool) -> int:
     show = getattr(error, "show", None)
     if callable(show):  # click's usage errors know how to show themselves
-        show(file=sys.stderr)
+        if as_json:
+            words = str(getattr(error, "message", error))
+            print_failure(InvalidInput(words, remedy="Look at --help."), as_json=True)
+        else:
+            show(file=sys.stderr)
         return int(getattr(error, "exit_code", 2))
     reference = secrets.token_hex(4)
     if environ.get("ISTHMUS_LOG_LEVEL", "").lower() == "debug":
         err().print_exception()
-    err().print(
-        f"[bold red]✗[/] A defect in isthmus stopped this command ({type(error).__name__}). Reference {reference}."
+    failure = Failure(
+        f"A defect in isthmus stopped this command ({type(error).__name__}). Reference {reference}.",
+        remedy="Run it again with ISTHMUS_LOG_LEVEL=debug and report what it prints.",
     )
-    err().print("  [bold]→[/] Run it again with ISTHMUS_LOG_LEVEL=debug and report what it prints.")
-    return 1
+    print_failure(failure, as_json=as_json)
+    return exit_code(failure)
+
+
+def ask(question: str, *, otherwise: str, hidden: bool = False) -> str:
+    """Ask the person at the terminal. Raises InvalidInput, saying what to do `otherwise`, where nobody can answer."""
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"{question}: nobody is there to answer.", remedy=otherwise)
+    answer: str = typer.prompt(question, hide_input=hidden, err=True)
+    return answer
+
+
+def confirm(warning: str, name: str, *, yes: bool) -> None:
+    """Let a person type the name of what will be lost. Raises InvalidInput when it is another."""
+    if yes:
+        return
+    if ask(f"{warning} Type {name} to go on", otherwise="Add --yes.") != name:
+        raise InvalidInput("Nothing was deleted.", remedy="Type the name exactly, or use --yes.")
 
 
 def run(work: Callable[[], Awaitable[T]]) -> T:
@@ -114,7 +153,10 @@ async def chosen_connection(opened: Hub, name: str | None) -> Connection:
 
 
 def chosen(items: Sequence[Any], text: str, *, what: str, words: Callable[[Any], Sequence[str]]) -> Any:
-    """The item that a person means by an id, the start of an id, or a name. Raises InvalidInput."""
+    """The item that a person means by an id, the end of an id, or a name.
+
+    `words` of an item are its id, its id without dashes and, where it has one, its name. Raises InvalidInput.
+    """
     wanted = text.casefold()
     exact = [item for item in items if wanted in (word.casefold() for word in words(item))]
     found = exact or [
@@ -122,6 +164,12 @@ def chosen(items: Sequence[Any], text: str, *, what: str, words: Callable[[Any],
     ]
     if len(found) == 1:
         return found[0]
-    listed = ", ".join(sorted({words(item)[-1] for item in items})[:10]) or "none"
-    problem = "fits several" if found else "is none of them"
-    raise InvalidInput(f"“{text}” {problem}: {listed}.", remedy=f"Give the id of the {what}, or a name that is unique.")
+    if found:
+        ends = ", ".join(words(item)[1][-8:] for item in found[:10])
+        raise InvalidInput(f"“{text}” fits several: {ends}.", remedy=f"Give one of these ends of an id for the {what}.")
+    names = sorted({words(item)[-1] for item in items})
+    raise InvalidInput(
+        f"There is no {what} “{text}”.",
+        remedy=f"Choose one of: {', '.join(names[:10])}." if names else f"There is no {what} at all yet.",
+        nearest=get_close_matches(text, names, n=3),
+    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.text import Text
 
 from isthmus.cli.options import CompanyNames, ConnectionName, Expand, Filter, Home, Json, Route, Select, listed
 from isthmus.cli.output import ago, exit_code, print_json, print_table, say
-from isthmus.cli.running import chosen, chosen_connection, hub, run
+from isthmus.cli.running import chosen, chosen_connection, confirm, hub, run
 from isthmus.kernel.failures import Failure, InvalidInput
 
 if TYPE_CHECKING:
@@ -169,26 +170,39 @@ async def run_syncs(
     from isthmus.cli.progress import bars
 
     code = 0
-    async with opened.engine() as engine:
-        with bars() as progress:
-            for sync in chosen_syncs:
-                run_row, fresh = await opened.request_run(
-                    engine, sync.id, kind, {name: True for name, on in options.items() if on}
-                )
-                if not fresh and run_row.state == "running" and _alive(run_row):
-                    say(f"– {sync.object}: another worker is at it since {ago(run_row.started_at)}.")
-                    continue
-                bar = progress.add_task(f"{sync.object} ({run_row.kind.value})", total=None)
-
-                async def advance(now: Run, done: Progress, bar: Any = bar) -> None:
-                    progress.update(bar, completed=done.seen, total=now.total)
-
-                ended = await opened.perform(run_row, advance)
-                progress.update(
-                    bar, total=progress.tasks[bar].completed or 1, completed=progress.tasks[bar].completed or 1
-                )
-                code = code or await _tell_end(opened, sync, ended, as_json=as_json)
+    wanted = {name: True for name, on in options.items() if on}
+    with bars() as progress:
+        for sync in chosen_syncs:
+            run_row, fresh = await opened.begin_run(sync.id, kind, wanted)
+            if not fresh and run_row.state == "running" and _alive(run_row):
+                print_busy(sync, run_row, as_json=as_json)
+                continue
+            code = await _perform(opened, sync, run_row, progress, as_json=as_json) or code
+            if not fresh and (wanted or kind not in (None, run_row.kind)):  # that was a leftover; now what was asked
+                run_row, _ = await opened.begin_run(sync.id, kind, wanted)
+                code = await _perform(opened, sync, run_row, progress, as_json=as_json) or code
     return code
+
+
+async def _perform(opened: Hub, sync: Sync, run_row: Run, progress: Any, *, as_json: bool) -> int:
+    """One run with its bar; its exit code."""
+    bar = progress.add_task(f"{sync.object} ({run_row.kind.value})", total=None)
+
+    async def advance(now: Run, done: Progress) -> None:
+        progress.update(bar, completed=done.seen, total=now.total)
+
+    ended = await opened.perform(run_row, advance)
+    shown = progress.tasks[bar].completed or 1
+    progress.update(bar, total=shown, completed=shown)
+    return await _tell_end(opened, sync, ended, as_json=as_json)
+
+
+def print_busy(sync: Sync, row: Run, *, as_json: bool) -> None:
+    """Somebody else is at it."""
+    if as_json:
+        print_json({"sync": str(sync.id), "object": sync.object, "id": str(row.id), "state": row.state.value})
+    else:
+        say(f"– {sync.object}: another worker is at it since {ago(row.started_at)}. `isthmus runs` shows how far.")
 
 
 def _alive(row: Run) -> bool:
@@ -204,6 +218,8 @@ async def _tell_end(opened: Hub, sync: Sync, ended: Run, *, as_json: bool) -> in
         progress = await runs.progress(tx, ended.id)
     if as_json:
         print_json(_run_plain(ended, sync, progress))
+    elif ended.state in ("queued", "running"):
+        print_busy(sync, ended, as_json=False)
     elif ended.state == "held":
         say(
             f"[yellow]‖[/] {sync.object}: {ended.options.get('held', 0):,} records would be deleted, which is "
@@ -211,13 +227,7 @@ async def _tell_end(opened: Hub, sync: Sync, ended: Run, *, as_json: bool) -> in
             f"  [bold]→[/] If they really are gone: isthmus sync run {sync.object} --sweep --force"
         )
     elif ended.failure is not None:
-        say(f"[bold red]✗[/] {sync.object}: {ended.failure['message']}")
-        if ended.failure.get("nearest"):
-            say(f"  Did you mean: {', '.join(ended.failure['nearest'])}?")
-        vendor = ended.failure.get("vendor") or {}
-        if vendor.get("code"):
-            say(f"  [dim]The vendor said:[/] {vendor['code']}  [dim]Reference:[/] {vendor.get('correlation_id')}")
-        say(f"  [dim]Whose turn:[/] {ended.failure['turn']}\n  [bold]→[/] {ended.failure['remedy']}")
+        _print_failed(sync, ended.failure)
     else:
         say(
             f"[green]✓[/] {sync.object}: {progress.seen:,} read, {progress.created:,} created, "
@@ -228,6 +238,18 @@ async def _tell_end(opened: Hub, sync: Sync, ended: Run, *, as_json: bool) -> in
             if fields:
                 say(f"  [yellow]![/] {text}: {', '.join(fields)}")
     return 0 if ended.failure is None else _code_of(ended.failure["code"])
+
+
+def _print_failed(sync: Sync, failure: dict[str, Any]) -> None:
+    say(f"[bold red]✗[/] {sync.object}: {escape(failure['message'])}")
+    if failure.get("nearest"):
+        say(f"  Did you mean: {escape(', '.join(failure['nearest']))}?")
+    vendor = failure.get("vendor") or {}
+    if vendor.get("code"):
+        say(f"  [dim]The vendor said:[/] {escape(vendor['code'])}")
+    if vendor.get("correlation_id"):
+        say(f"  [dim]Reference:[/] {escape(vendor['correlation_id'])}")
+    say(f"  [dim]Whose turn:[/] {failure['turn']}\n  [bold]→[/] {escape(failure['remedy'])}")
 
 
 def _code_of(code: str) -> int:
@@ -312,10 +334,7 @@ def delete(
             sync = await _one_sync(opened, name)
             async with opened.db.project(opened.project.id) as tx:
                 count = sum((await syncs.stream_counts(tx, sync.id)).values())
-            if not yes:
-                answer = typer.prompt(f"This erases {count:,} stored records. Type {sync.object} to go on", err=True)
-                if answer != sync.object:
-                    raise InvalidInput("Nothing was deleted.", remedy="Type the object's name exactly, or use --yes.")
+            confirm(f"This erases {count:,} stored records.", sync.object, yes=yes)
             async with opened.db.project(opened.project.id) as tx:
                 await syncs.delete(tx, sync.id)
         say(f"[green]✓[/] {sync.object} is gone, with {count:,} stored records.")
