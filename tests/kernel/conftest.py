@@ -19,7 +19,13 @@ def vendor() -> Vendor:
 
 
 @pytest.fixture
-def reader(vendor: Vendor) -> Callable[..., SliceReader]:
+def provider() -> NumbersProvider:
+    """How its pages are asked for and read."""
+    return NumbersProvider()
+
+
+@pytest.fixture
+def reader(vendor: Vendor, provider: NumbersProvider) -> Callable[..., SliceReader]:
     """Builds a reader of all numbers."""
 
     def build(
@@ -27,7 +33,7 @@ def reader(vendor: Vendor) -> Callable[..., SliceReader]:
     ) -> SliceReader:
         return SliceReader(
             vendor.call,
-            cast("Provider", NumbersProvider()),  # reading a slice uses no more of a provider
+            cast("Provider", provider),  # reading a slice uses no more of a provider
             TARGET,
             NUMBERS,
             ReadSpec(limit=limit),

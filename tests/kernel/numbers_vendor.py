@@ -33,7 +33,14 @@ class _Body(msgspec.Struct):
 
 
 class NumbersProvider:
-    """As much of a provider as reading a slice uses; pages are `{"value": [numbers], "next_link": …}`."""
+    """As much of a provider as reading a slice uses; pages are `{"value": [numbers], "next_link": …}`.
+
+    `guess` tells a page's link ahead of reading it; `on_page` hears when a page is read.
+    """
+
+    def __init__(self) -> None:
+        self.guess: Callable[[Response], str | None] = link_of
+        self.on_page: Callable[[], None] = lambda: None
 
     declaration = Declaration(
         name="numbers",
@@ -62,7 +69,11 @@ class NumbersProvider:
             raise UnsafeLink
         return _page_request(link, page_records)
 
+    def next_link(self, response: Response) -> str | None:
+        return self.guess(response)
+
     def page(self, obj: ObjectInfo, response: Response, *, hashed: bool = True) -> Page:
+        self.on_page()
         body = msgspec.json.decode(response.body, type=_Body)
         return Page(
             ids=[str(number) for number in body.value],
@@ -119,6 +130,11 @@ class Vendor:
 
     def _link(self, offset: int) -> str:
         return f"{ORIGIN}/numbers?{self.link_flavour}&from={offset}"
+
+
+def link_of(response: Response) -> str | None:
+    """The link of a page."""
+    return msgspec.json.decode(response.body, type=_Body).next_link
 
 
 def _page_request(url: str, page_records: int) -> Request:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import cast
 
 import pytest
-from tests.kernel.numbers_vendor import ORIGIN, SIZE_MIN, Vendor
+from tests.kernel.numbers_vendor import ORIGIN, SIZE_MIN, NumbersProvider, Vendor, link_of
 
 from isthmus.client.reading import FetchedPage, ReadPosition, SliceReader
 from isthmus.kernel.failures import (
@@ -20,6 +20,7 @@ from isthmus.kernel.failures import (
     VendorTimeout,
     VendorUnavailable,
 )
+from isthmus.kernel.messages import Response
 
 ReaderOf = Callable[..., SliceReader]
 
@@ -67,7 +68,54 @@ async def test_never_more_than_one_page_is_fetched_ahead(reader: ReaderOf, vendo
         assert len(vendor.asked) == 3
 
 
-async def test_closing_early_takes_the_page_ahead_off_the_wire(reader: ReaderOf, vendor: Vendor) -> None:
+async def test_who_waits_has_the_next_request_on_the_wire_before_the_page_is_cut_up(
+    reader: ReaderOf, vendor: Vendor, provider: NumbersProvider
+) -> None:
+    on_the_wire: list[int] = []
+    provider.on_page = lambda: on_the_wire.append(len(vendor.asked))
+    assert await _numbers(reader()) == list(range(25))
+    assert on_the_wire == [2, 3, 3]
+    assert vendor.asked == [(0, 10), (10, 10), (20, 10)]
+
+
+@pytest.mark.parametrize("wrong", [f"{ORIGIN}/numbers?from=20", "https://elsewhere.test/numbers?from=10"])
+async def test_the_page_has_the_last_word_about_its_link(
+    reader: ReaderOf, provider: NumbersProvider, wrong: str
+) -> None:
+    provider.guess = lambda response: wrong
+    assert await _numbers(reader()) == list(range(25))
+
+
+async def test_a_vendor_whose_links_cannot_be_told_early_is_read_all_the_same(
+    reader: ReaderOf, vendor: Vendor, provider: NumbersProvider
+) -> None:
+    provider.guess = lambda response: None
+    assert await _numbers(reader()) == list(range(25))
+    assert len(vendor.asked) == 3
+
+
+async def test_under_a_limit_nothing_is_asked_for_that_may_not_be_wanted(reader: ReaderOf, vendor: Vendor) -> None:
+    assert await _numbers(reader(limit=10)) == list(range(10))
+    assert vendor.asked == [(0, 10)]
+
+
+async def test_closing_while_a_request_has_left_early_takes_it_off_the_wire(
+    reader: ReaderOf, vendor: Vendor, provider: NumbersProvider
+) -> None:
+    def guess(response: Response) -> str | None:
+        vendor.gate.clear()
+        return link_of(response)
+
+    provider.guess = guess
+    async with aclosing(_closable(reader())) as pages:
+        await anext(pages)
+    assert vendor.cancelled == 1
+
+
+async def test_closing_early_takes_the_page_ahead_off_the_wire(
+    reader: ReaderOf, vendor: Vendor, provider: NumbersProvider
+) -> None:
+    provider.guess = lambda response: None
     async with aclosing(_closable(reader())) as pages:
         await anext(pages)
         vendor.gate.clear()

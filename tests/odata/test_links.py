@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.kernel.failures import UnsafeLink
-from isthmus.odata.links import origin, same_origin
+from isthmus.odata.links import link_at_the_end, origin, same_origin
 
 BASE = "https://api.example.com"
 
@@ -71,3 +71,21 @@ def test_only_links_that_begin_with_the_base_pass(text: str) -> None:
     except UnsafeLink:
         return
     assert text.lower().startswith(BASE)
+
+
+@pytest.mark.conformance("BC-28")
+@pytest.mark.parametrize(
+    ("body", "link"),
+    [
+        (b'{"value":[],"@odata.nextLink":"https://h/a?b=1&c=%20"}', "https://h/a?b=1&c=%20"),
+        (b'{"value":[],"@odata.nextLink" : "https:\\/\\/h\\u002Fa" }\n', "https://h/a"),
+        (b'{"@odata.nextLink":"https://h/a","value":[{"n":1}]}', None),
+        (b'{"value":[{"text":"\\"@odata.nextLink\\":\\"https://evil/\\"}"}]}', None),
+        (b'{"value":[{"lines@odata.nextLink":"https://h/a"}]}', None),
+        (b'{"value":[],"@odata.nextLink":null}', None),
+        (b'{"value":[],"@odata.nextLink":"\\x"}', None),
+        (b"", None),
+    ],
+)
+def test_a_link_at_the_end_of_a_page_is_found_without_reading_the_page(body: bytes, link: str | None) -> None:
+    assert link_at_the_end(body) == link

@@ -2,12 +2,16 @@
 
 The page size adapts (BC-31): a time-out or a refusal of the size halves it, down to the minimum, and the size that
 works is told to the caller, who remembers it for the next run.
+
+Who waits for pages longer than it takes to use them gains a little more: the next request leaves before the page that
+has just come is cut up, by the link that stands at its end. The page itself then has the last word about its link.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import msgspec
 
@@ -43,6 +47,13 @@ class FetchedPage(msgspec.Struct, frozen=True, kw_only=True):
         return self.next.link is None
 
 
+class _Early(msgspec.Struct, frozen=True):
+    """A request for the page behind a link, sent before its page was read."""
+
+    link: str
+    answer: asyncio.Future[tuple[Response, int]]
+
+
 class SliceReader:
     """Reads one slice of one object.
 
@@ -72,6 +83,8 @@ class SliceReader:
         self._page_records = page_records
         self._remember = remember
         self._hashed = hashed
+        self._awaited = False
+        self._early: _Early | None = None
 
     async def pages(self, start: ReadPosition | None = None) -> AsyncIterator[FetchedPage]:
         """Yield pages from `start` to the end. Raises the Failure that no shrinking cured."""
@@ -80,7 +93,9 @@ class SliceReader:
         ahead = asyncio.ensure_future(self._fetch(position))
         try:
             while True:
+                self._awaited = True
                 fetched = await ahead
+                self._awaited = False
                 if limit is not None:
                     fetched = _cut(fetched, limit)
                 if not fetched.last:
@@ -89,11 +104,46 @@ class SliceReader:
                 if fetched.last:
                     return
         finally:
-            if not ahead.done():
-                ahead.cancel()
-            await asyncio.gather(ahead, return_exceptions=True)
+            open_requests: list[asyncio.Future[Any]] = [ahead, *([self._early.answer] if self._early else [])]
+            self._early = None
+            for request in open_requests:
+                request.cancel()
+            await asyncio.gather(*open_requests, return_exceptions=True)
 
     async def _fetch(self, position: ReadPosition) -> FetchedPage:
+        response, size = await self._answer(position)
+        await self._send_ahead(response)
+        page = self._provider.page(self._obj, response, hashed=self._hashed)
+        return FetchedPage(
+            page=page,
+            next=ReadPosition(link=page.next_link, records=position.records + len(page)),
+            page_records=size,
+        )
+
+    async def _answer(self, position: ReadPosition) -> tuple[Response, int]:
+        """From the request that left early, when it was for this page, else from a new one."""
+        early, self._early = self._early, None
+        if early is not None:
+            if early.link == position.link:
+                return await early.answer
+            early.answer.cancel()
+            await asyncio.gather(early.answer, return_exceptions=True)
+        return await self._respond(position)
+
+    async def _send_ahead(self, response: Response) -> None:
+        """Somebody waits: let the next request leave before this page is cut up. One page ahead is as far as it goes.
+
+        Not under a limit, where this page may be the last that is wanted.
+        """
+        if not self._awaited or self._spec.limit is not None:
+            return
+        link = self._provider.next_link(response)
+        if link is not None:
+            self._early = _Early(link, asyncio.ensure_future(self._respond(ReadPosition(link=link))))
+            await asyncio.sleep(0)
+
+    async def _respond(self, position: ReadPosition) -> tuple[Response, int]:
+        """The answer and the page size that brought it."""
         floor = self._provider.declaration.limits.page_records_min
         shrunk = False
         while True:
@@ -108,12 +158,7 @@ class SliceReader:
                 continue
             if shrunk and self._remember is not None:
                 self._remember(size)
-            page = self._provider.page(self._obj, response, hashed=self._hashed)
-            return FetchedPage(
-                page=page,
-                next=ReadPosition(link=page.next_link, records=position.records + len(page)),
-                page_records=size,
-            )
+            return response, size
 
     def _request(self, position: ReadPosition, size: int) -> Request:
         if position.link is None:

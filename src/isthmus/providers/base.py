@@ -287,6 +287,10 @@ class Read(Protocol):
         incomplete."""
         ...
 
+    def next_link(self, response: Response) -> str | None:
+        """A page's link where it can be told without reading the page: the next request may then leave earlier."""
+        ...
+
     def count_request(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request | None:
         """The request for the number of records, or None where the vendor cannot tell."""
         ...

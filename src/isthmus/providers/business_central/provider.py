@@ -10,6 +10,7 @@ import msgspec
 
 from isthmus.kernel.failures import Failure
 from isthmus.kernel.messages import Request, Response
+from isthmus.odata.links import link_at_the_end
 from isthmus.providers.base import (
     Check,
     Company,
@@ -81,6 +82,10 @@ class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
     def page(self, obj: ObjectInfo, response: Response, *, hashed: bool = True) -> Page:
         """Slice a page, without content hashes where nothing will be compared."""
         return read.page(obj, response, hashed=hashed)
+
+    def next_link(self, response: Response) -> str | None:
+        """A page's link, which the service writes last."""
+        return link_at_the_end(response.body)
 
     def count_request(self, target: Target, obj: ObjectInfo, spec: ReadSpec, part: Slice) -> Request | None:
         """The request for the number of records, or None where it cannot be told."""
