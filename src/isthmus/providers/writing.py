@@ -146,8 +146,8 @@ class Write(Protocol):
         """Look for records by `match`, or by the natural key that is declared; None where the body has none."""
         ...
 
-    def matches(self, obj: ObjectInfo, response: Response) -> list[Outcome]:
-        """The records found."""
+    def matches(self, obj: ObjectInfo, response: Response, body: bytes, match: Sequence[str]) -> list[Outcome]:
+        """The records that were found and have that key."""
         ...
 
     def before_request(self, target: Target, obj: ObjectInfo, spec: WriteSpec) -> Request | None:
@@ -159,7 +159,7 @@ class Write(Protocol):
         ...
 
     def sight_request(
-        self, target: Target, obj: ObjectInfo, spec: WriteSpec, baseline: Mapping[str, Any]
+        self, target: Target, obj: ObjectInfo, spec: WriteSpec, first_sent_at: datetime
     ) -> Request | None:
         """The look at the vendor's data after a lost answer; None where nothing could be seen."""
         ...
@@ -175,8 +175,15 @@ class Write(Protocol):
         """Judge that look; a failure is RecordNotFound."""
         ...
 
-    def lock_key(self, obj: ObjectInfo, spec: WriteSpec) -> str | None:
-        """What must not be written by two at once: a parent's lines, a record (BC-66)."""
+    def lock_key(self, obj: ObjectInfo, spec: WriteSpec, record: bytes | None = None) -> str | None:
+        """What must not be written by two at once: a parent's lines, a record, a natural key (BC-66).
+
+        `record` is what is known of the record already.
+        """
+        ...
+
+    def commits(self, action: str | None) -> bool:
+        """Whether an action commits by itself, so that a batch around it cannot be rolled back (BC-82)."""
         ...
 
 

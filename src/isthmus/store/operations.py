@@ -388,10 +388,14 @@ async def claimed(tx: Transaction, connection_id: UUID, claims: Sequence[str], o
 
 
 async def take(tx: Transaction, operation_id: UUID, worker: str, lease_s: float) -> Operation | None:
-    """Take an open operation up under the next fence; None while somebody else holds it, or when it is settled."""
+    """Take an open operation up under the next fence; None while somebody else holds it, or when it is settled.
+
+    One that is *sent* has lost its sender, so it is uncertain from now on.
+    """
     return await tx.row(
         Operation,
         f"""UPDATE operations SET fence = fence + 1, worker = %s,
+                   state = CASE WHEN state = 'sent' THEN 'uncertain' ELSE state END,
                    leased_until = clock_timestamp() + make_interval(secs => %s)
             WHERE id = %s AND state IN {_OPEN} AND (leased_until IS NULL OR leased_until < clock_timestamp())
             RETURNING *, coalesce(clock_timestamp() >= certain_at, false) AS late""",  # noqa: S608 - a constant
@@ -449,6 +453,19 @@ async def get(tx: Transaction, operation_id: UUID) -> Operation:
     row = await tx.row(Operation, "SELECT * FROM operations WHERE id = %s", (operation_id,))
     if row is None:
         raise InvalidInput(f"There is no operation {operation_id}.", remedy="Run `isthmus operations`.")
+    return row
+
+
+async def by_key(tx: Transaction, key: str, fingerprint: bytes) -> Operation | None:
+    """The operation that a key stands for, unless that was long ago. Raises IdempotencyMismatch."""
+    row = await tx.row(
+        Operation,
+        """SELECT * FROM operations WHERE idempotency_key = %s
+           AND (key_expires_at >= now() OR state NOT IN ('confirmed', 'failed'))""",
+        (key,),
+    )
+    if row is not None and row.fingerprint != fingerprint:
+        raise IdempotencyMismatch(subject=key)
     return row
 
 

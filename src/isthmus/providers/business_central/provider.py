@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from isthmus.kernel.failures import Failure
 from isthmus.kernel.messages import Request, Response
+from isthmus.odata.batch import BatchPart, PartOutcome
+from isthmus.odata.etags import etag_of
 from isthmus.odata.links import link_at_the_end
 from isthmus.providers.base import (
     Check,
@@ -23,10 +25,21 @@ from isthmus.providers.base import (
     Slice,
     Target,
 )
-from isthmus.providers.business_central import discovery, incremental, paging, preflight, read
+from isthmus.providers.business_central import (
+    check,
+    discovery,
+    incremental,
+    lookup,
+    lookup_actions,
+    paging,
+    preflight,
+    read,
+    write,
+)
 from isthmus.providers.business_central.addressing import parse_route
 from isthmus.providers.business_central.declaration import DECLARATION
 from isthmus.providers.business_central.errors import failure_of
+from isthmus.providers.writing import CheckedBody, Outcome, Verb, Verdict, WriteSpec
 
 
 class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +173,89 @@ class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
     def failure(self, request: Request, response: Response) -> Failure:
         """Classify a response that is not 2xx."""
         return failure_of(request, response)
+
+    def refuse(self, obj: ObjectInfo, verb: Verb, action: str | None) -> None:
+        """Raise Unsupported for what the object does not offer, before anything is sent (BC-62, BC-73)."""
+        write.refuse(obj, verb, action)
+
+    def check(self, obj: ObjectInfo, available: Sequence[ObjectInfo], verb: Verb, body: bytes) -> CheckedBody:
+        """Check a body against the live description and encode it (BC-63 to BC-65)."""
+        return check.check_body(obj, available, verb, body)
+
+    def only_changes(self, obj: ObjectInfo, body: bytes, current: bytes) -> bytes:
+        """The members of a body that differ from the record as it is (BC-63)."""
+        return check.only_changes(obj, body, current)
+
+    def etag(self, record: bytes) -> str | None:
+        """The version of a record (BC-56)."""
+        return etag_of(record)
+
+    def write_request(self, target: Target, obj: ObjectInfo, spec: WriteSpec) -> Request:
+        """The exact request, but for the credentials."""
+        return write.write_request(target, obj, spec)
+
+    def outcome(self, obj: ObjectInfo, spec: WriteSpec, response: Response) -> Outcome:
+        """Read a 2xx answer (BC-59)."""
+        return write.outcome(obj, spec, response)
+
+    def match_request(
+        self, target: Target, obj: ObjectInfo, company_id: str | None, body: bytes, match: Sequence[str]
+    ) -> Request | None:
+        """Look for records by `match`, or by the natural key that is declared."""
+        key = lookup.natural_key(obj, body, match)
+        return None if key is None else lookup.match_request(target, obj, company_id, key)
+
+    def matches(self, obj: ObjectInfo, response: Response, body: bytes, match: Sequence[str]) -> list[Outcome]:
+        """The records that were found and have that key."""
+        key = lookup.natural_key(obj, body, match) or {}
+        return lookup.with_key(obj, lookup.found_records(obj, response), key)
+
+    def before_request(self, target: Target, obj: ObjectInfo, spec: WriteSpec) -> Request | None:
+        """What has to be read before an action, so that a lost answer can be judged later."""
+        return lookup_actions.request(target, obj, spec) if spec.verb is Verb.ACTION else None
+
+    def baseline(self, obj: ObjectInfo, spec: WriteSpec, response: Response) -> Mapping[str, Any]:
+        """What to remember of it."""
+        return lookup_actions.baseline(obj, spec, response)
+
+    def sight_request(
+        self, target: Target, obj: ObjectInfo, spec: WriteSpec, first_sent_at: datetime
+    ) -> Request | None:
+        """The look at the vendor's data after a lost answer (BC-67); on the primary database (BC-46)."""
+        return lookup.sight_request(target, obj, spec, first_sent_at)
+
+    def sight(
+        self,
+        obj: ObjectInfo,
+        spec: WriteSpec,
+        baseline: Mapping[str, Any],
+        seen: Response | Failure,
+        first_sent_at: datetime,
+    ) -> Verdict:
+        """Judge that look; a failure is RecordNotFound."""
+        return lookup.sight(obj, spec, baseline, seen, first_sent_at)
+
+    def lock_key(self, obj: ObjectInfo, spec: WriteSpec, record: bytes | None = None) -> str | None:
+        """What must not be written by two at once (BC-66)."""
+        return lookup.lock_key(obj, spec, record)
+
+    def commits(self, action: str | None) -> bool:
+        """Whether an action commits by itself, so that a batch around it cannot be rolled back (BC-82)."""
+        return action is not None and action in lookup_actions.COMMITTING
+
+    def batch_part(self, target: Target, part_id: str, request: Request) -> BatchPart:
+        """One write as a part of a batch."""
+        return write.batch_part(target, part_id, request)
+
+    def batch_request(self, target: Target, route: str, parts: Sequence[BatchPart], *, isolated: bool) -> Request:
+        """The request that carries the parts (BC-81 to BC-83)."""
+        return write.batch_request(target, route, parts, isolated=isolated)
+
+    def batch_outcomes(
+        self, parts: Sequence[BatchPart], response: Response, *, isolated: bool, commits: bool
+    ) -> list[PartOutcome]:
+        """The fate of every part (BC-79, BC-80, BC-82)."""
+        return write.batch_outcomes(parts, response, isolated=isolated, commits=commits)
 
 
 BUSINESS_CENTRAL: Final = BusinessCentralProvider()

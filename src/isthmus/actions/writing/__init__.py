@@ -1,0 +1,23 @@
+"""Writing: one intended write is one operation, which is made once and only once.
+
+In: a wish (`WriteWish`), or up to 1,000 of them. Out: operations, confirmed, failed, uncertain for the time being, or
+waiting for a person. The way of an operation is told in `store.operations`; what is safe to repeat is decided here, and
+how a lost write is found again belongs to the provider.
+"""
+
+from isthmus.actions.writing.settings import WriterSettings
+from isthmus.actions.writing.wishes import BatchWish, DryRun, PlannedRequest, WriteWish
+from isthmus.actions.writing.writer import Writer
+from isthmus.providers.writing import Problem, Under, Verb
+
+__all__ = [
+    "BatchWish",
+    "DryRun",
+    "PlannedRequest",
+    "Problem",
+    "Under",
+    "Verb",
+    "WriteWish",
+    "Writer",
+    "WriterSettings",
+]

@@ -1,0 +1,171 @@
+"""Many writes in one call, mapped to the vendor's batches; every row is an operation of its own (BC-79 to BC-83)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from isthmus.actions.writing import judging
+from isthmus.actions.writing.carrying import Carrier, operation_s_max, sending_of
+from isthmus.actions.writing.desk import Desk
+from isthmus.actions.writing.judging import Meaning, meaning_of
+from isthmus.actions.writing.prepare import Prepared, prepare
+from isthmus.actions.writing.settings import WriterSettings
+from isthmus.kernel.clock import Clock
+from isthmus.kernel.failures import CorruptResponse, Failure, RunSuperseded, Undone, VendorError
+from isthmus.kernel.messages import Request, Response
+from isthmus.odata.batch import Fate, PartOutcome
+from isthmus.providers.writing import Verb
+from isthmus.store import operations
+from isthmus.store.database import Database, Transaction
+from isthmus.store.operations import Operation, Step
+
+PREPARED_AT_ONCE = 4
+"""Reads of records side by side; the vendor's budget has room for five requests."""
+
+ENTRIES_PER_ROW = 2
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """An operation with its request."""
+
+    operation: Operation
+    prepared: Prepared
+
+    @property
+    def request(self) -> Request:
+        """What is sent for it."""
+        assert self.prepared.request is not None
+        return self.prepared.request
+
+
+class BatchCarrier:
+    """Sends planned operations that this process holds, a vendor's batch at a time, one after the other (BC-66)."""
+
+    def __init__(self, db: Database, carrier: Carrier, clock: Clock, settings: WriterSettings) -> None:
+        self._db = db
+        self._carrier = carrier
+        self._clock = clock
+        self._settings = settings
+
+    async def carry_out(self, desk: Desk, rows: Sequence[Operation], *, isolated: bool) -> None:
+        """Prepare, send, judge. The rows must be planned, held by this process, and for one route."""
+        parts_max = desk.provider.declaration.limits.batch_parts_max
+        for start in range(0, len(rows), parts_max):
+            await self._chunk(desk, list(rows[start : start + parts_max]), isolated=isolated)
+
+    async def _chunk(self, desk: Desk, rows: list[Operation], *, isolated: bool) -> None:
+        # The lease of rows that waited for chunks before theirs starts anew; their locks are taken now.
+        async with self._db.project(desk.project_id) as tx:
+            held = await operations.hold(tx, rows, self._settings.lease_s(batch=True))
+        if not held and not await self._carrier.take_turn(desk, rows):
+            later = Undone("Other writes to the same records took too long.", remedy="Send the batch again.")
+            await self._settle(
+                desk,
+                [
+                    judging.failed(row, later, []) if isolated else judging.postponed(row, None, [], self._settings)
+                    for row in rows
+                ],
+            )
+            return
+        pairs, steps = await self._prepared(desk, rows)
+        if isolated and steps and len(pairs) < len(rows):
+            undone = {pair.operation.id for pair in pairs}
+            steps = [step for step in steps if step.id not in undone]
+            steps += [judging.failed(pair.operation, Undone(), []) for pair in pairs]
+            pairs = []
+        await self._settle(desk, steps)
+        if pairs:
+            await self._send(desk, pairs, isolated=isolated)
+
+    async def _prepared(self, desk: Desk, rows: Sequence[Operation]) -> tuple[list[Pair], list[Step]]:
+        """The rows that can be sent, and the ends of those that cannot, or need not."""
+        gate = asyncio.Semaphore(PREPARED_AT_ONCE)
+
+        async def one(row: Operation) -> Pair | Step:
+            async with gate:
+                try:
+                    prepared = await prepare(desk, row, self._settings)
+                except Failure as failure:
+                    return await self._carrier.unprepared(desk, row, failure)
+            if prepared.nothing is not None:
+                return judging.confirmed(row, prepared.nothing, [], created=False)
+            return Pair(row, prepared)
+
+        found = await asyncio.gather(*(one(row) for row in rows))
+        return [each for each in found if isinstance(each, Pair)], [each for each in found if isinstance(each, Step)]
+
+    async def _send(self, desk: Desk, pairs: list[Pair], *, isolated: bool) -> None:
+        settings = self._settings
+        lease_s = settings.lease_s(batch=True)
+        noted_s = self._clock.monotonic_s()
+        async with self._db.project(desk.project_id) as tx:
+            await operations.send(
+                tx,
+                [sending_of(pair.operation, pair.prepared) for pair in pairs],
+                lease_s=lease_s,
+                certain_s=lease_s + operation_s_max(desk, settings),
+            )
+        if self._clock.monotonic_s() - noted_s > settings.grace_s:
+            raise RunSuperseded("This process was halted between noting a batch and sending it; it was not sent.")
+        await asyncio.shield(asyncio.ensure_future(self._exchange(desk, pairs, isolated=isolated)))
+
+    async def _exchange(self, desk: Desk, pairs: list[Pair], *, isolated: bool) -> None:
+        parts = [
+            desk.provider.batch_part(desk.target, str(place), pair.request) for place, pair in enumerate(pairs, start=1)
+        ]
+        commits = any(desk.provider.commits(pair.prepared.spec.action) for pair in pairs)
+        route = pairs[0].operation.route
+        try:
+            request = desk.provider.batch_request(desk.target, route, parts, isolated=isolated)
+            response = await desk.call(request, self._settings.batch_deadline_s)
+            outcomes = desk.provider.batch_outcomes(parts, response, isolated=isolated, commits=commits)
+        except Failure as failure:
+            await self._settle(desk, self._all_after(desk, pairs, failure))
+            return
+        steps = [self._row(desk, pair, outcome) for pair, outcome in zip(pairs, outcomes, strict=True)]
+        await self._settle(desk, steps)
+
+    def _all_after(self, desk: Desk, pairs: Sequence[Pair], failure: Failure) -> list[Step]:
+        """The request as a whole failed."""
+        journal = desk.journal.taken(ENTRIES_PER_ROW)
+        return [self._after(desk, pair.operation, failure, journal) for pair in pairs]
+
+    def _after(self, desk: Desk, operation: Operation, failure: Failure, journal: list[dict[str, object]]) -> Step:
+        meaning = Meaning.UNKNOWN if isinstance(failure, CorruptResponse) else meaning_of(failure)
+        if meaning is Meaning.NOT_DONE and not operation.isolated:
+            return judging.postponed(operation, failure, journal, self._settings)
+        if meaning is not Meaning.UNKNOWN:
+            return judging.failed(operation, failure, journal)
+        certain_s = operation_s_max(desk, self._settings)
+        return judging.doubtful(operation, failure, journal, certain_s=certain_s, next_s=0.0)
+
+    def _row(self, desk: Desk, pair: Pair, outcome: PartOutcome) -> Step:
+        """One row's own result: the outer 200 says nothing (BC-79)."""
+        operation, response = pair.operation, outcome.response or Response(status=0)
+        match outcome.fate:
+            case Fate.NOT_EXECUTED:
+                return judging.failed(operation, Undone("The batch ended before this row; it was not carried out."), [])
+            case Fate.UNDONE:
+                return judging.failed(operation, Undone(), [])
+            case Fate.UNKNOWN:
+                torn = VendorError("A row of the batch failed after another had committed by itself.")
+                return self._after(desk, operation, torn, [])
+            case Fate.FAILED:
+                return self._after(desk, operation, desk.provider.failure(pair.request, response), [])
+        try:
+            found = desk.provider.outcome(pair.prepared.obj, pair.prepared.spec, response)
+        except Failure as failure:
+            return self._after(desk, operation, failure, [])
+        return judging.confirmed(operation, found, [], created=pair.prepared.spec.verb is Verb.CREATE)
+
+    async def _settle(self, desk: Desk, steps: Sequence[Step]) -> None:
+        if not steps:
+            return
+
+        async def work(tx: Transaction) -> None:
+            await operations.settle(tx, steps)
+
+        await self._db.transact(desk.project_id, work)

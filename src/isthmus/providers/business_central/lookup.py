@@ -1,0 +1,321 @@
+"""How a write whose answer was lost is found again (behaviour.md 7; BC-67, BC-74).
+
+Every writable object declares its natural keys. A create is looked up by the first of them that its body fills; an
+update by comparing what was written; a deletion by asking for the record; an action by what it does to the record.
+Where nothing can be seen, a person is asked: a write is never repeated blindly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from isthmus.kernel.failures import Failure, InvalidInput
+from isthmus.kernel.messages import Request, Response
+from isthmus.odata import pages
+from isthmus.odata.etags import ANY, etag_of
+from isthmus.odata.literals import Value, literal, stamp_literal
+from isthmus.odata.query import Query, with_query
+from isthmus.odata.values import decode_value
+from isthmus.providers.base import Field, ObjectInfo, Reading, Target
+from isthmus.providers.business_central import lookup_actions
+from isthmus.providers.business_central.addressing import object_url
+from isthmus.providers.business_central.check import members_of, same_value
+from isthmus.providers.business_central.headers import read_headers
+from isthmus.providers.business_central.incremental import instant_of
+from isthmus.providers.business_central.read import record_request
+from isthmus.providers.business_central.write import under_url
+from isthmus.providers.writing import Outcome, Sighting, Verb, Verdict, WriteSpec
+
+LOOKED_AT_MAX: Final = 5_000
+"""Records compared at most; more of one key is a case for a person."""
+
+CLOCKS_APART: Final = timedelta(minutes=5)
+"""How far the vendor's clock may be behind ours: an older stamp belongs to a record that was there before."""
+
+_SALES: Final = (
+    ("externalDocumentNumber", "customerNumber"),
+    ("externalDocumentNumber", "customerId"),
+    ("externalDocumentNumber",),
+)
+_PARTY: Final = (("number",), ("displayName", "email"), ("displayName",))
+_LINE: Final = (("documentId", "sequence"),)
+_PAYMENT: Final = (("journalId", "lineNumber"), ("journalId", "documentNumber"))
+NATURAL_KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    "salesInvoices": _SALES,
+    "salesOrders": _SALES,
+    "salesQuotes": _SALES,
+    "salesCreditMemos": _SALES,
+    "purchaseInvoices": (
+        ("vendorInvoiceNumber", "vendorNumber"),
+        ("vendorInvoiceNumber", "vendorId"),
+        ("vendorInvoiceNumber",),
+    ),
+    "purchaseCreditMemos": (
+        ("vendorCreditMemoNumber", "vendorNumber"),
+        ("vendorCreditMemoNumber", "vendorId"),
+        ("vendorCreditMemoNumber",),
+    ),
+    "customers": _PARTY,
+    "vendors": _PARTY,
+    "contacts": _PARTY,
+    "items": (("number",), ("displayName",)),
+    "bankAccounts": (("number",), ("displayName",)),
+    "fixedAssets": (("number",), ("displayName",)),
+    "projects": (("number",), ("displayName",)),
+    "employees": (("number",), ("givenName", "surname")),
+    "itemVariants": (("itemId", "code"), ("itemNumber", "code")),
+    "defaultDimensions": (("parentId", "dimensionId"),),
+    "attachments": (("parentId", "fileName"),),
+    "documentAttachments": (("parentId", "fileName"),),
+    "salesInvoiceLines": _LINE,
+    "salesOrderLines": _LINE,
+    "salesQuoteLines": _LINE,
+    "salesCreditMemoLines": _LINE,
+    "purchaseInvoiceLines": _LINE,
+    "purchaseOrderLines": _LINE,
+    "purchaseCreditMemoLines": _LINE,
+    "journalLines": _PAYMENT,
+    "customerPayments": _PAYMENT,
+    "vendorPayments": _PAYMENT,
+}
+"""By object of API v2.0, best first. Objects that are not named here have `number` or `code`, or none."""
+
+GENERAL_KEYS: Final = (("number",), ("code",))
+PARENT_FIELDS: Final = ("documentId", "journalId", "parentId")
+
+PREFIX_MIN: Final = 2
+"""Shorter beginnings of a text would bring too many records."""
+
+_RISKY: Final = re.compile(r"[@*|&'()<>?=\"%\\]|\.\.|^\s|\s$")
+"""In a value these collide with AL filter syntax (BC-38): such records are found by their time instead."""
+
+_BLANK: Final = (b'""', b"null", b'"00000000-0000-0000-0000-000000000000"')
+
+
+def natural_key(obj: ObjectInfo, body: bytes, match: Sequence[str] = ()) -> dict[str, bytes] | None:
+    """The fields that identify the record to be created, with their JSON values; None when the body fills no key.
+
+    `match` names them where the caller decides. Raises InvalidInput when one of those is missing.
+    """
+    members = {name: bytes(raw) for name, raw in members_of(body).items()}
+    if match:
+        lacking = [name for name in match if members.get(name, b"null") in _BLANK]
+        if lacking:
+            raise InvalidInput(f"The body has no “{lacking[0]}”, by which the record should be looked for.")
+        return {name: members[name] for name in match}
+    types = {field.name for field in obj.fields}
+    for names in NATURAL_KEYS.get(obj.name, ()) + GENERAL_KEYS:
+        if all(name in types and members.get(name, b"null") not in _BLANK for name in names):
+            return {name: members[name] for name in names}
+    return None
+
+
+def match_request(
+    target: Target,
+    obj: ObjectInfo,
+    company_id: str | None,
+    key: Mapping[str, bytes],
+    *,
+    since: datetime | None = None,
+    under: WriteSpec | None = None,
+) -> Request | None:
+    """Look for records by key on the primary database (BC-46); None where the service cannot filter that way.
+
+    A value that AL filters would read as an expression is replaced by everything modified `since`, or by its beginning.
+    """
+    fields = {field.name: field for field in obj.fields}
+    risky = any(_RISKY.search(_plain(raw)) for raw in key.values() if raw.startswith(b'"'))
+    terms = [f"{name} eq {_literal(fields[name], raw)}" for name, raw in key.items() if not _unsafe(raw)]
+    if risky:
+        rescue = _rescue(obj, fields, key, since)
+        if rescue is None and not any(name in PARENT_FIELDS for name in key):
+            return None
+        terms += [rescue] if rescue else []
+    base = under_url(target, obj, under) if under is not None and under.under else object_url(target, obj, company_id)
+    return Request(
+        method="GET",
+        url=with_query(base, Query(filter=tuple(terms))),
+        headers=read_headers(page_records=LOOKED_AT_MAX, replica=False),
+        purpose="look",
+    )
+
+
+def _rescue(
+    obj: ObjectInfo, fields: Mapping[str, Field], key: Mapping[str, bytes], since: datetime | None
+) -> str | None:
+    """A wider filter in place of a value that cannot be sent; what it brings is compared here."""
+    if obj.stamp is not None and since is not None and obj.reading is Reading.DIRECT:
+        return f"{obj.stamp} ge {stamp_literal(since)}"
+    for name, raw in key.items():
+        risk = _RISKY.search(_plain(raw)) if fields[name].type == "Edm.String" else None
+        if risk is not None and risk.start() >= PREFIX_MIN:
+            return f"startswith({name},{literal(_plain(raw)[: risk.start()])})"
+    return None
+
+
+def found_records(obj: ObjectInfo, response: Response) -> list[Outcome]:
+    """The records of a look."""
+    page = pages.slice_page(response.body, key=obj.key, stamp=obj.stamp)
+    if page.next_link is not None:
+        raise InvalidInput(f"More than {len(page.ids):,} records of “{obj.name}” have this key.")
+    return [
+        Outcome(remote_id=identifier, etag=etag_of(raw), record=raw)
+        for identifier, raw in zip(page.ids, page.raws, strict=True)
+    ]
+
+
+def with_key(obj: ObjectInfo, found: Sequence[Outcome], key: Mapping[str, bytes]) -> list[Outcome]:
+    """Those whose key fields have the wanted values."""
+    fields = {field.name: field for field in obj.fields}
+    return [each for each in found if _equal(fields, key, each.record or b"{}")]
+
+
+def sight_request(target: Target, obj: ObjectInfo, spec: WriteSpec, first_sent_at: datetime) -> Request | None:
+    """The look after a lost answer; None where nothing could be seen."""
+    if spec.verb is Verb.ACTION:
+        return lookup_actions.request(target, obj, spec)
+    if spec.verb is not Verb.CREATE:
+        return record_request(target, obj, spec.company_id, spec.record_id or "")
+    key = natural_key(obj, spec.body or b"{}")
+    if key is None:
+        return None
+    return match_request(target, obj, spec.company_id, key, since=first_sent_at - CLOCKS_APART, under=spec)
+
+
+def sight(
+    obj: ObjectInfo,
+    spec: WriteSpec,
+    baseline: Mapping[str, Any],
+    seen: Response | Failure,
+    first_sent_at: datetime,
+) -> Verdict:
+    """Judge that look; a failure is RecordNotFound."""
+    match spec.verb:
+        case Verb.ACTION:
+            return lookup_actions.sight(obj, spec, baseline, seen)
+        case Verb.DELETE:
+            return sight_delete(seen, spec)
+    if isinstance(seen, Failure):
+        return Verdict(sighting=Sighting.SUPERSEDED, detail="The record, or its parent, is no longer there.")
+    if spec.verb is Verb.UPDATE:
+        return sight_update(obj, spec, seen.body)
+    return sight_create(obj, spec, seen, first_sent_at)
+
+
+def sight_create(obj: ObjectInfo, spec: WriteSpec, response: Response, first_sent_at: datetime) -> Verdict:
+    """Whether a record that was created is there: same key, same values, and not there before (BC-67)."""
+    body = {name: bytes(raw) for name, raw in members_of(spec.body or b"{}").items()}
+    key = natural_key(obj, spec.body or b"{}") or {}
+    fields = {field.name: field for field in obj.fields}
+    fresh = [each for each in with_key(obj, found_records(obj, response), key) if _is_new(obj, each, first_sent_at)]
+    own = {name: raw for name, raw in body.items() if name in fields}
+    same = [each for each in fresh if _equal(fields, own, each.record or b"{}")]
+    if same:
+        return Verdict(sighting=Sighting.DONE, candidates=tuple(same))
+    if fresh:
+        return Verdict(
+            sighting=Sighting.OTHERWISE,
+            candidates=tuple(fresh),
+            detail=f"A record with {_described(key)} is there, but with other values than were sent.",
+        )
+    return Verdict(sighting=Sighting.NOT_DONE)
+
+
+def sight_update(obj: ObjectInfo, spec: WriteSpec, record: bytes) -> Verdict:
+    """Whether the written fields have the written values; else whether the record is still the version before."""
+    fields = {field.name: field for field in obj.fields}
+    present = Outcome(remote_id=spec.record_id, etag=etag_of(record), record=record)
+    written = {name: bytes(raw) for name, raw in members_of(spec.body or b"{}").items()}
+    if _equal(fields, written, record):
+        return Verdict(sighting=Sighting.DONE, outcome=present)
+    if spec.etag == ANY:
+        return Verdict(sighting=Sighting.NOT_DONE, outcome=present)
+    if spec.etag == present.etag:
+        return Verdict(sighting=Sighting.NOT_DONE, outcome=present, harmless=True)
+    return Verdict(
+        sighting=Sighting.SUPERSEDED,
+        outcome=present,
+        detail="The record was changed meanwhile and does not have the values that were sent.",
+    )
+
+
+def sight_delete(seen: Response | Failure, spec: WriteSpec) -> Verdict:
+    """Gone is done; deleting again what is still there does no harm."""
+    if isinstance(seen, Failure):
+        return Verdict(sighting=Sighting.DONE, outcome=Outcome(remote_id=spec.record_id))
+    return Verdict(sighting=Sighting.NOT_DONE, harmless=True)
+
+
+def parent_id(body: bytes | None, record: bytes | None) -> str | None:
+    """The document, journal or record that a child belongs to, from what is sent or from what is there."""
+    for text in (body, record):
+        members = members_of(text) if text else {}
+        for name in PARENT_FIELDS:
+            raw = bytes(members[name]) if name in members else b""
+            if raw and raw not in _BLANK:
+                return _plain(raw)
+    return None
+
+
+def lock_key(obj: ObjectInfo, spec: WriteSpec, record: bytes | None = None) -> str | None:
+    """What two writes must not touch at once: the parent of lines, the record itself, a natural key (BC-66)."""
+    company = spec.company_id or ""
+    child = obj.reading is Reading.THROUGH_PARENT or spec.under is not None or obj.name.endswith("Lines")
+    if child:
+        parent = spec.under.record_id if spec.under else parent_id(spec.body, record)
+        return f"{company}/{(parent or obj.name).casefold()}"
+    if spec.record_id is not None:
+        return f"{company}/{spec.record_id.casefold()}"
+    key = natural_key(obj, spec.body or b"{}") if spec.verb in (Verb.CREATE, Verb.UPSERT) else None
+    if key is None:
+        return None
+    values = "|".join(f"{name}={_plain(raw).strip().casefold()}" for name, raw in key.items())
+    return f"{company}/{obj.name}/{values}"[:500]
+
+
+def _is_new(obj: ObjectInfo, found: Outcome, first_sent_at: datetime) -> bool:
+    """Not modified since long before it was sent: then it was there already. Without a stamp nobody can tell."""
+    if obj.stamp is None or obj.stamp_of_parent or found.record is None:
+        return True
+    raw = members_of(found.record).get(obj.stamp)
+    instant = instant_of(_plain(bytes(raw))) if raw is not None else None
+    return instant is None or instant >= first_sent_at - CLOCKS_APART
+
+
+def _equal(fields: Mapping[str, Field], wanted: Mapping[str, bytes], record: bytes) -> bool:
+    present = members_of(record)
+    return all(
+        name in present and same_value(fields[name], raw, bytes(present[name]))
+        for name, raw in wanted.items()
+        if name in fields
+    )
+
+
+def _literal(field: Field, raw: bytes) -> str:
+    """A JSON value as a filter literal of its field's type (BC-37, BC-39)."""
+    if field.members or not field.type.startswith("Edm."):
+        return literal(_plain(raw))
+    if not raw.startswith(b'"'):
+        return _plain(raw)
+    if field.type == "Edm.String":
+        return literal(_plain(raw))
+    value = decode_value(_plain(raw), field.type)
+    typed: Value = None if isinstance(value, (list, dict)) else value
+    return literal(typed)
+
+
+def _plain(raw: bytes) -> str:
+    return str(msgspec.json.decode(raw, type=str)) if raw.startswith(b'"') else raw.decode()
+
+
+def _unsafe(raw: bytes) -> bool:
+    return raw.startswith(b'"') and _RISKY.search(_plain(raw)) is not None
+
+
+def _described(key: Mapping[str, bytes]) -> str:
+    return " and ".join(f"{name} {raw.decode()}" for name, raw in key.items()) or "this content"
