@@ -15,13 +15,15 @@ from typing import Any
 
 import msgspec
 
-from isthmus.kernel.failures import TooLarge, VendorTimeout, VendorUnavailable
+from isthmus.kernel.failures import CorruptResponse, TooLarge, VendorTimeout, VendorUnavailable
 from isthmus.kernel.messages import Request, Response
 from isthmus.providers.base import ObjectInfo, Page, Provider, ReadSpec, Slice, Target
 
 _SHRINKS = (VendorTimeout, TooLarge, VendorUnavailable)
 """What a smaller page may cure: 408, 504, no answer, 413, and 503 that outlasted its repeats."""
 
+UNREADABLE_MAX = 3
+"""A body that arrived whole and still cannot be read is asked for so often (BC-49)."""
 
 Call = Callable[[Request], Awaitable[Response]]
 """The authorised call: sends with token, budget and retries; raises Failure."""
@@ -111,14 +113,22 @@ class SliceReader:
             await asyncio.gather(*open_requests, return_exceptions=True)
 
     async def _fetch(self, position: ReadPosition) -> FetchedPage:
-        response, size = await self._answer(position)
-        await self._send_ahead(response)
-        page = self._provider.page(self._obj, response, hashed=self._hashed)
-        return FetchedPage(
-            page=page,
-            next=ReadPosition(link=page.next_link, records=position.records + len(page)),
-            page_records=size,
-        )
+        unreadable = 0
+        while True:
+            response, size = await self._answer(position)
+            try:
+                await self._send_ahead(response)
+                page = self._provider.page(self._obj, response, hashed=self._hashed)
+            except CorruptResponse:
+                unreadable += 1
+                if unreadable == UNREADABLE_MAX:
+                    raise
+                continue
+            return FetchedPage(
+                page=page,
+                next=ReadPosition(link=page.next_link, records=position.records + len(page)),
+                page_records=size,
+            )
 
     async def _answer(self, position: ReadPosition) -> tuple[Response, int]:
         """From the request that left early, when it was for this page, else from a new one."""

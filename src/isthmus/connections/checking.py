@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -23,7 +24,7 @@ from isthmus.kernel.messages import Response
 from isthmus.providers.base import Check, Finding
 from isthmus.store import connections
 from isthmus.store.database import Database
-from isthmus.store.rows import Connection
+from isthmus.store.rows import CompanyRow, Connection
 
 CONSENT_PAUSE_S: Final = 5.0
 """Between two tries while a consent that was given a moment ago reaches all servers (OA-36 [verify])."""
@@ -68,13 +69,11 @@ async def check(
     consented_at = clock.now() if just_consented else None
     async with opener.open(connection.project_id, connection.id, journal) as opened:
         while True:
-            report = Report(connection=connection, steps=await _steps(opened))
+            report = Report(connection=connection, steps=await _steps(db, opened))
             failure = report.failure
             if failure is None or not _may_be_spreading(failure, consented_at, clock):
                 break
             await clock.sleep(CONSENT_PAUSE_S)
-        if failure is None:
-            await save_companies(db, opened)
     if not isinstance(failure, TransientFailure):
         async with db.project(connection.project_id) as tx:
             await connections.set_state(tx, connection.id, _state(failure), failure)
@@ -111,7 +110,7 @@ def _state(failure: Failure | None) -> str:
             return "blocked"
 
 
-async def _steps(opened: OpenConnection) -> list[Step]:
+async def _steps(db: Database, opened: OpenConnection) -> list[Step]:
     """The token, then the provider's own list."""
     try:
         await opened.tokens.access_token()
@@ -135,8 +134,11 @@ async def _steps(opened: OpenConnection) -> list[Step]:
             detail=f"for {opened.cloud.business_central_resource}",
         )
     ]
+    with suppress(Failure):  # the steps come to the same refusal and explain it
+        await save_companies(db, opened)
     chosen = opened.company_ids
-    probe = chosen[0] if chosen else await _first_company(opened)
+    probe = chosen[0] if chosen else None
+    steps += [_missing(row) for row in opened.companies if row.selected and row.missing_since is not None]
     access = opened.access
     for each in access.provider.checks(access.target, chosen, probe):
         finding = await _take(opened, each)
@@ -155,12 +157,10 @@ async def _steps(opened: OpenConnection) -> list[Step]:
     return steps
 
 
-async def _first_company(opened: OpenConnection) -> str | None:
-    try:
-        found = await opened.access.companies()
-    except Failure:
-        return None  # the list of steps comes to the same refusal and explains it
-    return found[0].id if found else None
+def _missing(row: CompanyRow) -> Step:
+    """A company that the vendor lists no more: told, and no obstacle for the others."""
+    detail = f"“{row.name}” is not listed any more; its stored records are kept, nothing more is read."
+    return Step(name="company", title="A company is gone", passed=False, optional=True, detail=detail)
 
 
 async def _take(opened: OpenConnection, each: Check) -> Finding:

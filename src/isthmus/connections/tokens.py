@@ -21,7 +21,7 @@ from isthmus.connections.credentials import (
 )
 from isthmus.connections.keyring import Keyring
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import AccessTokenRejected, SignInAgain, TransientFailure
+from isthmus.kernel.failures import AccessTokenRejected, CredentialFailure, SignInAgain, TransientFailure
 from isthmus.store import grants
 from isthmus.store.database import Database
 from isthmus.store.rows import Grant
@@ -62,6 +62,8 @@ class StoredTokens:
         self._lock = asyncio.Lock()
         self._early_s = _AHEAD_S + random.uniform(0.0, _AHEAD_JITTER_S)  # noqa: S311  (jitter, not a secret)
         self._ahead_s = self._early_s
+        self._refusals = 0
+        self._refused: CredentialFailure | None = None
         self._token: str | None = None
         self._expires_at: datetime | None = None
 
@@ -73,12 +75,18 @@ class StoredTokens:
         if rejected is None and self._good():
             assert self._token is not None
             return self._token
+        refusals = self._refusals
         async with self._lock:
             if self._good() and self._token != rejected:
                 assert self._token is not None
                 return self._token
+            if self._refusals != refusals and self._refused is not None:
+                raise self._refused  # the answer to whoever was first in the queue (OA-19)
             try:
                 return await self._shared(rejected, None)
+            except CredentialFailure as failure:
+                self._refusals, self._refused = self._refusals + 1, failure
+                raise
             except TransientFailure:
                 if self._token is None or self._token == rejected or not self._good_for(0.0):
                     raise

@@ -36,6 +36,7 @@ from isthmus.client.reading import FetchedPage, ReadPosition
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
     BadRequest,
+    CompanyNotFound,
     CredentialFailure,
     DatabaseUnavailable,
     Failure,
@@ -137,7 +138,7 @@ class Reader:
         async with self._open(sync, journal) as opened:
             obj = await opened.describe(sync.object, sync.route)
             await self._note_fields(run, sync, obj)
-            companies = [each for each in opened.company_ids if sync.companies is None or each in sync.companies]
+            companies = _companies_of(sync, opened.company_ids)
             plan = await make_plan(self._db, opened.access, self._clock, run, sync, obj, companies)
             reading = _PlanReader(self._db, opened.access, run, sync, obj, journal, self._on_progress)
             try:
@@ -216,6 +217,14 @@ class Reader:
             await runs.release(tx, run.id, run.epoch)
         await self._later(run, wait_s)
         return True
+
+
+def _companies_of(sync: Sync, present: list[str]) -> list[str]:
+    """Those of the sync's companies that there are. Raises CompanyNotFound when none of them is left."""
+    companies = [each for each in present if sync.companies is None or each in sync.companies]
+    if sync.companies and not companies:
+        raise CompanyNotFound(f"The companies of “{sync.object}” are not there any more.", subject=sync.companies[0])
+    return companies
 
 
 async def _others_lack_permission(tx: Transaction, sync: Sync) -> bool:
