@@ -15,7 +15,7 @@ from uuid import UUID
 
 from litestar import Litestar
 
-from isthmus.api import Frame, create_api
+from isthmus.api import Frame, Rate, create_api
 from isthmus.app import Hub
 from isthmus.connections.keyring import Keyrings
 from isthmus.engine import Engine
@@ -91,10 +91,12 @@ async def _stopped(engine: Engine, work: asyncio.Task[None]) -> None:
             await work
 
 
-def create_server(hub: Hub, *, public_url: str = "http://localhost:8080", worker: bool = False) -> Frame:
+def create_server(
+    hub: Hub, *, public_url: str = "http://localhost:8080", worker: bool = False, rate: Rate | None = None
+) -> Frame:
     """The whole server as one ASGI application; `public_url` is where it is reached from outside."""
     services = ServedHub(hub, public_url)
-    api = create_api(services)
+    api = create_api(services, rate)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:

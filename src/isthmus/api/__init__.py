@@ -7,7 +7,8 @@ through `services`.
 
 from __future__ import annotations
 
+from isthmus.api.access import Rate, Scope
 from isthmus.api.application import Api, create_api
 from isthmus.api.frame import Frame
 
-__all__ = ["Api", "Frame", "create_api"]
+__all__ = ["Api", "Frame", "Rate", "Scope", "create_api"]

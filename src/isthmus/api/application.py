@@ -5,12 +5,22 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
+from litestar import Router
 
+from isthmus.api.access import Access, Rate
+from isthmus.api.administration import audit_routes, consumer_routes, key_routes
+from isthmus.api.connections import connection_routes
+from isthmus.api.destinations import destination_routes
 from isthmus.api.health import health_routes
 from isthmus.api.metrics import Metrics
+from isthmus.api.objects import object_routes
 from isthmus.api.openapi import RawSchema, openapi_config, openapi_routes
 from isthmus.api.problems import EXCEPTION_HANDLERS
+from isthmus.api.records import change_routes, record_routes
+from isthmus.api.runs import run_routes
 from isthmus.api.services import Services
+from isthmus.api.signing_in import callback_routes, signing_in_routes
+from isthmus.api.syncs import sync_routes
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 """A request's body; the proxy has a limit of its own."""
@@ -27,11 +37,33 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes_max: int = BODY_BYTES_MAX
 
 
-def create_api(services: Services) -> Api:
-    """All routes of the API over these services."""
+def create_api(services: Services, rate: Rate | None = None) -> Api:
+    """All routes of the API over these services. `rate` is what one key may send."""
     metrics = Metrics()
+    access = Access(services, metrics, rate or Rate())
+    version_1 = Router(
+        "/v1",
+        route_handlers=[
+            consumer_routes(services, access),
+            connection_routes(services, access),
+            signing_in_routes(services, access),
+            object_routes(services, access),
+            sync_routes(services, access),
+            run_routes(services, access),
+            record_routes(services, access),
+            change_routes(services, access),
+            destination_routes(services, access),
+            key_routes(services, access),
+            audit_routes(services, access),
+        ],
+    )
     return Api(
-        route_handlers=[*health_routes(services, metrics), *openapi_routes()],
+        route_handlers=[
+            version_1,
+            *callback_routes(services),
+            *health_routes(services, metrics, access),
+            *openapi_routes(),
+        ],
         exception_handlers=dict(EXCEPTION_HANDLERS),
         openapi=openapi_config(),
         plugins=[RawSchema()],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -56,7 +56,7 @@ class Frame:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = _completed(message.get("headers", ()), request_id)
+                message["headers"] = _completed(message, request_id, scope.get("isthmus.headers", {}))
             await send(message)
 
         try:
@@ -77,9 +77,10 @@ class Frame:
             )
 
 
-def _completed(headers: Any, request_id: str) -> list[tuple[bytes, bytes]]:
+def _completed(start: Message, request_id: str, more: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """The answer's headers with the request's id and what is missing for safety."""
-    given = [(bytes(name).lower(), bytes(value)) for name, value in headers]
+    given = [(bytes(name).lower(), bytes(value)) for name, value in start.get("headers", ())]
     names = {name for name, _ in given}
     given += [pair for pair in SECURITY_HEADERS if pair[0] not in names]
+    given += [(name.encode(), value.encode("latin-1")) for name, value in more.items()]
     return [*(pair for pair in given if pair[0] != b"x-request-id"), (b"x-request-id", request_id.encode())]

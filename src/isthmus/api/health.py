@@ -6,12 +6,14 @@ import asyncio
 from typing import Any, Final
 
 import msgspec
-from litestar import Response, get
+from litestar import Request, Response, get
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from isthmus.api.access import Access, Scope
 from isthmus.api.metrics import Metrics
 from isthmus.api.services import Services
 from isthmus.kernel.failures import DatabaseUnavailable
-from isthmus.store.examining import applied_version
+from isthmus.store.examining import applied_version, load
 from isthmus.store.migrate import HEAD
 
 READY_TIMEOUT_S: Final = 2.0
@@ -33,7 +35,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     expected: str
 
 
-def health_routes(services: Services, metrics: Metrics) -> list[Any]:
+def health_routes(services: Services, metrics: Metrics, access: Access) -> list[Any]:
     """`/healthz` and `/readyz`: open to everybody, and silent about everything else."""
 
     @get("/healthz", tags=["health"], security=[], summary="Is the process alive?")
@@ -55,4 +57,21 @@ def health_routes(services: Services, metrics: Metrics) -> list[Any]:
         content = Readiness(status=status, database=True, schema=schema, expected=HEAD)
         return Response(content, status_code=200 if good else 503)
 
-    return [healthz, readyz]
+    @get("/metrics", tags=["health"], include_in_schema=False, media_type=CONTENT_TYPE_LATEST)
+    async def measurements(request: Request[Any, Any, Any]) -> bytes:
+        """For Prometheus, from this machine or with an admin key."""
+        if not _from_here(request):
+            await access.needs(Scope.ADMIN)(request, request.route_handler)
+        waiting = await load(services.db)
+        metrics.active_runs.set(waiting.active_runs)
+        metrics.destinations_behind.set(waiting.pending_destinations)
+        return metrics.text()
+
+    return [healthz, readyz, measurements]
+
+
+def _from_here(request: Request[Any, Any, Any]) -> bool:
+    """True for this machine itself; not for what a reverse proxy on it passes on."""
+    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip", "via"))
+    host = request.client.host if request.client else ""
+    return not forwarded and host in ("127.0.0.1", "::1")

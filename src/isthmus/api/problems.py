@@ -66,7 +66,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     turn: Annotated[str, msgspec.Meta(description="Who has to act.")] = Turn.YOU.value
     retryable: Annotated[bool, msgspec.Meta(description="True when the same request may succeed later.")] = False
     retry_after: Annotated[float | None, msgspec.Meta(description="Seconds to wait before the next try.")] = None
-    nearest: Annotated[list[str], msgspec.Meta(description="Names that were perhaps meant.")] = []
+    nearest: Annotated[list[str], msgspec.Meta(description="Names that were perhaps meant.")] = msgspec.field(
+        default_factory=list
+    )
     subject: Annotated[str | None, msgspec.Meta(description="The name that the problem is about.")] = None
     vendor: VendorProblem | None = None
     request_id: Annotated[str, msgspec.Meta(description="The id of this request in the logs.")] = ""

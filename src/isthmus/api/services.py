@@ -10,6 +10,7 @@ from isthmus.actions.reading.setup import CheckedSync, SyncWish
 from isthmus.client.protocols import Journal
 from isthmus.connections.checking import Report
 from isthmus.connections.connecting import Connecting
+from isthmus.connections.keyring import Keyring
 from isthmus.connections.opening import OpenConnection
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.delivery.ports import Destination
@@ -25,6 +26,7 @@ class ProjectServices(Protocol):
 
     db: Database
     project: Project
+    keyring: Keyring
     connecting: Connecting
     deliveries: Deliveries
     settings: Settings
@@ -42,7 +44,11 @@ class ProjectServices(Protocol):
         ...
 
     async def request_run(
-        self, engine: Engine, sync_id: UUID, kind: RunKind | None = None, options: dict[str, Any] | None = None
+        self,
+        engine: Engine,
+        sync_id: UUID,
+        kind: RunKind | None = None,
+        options: dict[str, Any] | None = None,
     ) -> tuple[Run, bool]:
         """Ask for a run; False when one is active already."""
         ...

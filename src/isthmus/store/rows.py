@@ -85,6 +85,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
     settings: dict[str, Any]
     created_at: datetime
+    consumer_id: UUID | None = None
 
 
 class CompanyRow(msgspec.Struct, frozen=True, kw_only=True):

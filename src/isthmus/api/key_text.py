@@ -1,0 +1,35 @@
+"""What an API key looks like: a word that says what it is, then 256 random bits. Only its hash is ever kept."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+from typing import Final
+
+KEY_BYTES: Final = 32
+PREFIX_CHARACTERS: Final = 16
+"""How much of a key is shown later, to tell keys apart: `isth_live_` and six characters of 43."""
+
+_ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_CHARACTERS: Final = 43  # 62 ** 43 > 2 ** 256
+
+
+def new_key(*, development: bool) -> str:
+    """`isth_live_…`, or `isth_dev_…` where webhooks may lead to this machine. Letters and digits: a double click
+    selects it, and scanners that look for leaked secrets find it by its beginning."""
+    number, letters = int.from_bytes(secrets.token_bytes(KEY_BYTES)), []
+    for _ in range(_CHARACTERS):
+        number, rest = divmod(number, len(_ALPHABET))
+        letters.append(_ALPHABET[rest])
+    return f"isth_{'dev' if development else 'live'}_{''.join(letters)}"
+
+
+def digest_of(key: str) -> bytes:
+    """What is kept and looked up. A plain hash is enough for 256 random bits."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+def prefix_of(key: str) -> str:
+    """The part that may be shown again."""
+    return key[:PREFIX_CHARACTERS]
