@@ -15,6 +15,7 @@ from uuid import UUID
 from isthmus.actions.reading import setup
 from isthmus.actions.reading.journal import RunJournal
 from isthmus.actions.reading.run import OnProgress, Opened, Reader
+from isthmus.actions.writing import Writer
 from isthmus.client.protocols import Journal, JournalEntry
 from isthmus.connections import checking
 from isthmus.connections.connecting import Connecting
@@ -43,6 +44,9 @@ DELIVERY_TICK_S = 1.0
 
 LEASES_PER_SILENCE = 2
 """A destination stays claimed twice as long as a silent worker's runs: a batch may take fifteen seconds to be taken."""
+
+RECONCILE_TICK_S = 1.0
+"""How often a worker looks for writes that somebody has to look after."""
 
 
 class ForgetfulJournal:
@@ -77,6 +81,7 @@ class Hub:
         self.deliveries = deliveries
         self.clock = clock
         self.connecting = Connecting(db, keyring, opener, clock, project.id)
+        self.writer = Writer(db, self._open_for_write, clock)
 
     @classmethod
     @asynccontextmanager
@@ -152,7 +157,10 @@ class Hub:
         engine = Engine(
             self.db,
             run=reader.perform,
-            periodic={"delivery": Periodic(interval_s=DELIVERY_TICK_S, work=self.deliver)},
+            periodic={
+                "delivery": Periodic(interval_s=DELIVERY_TICK_S, work=self.deliver),
+                "operations": Periodic(interval_s=RECONCILE_TICK_S, work=self.writer.reconcile_due),
+            },
             settings=settings,
         )
         later.engine = engine
@@ -178,6 +186,15 @@ class Hub:
         async with self.db.project(sync.project_id) as tx:
             refuse_dead(await connections.get(tx, sync.connection_id))
         async with self.opener.open(sync.project_id, sync.connection_id, journal) as opened:
+            if not opened.companies:
+                await checking.save_companies(self.db, opened)
+            yield opened
+
+    @asynccontextmanager
+    async def _open_for_write(
+        self, project_id: UUID, connection_id: UUID, journal: Journal
+    ) -> AsyncIterator[OpenConnection]:
+        async with self.opener.open(project_id, connection_id, journal) as opened:
             if not opened.companies:
                 await checking.save_companies(self.db, opened)
             yield opened
