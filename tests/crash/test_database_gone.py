@@ -21,6 +21,7 @@ from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.rows import RunState
 
 AWAY_S = 30.0 if int(os.environ.get("ISTHMUS_CRASH_ROUNDS", "4")) >= 50 else 5.0
+LINES_MAX = 100
 PLACES = (
     VendorSet(object="customers", company=US_COMPANY, records=900),
     VendorSet(object="items", company=US_COMPANY, records=300),
@@ -77,3 +78,4 @@ async def test_a_run_outlives_a_database_that_dies_and_comes_back(
         await scene.check_everything()
         assert len(workers.living) == 2
         assert "Traceback" not in workers.said()
+        assert workers.said().count("\n") < LINES_MAX, "an outage floods the log"

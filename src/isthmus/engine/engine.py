@@ -17,6 +17,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.worker import Worker
 
 from isthmus.engine.loops import Periodic, repeat
+from isthmus.engine.outage_log import calm_outages
 from isthmus.engine.queue import QUEUE, JobQueue, Task
 from isthmus.engine.running import RunHandler, perform_run
 from isthmus.kernel.failures import DatabaseUnavailable, Failure
@@ -180,6 +181,10 @@ class Engine:
             "housekeeping": Periodic(interval_s=3_600, work=self._queue.forget_old),
             **self._periodic,
         }
+        with calm_outages(self.worker_name):
+            await self._work_with(loops)
+
+    async def _work_with(self, loops: Mapping[str, Periodic]) -> None:
         side = [asyncio.create_task(repeat(name, periodic), name=name) for name, periodic in loops.items()]
         try:
             while not self._stopping.is_set():
