@@ -23,6 +23,9 @@ from benchmarks.setting import Setting
 
 Bench = Callable[[Setting], Awaitable[list[Measure]]]
 
+TABLE_COLUMNS: Final = 140
+"""Where the output goes to a file, nobody tells how wide it may be."""
+
 BENCHES: Final[Mapping[str, Bench]] = {
     "throughput": throughput.measure,
     "latency": latency.measure,
@@ -52,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="fewer records: to try things out, writes no file")
     parser.add_argument("--peers", action="store_true", help="also read the pages with other tools")
     options = parser.parse_args(arguments)
-    console, progress = Console(), Console(stderr=True)
+    console = Console(width=None if sys.stdout.isatty() else TABLE_COLUMNS)
+    progress = Console(stderr=True, soft_wrap=True)
 
     def tell(text: str) -> None:
         progress.print(f"[dim]{text}[/]", highlight=False)

@@ -96,8 +96,7 @@ async def _drive(control: Control, ready: Path, database_url: str, workers: int,
     (lane,) = report["counters"]
     if abs(lane["allowed"] - answers) > 2 * 5 * workers:
         raise RuntimeError(f"the sandbox counted {lane['allowed']} requests, the workers {answers} answers")
-    found: dict[str, Any] = lane
-    return found
+    return {**lane, "per_worker": [int(printed) for printed, _ in finished]}
 
 
 def _window_s(setting: Setting) -> float:
@@ -112,7 +111,8 @@ def _judge(lane: dict[str, Any], workers: int, setting: Setting) -> list[Measure
     used = sum(shares) / len(shares)
     refused = lane["refused"] / max(1, lane["allowed"] + lane["refused"])
     name = "1 process" if workers == 1 else f"{workers} processes"
-    setting.tell(f"limits, {name}: {used:.1%} of the allowed rate, {lane['refused']} of {lane['allowed']} refused")
+    each = " + ".join(map(str, lane["per_worker"]))
+    setting.tell(f"limits, {name}: {used:.1%} of the allowed rate ({each} answers), {lane['refused']} refused")
     return [
         Measure(
             name=f"share of the allowed rate, {name}",
@@ -120,7 +120,7 @@ def _judge(lane: dict[str, Any], workers: int, setting: Setting) -> list[Measure
             samples=shares,
             value=used,
             target=USED_SHARE_MIN,
-            note=f"{len(shares)} windows of {_window_s(setting):g} s",
+            note=f"{len(shares)} windows of {_window_s(setting):g} s; answers: {each}",
         ),
         Measure(
             name=f"share refused, {name}",
