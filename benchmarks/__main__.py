@@ -15,8 +15,10 @@ from typing import Final
 
 import uvloop
 from rich.console import Console
+from rich.markup import escape
 
 from benchmarks import latency, limits, scale, startup, throughput
+from benchmarks.peers import measure_peers
 from benchmarks.report import machine, print_table, write_json
 from benchmarks.samples import Measure
 from benchmarks.setting import Setting
@@ -65,15 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     at, before = datetime.now(UTC), uvloop.run(machine())
     names = options.only or list(BENCHES)
     measures, failures = uvloop.run(run_benches(names, setting))
+    left_out: list[str] = []
     if options.peers:
-        from benchmarks.peers import measure_peers
-
-        measures += uvloop.run(measure_peers(setting))
+        peers, left_out = uvloop.run(measure_peers(setting))
+        measures += peers
     print_table(console, measures)
-    for failure in failures:
-        console.print(f"[red]✗[/] {failure}")
+    for each in failures + left_out:
+        console.print(f"[red]✗[/] {escape(each)}")
     if not options.quick:
-        path = write_json(measures, setting, before, failures, at)
+        path = write_json(measures, setting, before, failures + left_out, at)
         console.print(f"Every sample is in benchmarks/results/{path.name}.")
     return 1 if failures else 0
 

@@ -18,7 +18,7 @@ SAME_MEMORY_RATIO_MAX = 1.15
 
 async def measure(setting: Setting) -> list[Measure]:
     """Workers over tables of three sizes, each in a process and a database of its own, in turns."""
-    sizes = (setting.small_table, setting.records, setting.large_table)
+    sizes = tuple(dict.fromkeys((setting.small_table, setting.records, setting.large_table)))
     reports: dict[int, list[Report]] = {size: [] for size in sizes}
     for number in range(1, setting.rounds + 1):
         for size in sizes:

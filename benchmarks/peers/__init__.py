@@ -38,17 +38,22 @@ class _Report(msgspec.Struct, frozen=True):
     seconds: float
 
 
-async def measure_peers(setting: Setting) -> list[Measure]:
-    """Each peer in turns with the bare loop. A peer's seconds are its own: start-up and imports do not count."""
+async def measure_peers(setting: Setting) -> tuple[list[Measure], list[str]]:
+    """Each peer in turns with the bare loop, and who was left out.
+
+    A peer's seconds are its own: start-up and imports do not count.
+    """
     measures: list[Measure] = []
+    left_out: list[str] = []
     async with page_server(setting.records, page_records=setting.page_records) as server:
         for name, title in PEERS.items():
             try:
                 python = await _installed(name, setting)
                 measures.append(await _measure(name, title, python, server, setting))
             except (RuntimeError, OSError, TimeoutError) as error:
-                setting.tell(f"{name} is left out: {error}")
-    return measures
+                left_out.append(f"{name} is left out: {error}")
+                setting.tell(left_out[-1])
+    return measures, left_out
 
 
 async def _measure(name: str, title: str, python: Path, server: PageServer, setting: Setting) -> Measure:

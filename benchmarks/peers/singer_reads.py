@@ -40,9 +40,7 @@ def reader(url: str, example: dict[str, Any]) -> type[Tap]:
         url_base = url
         primary_keys = ("id",)
         records_jsonpath = "$.value[*]"
-        schema = th.PropertiesList(
-            *(th.Property(name, _type(name, value)) for name, value in example.items())
-        ).to_dict()
+        schema = th.PropertiesList(*(th.Property(*_typed(name, value)) for name, value in example.items())).to_dict()
 
         def get_new_paginator(self) -> Links:
             return Links()
