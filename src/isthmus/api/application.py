@@ -16,6 +16,7 @@ from isthmus.api.metrics import Metrics
 from isthmus.api.objects import object_routes
 from isthmus.api.openapi import RawSchema, openapi_config, openapi_routes
 from isthmus.api.problems import EXCEPTION_HANDLERS
+from isthmus.api.proxy import proxy_routes
 from isthmus.api.records import change_routes, record_routes
 from isthmus.api.runs import run_routes
 from isthmus.api.services import Services
@@ -55,6 +56,7 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
             destination_routes(services, access),
             key_routes(services, access),
             audit_routes(services, access),
+            proxy_routes(services, access, metrics),
         ],
     )
     return Api(

@@ -117,6 +117,7 @@ class RetryingCall:
             response = await self._transport.send(request)
             if not response.ok and response.status not in as_is:
                 failure = self._classified(request, response)
+                failure.response = response
         except Failure as broken:
             failure = broken
         elapsed_s = response.elapsed_s if response else self._clock.monotonic_s() - started_s

@@ -53,7 +53,9 @@ class OpenConnection:
         access: Access,
         tokens: StoredTokens,
         clock: Clock,
+        budget: SharedBudget,
     ) -> None:
+        self.budget = budget
         self._db = db
         self._clock = clock
         self.connection = connection
@@ -168,18 +170,19 @@ class Opener:
         provider = provider_named(connection.provider)
         cloud = cloud_of(grant)
         tokens = await self._token_source(grant, cloud, provider, journal)
+        budget = await self._budget(grant, connection, provider)
         call = AuthorisedCall(
             api_url=cloud.business_central_url,
             errors=provider.failure,
             tokens=tokens,
-            budget=await self._budget(grant, connection, provider),
+            budget=budget,
             journal=journal,
             transport=self.transport.trusting(cloud.ca_file),
             clock=self._clock,
         )
         target = Target(api_url=cloud.business_central_url, tenant=grant.tenant, environment=connection.environment)
         access = Access(provider=provider, target=target, call=call)
-        return OpenConnection(self._db, connection, grant, cloud, companies, access, tokens, self._clock)
+        return OpenConnection(self._db, connection, grant, cloud, companies, access, tokens, self._clock, budget)
 
     async def _token_source(self, grant: Grant, cloud: Cloud, provider: Provider, journal: Journal) -> StoredTokens:
         resource = cloud.business_central_resource

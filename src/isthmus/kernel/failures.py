@@ -57,6 +57,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from isthmus.kernel.messages import Response
+
 
 class Turn(StrEnum):
     """Who has to act."""
@@ -108,6 +110,8 @@ class Failure(Exception):
         """The name the failure is about (object, field, environment), when there is one."""
         self.unsent = unsent
         """True when the request certainly never reached the vendor, so that even a write may be repeated."""
+        self.response: Response | None = None
+        """The vendor's whole answer, for whoever passes it on (the proxy); never stored and never shown."""
         super().__init__(self.message)
 
     def to_dict(self) -> dict[str, Any]:

@@ -373,7 +373,19 @@ class Partition(Protocol):
         ...
 
 
-class Provider(Discover, Read, Errors, Partition, Preflight, Protocol):
+class Proxy(Protocol):
+    """Raw calls below one environment."""
+
+    def proxy_root(self, target: Target) -> str:
+        """The address that every proxied call lies below, without a slash at the end."""
+        ...
+
+    def proxy_headers(self) -> dict[str, str]:
+        """Headers that a call needs and a caller may override, names in lower case."""
+        ...
+
+
+class Provider(Discover, Read, Errors, Partition, Preflight, Proxy, Protocol):
     """All that a readable provider offers."""
 
     @property

@@ -133,6 +133,12 @@ class SlidingWindowBudget:
         self._allowance = allowance
         self._notify()
 
+    @property
+    def in_window(self) -> int:
+        """Requests that count against the vendor's window at this moment."""
+        self._forget_the_old(self._clock.monotonic_s())
+        return self._in_flight + len(self._leaving)
+
     def usage(self) -> Usage:
         """The present use; clears the flags."""
         self._forget_the_old(self._clock.monotonic_s())

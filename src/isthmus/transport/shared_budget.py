@@ -68,6 +68,11 @@ class SharedBudget:
         """The task that renews the lease, while there is work."""
         return self._renewer
 
+    @property
+    def remaining(self) -> int:
+        """What this process has left of the vendor's window; other processes may use some of it."""
+        return max(0, self._vendor.requests_per_window - self._local.in_window)
+
     def refused(self, retry_after_s: float | None) -> None:
         """The vendor answered 429: this process pauses now, all others as soon as they renew."""
         self._local.refused(retry_after_s)

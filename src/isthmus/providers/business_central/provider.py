@@ -36,9 +36,10 @@ from isthmus.providers.business_central import (
     read,
     write,
 )
-from isthmus.providers.business_central.addressing import parse_route
+from isthmus.providers.business_central.addressing import environment_url, parse_route
 from isthmus.providers.business_central.declaration import DECLARATION
 from isthmus.providers.business_central.errors import failure_of
+from isthmus.providers.business_central.headers import LANGUAGE
 from isthmus.providers.writing import CheckedBody, Outcome, Verb, Verdict, WriteSpec
 
 
@@ -169,6 +170,14 @@ class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
     def find(self, check: Check, response: Response) -> Finding:
         """Read the response of one step."""
         return preflight.find(check, response)
+
+    def proxy_root(self, target: Target) -> str:
+        """The environment: `/api/…` and `/ODataV4/…` lie below it, other environments do not (BC-01)."""
+        return environment_url(target)
+
+    def proxy_headers(self) -> dict[str, str]:
+        """JSON, and the language that errors and numbers come in (BC-44, BC-45)."""
+        return {"accept": "application/json", "accept-language": LANGUAGE}
 
     def failure(self, request: Request, response: Response) -> Failure:
         """Classify a response that is not 2xx."""
