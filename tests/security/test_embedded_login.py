@@ -147,3 +147,13 @@ async def test_doctor_says_when_the_embedded_database_is_open_to_others(home: Pa
     passed, remedy = await finding()
     assert not passed
     assert "chmod 700" in remedy
+
+
+async def test_two_users_in_one_process_share_the_server_until_the_last_one_leaves(home: Path) -> None:
+    async with EmbeddedPostgres(home / "postgres") as outer:
+        async with EmbeddedPostgres(home / "postgres") as inner:
+            assert inner.pid == outer.pid
+        assert await rules(outer.url) == [("local", "peer", None)]
+        url = outer.url
+    with pytest.raises(psycopg.OperationalError):
+        await rules(url)

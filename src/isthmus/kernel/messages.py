@@ -37,6 +37,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str = "request"
     shrinkable: bool = False
 
+    def __repr__(self) -> str:
+        return f"Request({self.method} {self.url.partition('?')[0]}, {self.purpose})"  # no header, form or query
+
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP response, decompressed, as bytes. Header names are lower-case; `elapsed_s` covers the last attempt."""
@@ -46,6 +49,9 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     url: str = ""
     elapsed_s: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {len(self.body)} bytes)"  # a token answer's body is a secret
 
     @property
     def ok(self) -> bool:

@@ -96,7 +96,10 @@ class EmbeddedPostgres:
 
         Raises DatabaseUnavailable with the end of the server's log when it does not come up.
         """
-        self._server = await asyncio.to_thread(_start, self._data_dir)
+        server = await asyncio.to_thread(_start, self._data_dir)
+        if self._server is None:
+            server.__enter__()  # the wheel counts the users of a folder in this process
+        self._server = server
 
     async def stop(self) -> None:
         """Leave; the server stops when no other process uses it."""
@@ -173,7 +176,7 @@ def _close(server: Any, folder: Path, *, rules_changed: bool) -> None:
 def _leave(server: Any) -> None:
     with type(server)._lock:
         _forget_dead_users(server.pgdata)
-    server.cleanup()
+    server.__exit__(None, None, None)
 
 
 def _forget_dead_users(folder: Path) -> None:
