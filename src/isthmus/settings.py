@@ -9,6 +9,7 @@
 | `ISTHMUS_DEVELOPMENT` | `1`: webhooks may lead to this machine and private networks | `0` |
 | `ISTHMUS_WORKERS` | jobs that one worker process runs side by side | 8 |
 | `ISTHMUS_SILENT_S` | seconds of silence after which a worker is taken for dead and its work resumed | 20 |
+| `ISTHMUS_PUBLIC_URL` | where people and vendors reach `isthmus serve` | its own address |
 | `ISTHMUS_LOG_LEVEL` | `debug`, `info`, `warning`, `error` | `warning` |
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -30,6 +32,7 @@ VARIABLES = {
     "ISTHMUS_DEVELOPMENT": "1 lets webhooks lead to this machine and private networks (default: 0)",
     "ISTHMUS_WORKERS": "jobs that one worker process runs side by side (default: 8)",
     "ISTHMUS_SILENT_S": "seconds of silence after which a worker is taken for dead and its work resumed (default: 20)",
+    "ISTHMUS_PUBLIC_URL": "where people and vendors reach `isthmus serve` (default: its own address)",
     "ISTHMUS_LOG_LEVEL": "debug, info, warning or error (default: warning)",
 }
 """Every variable that is read, with its meaning; the settings reference is generated from it."""
@@ -49,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     development: bool = False
     workers: int = 8
     silent_s: float = 20.0
+    public_url: str | None = None
     log_level: str = "warning"
 
     def __repr__(self) -> str:
@@ -83,8 +87,20 @@ def load_settings(environ: Mapping[str, str] = os.environ, *, home: Path | None 
         development=environ.get("ISTHMUS_DEVELOPMENT", "0").lower() in ("1", "true", "yes"),
         workers=int(workers_text),
         silent_s=_silent_s(environ.get("ISTHMUS_SILENT_S") or "20"),
+        public_url=_public_url(environ.get("ISTHMUS_PUBLIC_URL") or ""),
         log_level=level,
     )
+
+
+def _public_url(text: str) -> str | None:
+    if not text:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise InvalidInput(
+            f"ISTHMUS_PUBLIC_URL is “{text}”.", remedy="Set it to an address such as https://hub.example.com."
+        )
+    return text.rstrip("/")
 
 
 def _silent_s(text: str) -> float:

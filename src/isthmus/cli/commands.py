@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import connections, data, deliver, operate, syncs
+from isthmus.cli import connections, data, deliver, keys, operate, serving, syncs
 
 _HELP = """Connect Business Central to your product: read it, keep it in step, hand every change on.
 
@@ -43,5 +43,7 @@ def build_app() -> typer.Typer:
     data.register(app)
     syncs.register(app)
     deliver.register(app)
+    serving.register(app)
+    keys.register(app)
     operate.register(app)
     return app

@@ -25,7 +25,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import AsyncRowFactory, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from isthmus.kernel.failures import DatabaseUnavailable, StorageFull
+from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput, StorageFull
 from isthmus.store.migrate import SCHEMA
 
 T = TypeVar("T")
@@ -202,6 +202,11 @@ class Database:
             yield connection
             if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                 await connection.execute("COMMIT")
+        except psycopg.DataError as error:
+            raise InvalidInput(
+                "A value cannot be kept: a text with a NUL character, or a number that is too large.",
+                remedy="Leave such values out.",
+            ) from error
         except psycopg.errors.DiskFull as error:
             raise StorageFull("The database's disk is full.") from error
         except psycopg.Error as error:

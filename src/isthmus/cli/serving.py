@@ -1,0 +1,139 @@
+"""`serve`: API, console and worker in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.markup import escape
+
+from isthmus.cli.options import Home
+from isthmus.cli.output import say
+from isthmus.cli.running import run, settings
+from isthmus.kernel.failures import ConfigurationFailure
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from isthmus.app import Hub
+    from isthmus.settings import Settings
+
+STOP_S: Final = 20
+"""How long requests that are under way may still take when the server is told to stop."""
+
+_HERE: Final = ("127.0.0.1", "::1", "localhost")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve")(serve)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65_535)] = 8080,
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Only answer requests; `isthmus worker` does the work elsewhere.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Serve the HTTP API, and work: one process on the embedded database is a whole hub."""
+
+    async def work() -> None:
+        from isthmus.app import Hub
+
+        loaded = settings(home)
+        logging.getLogger("isthmus.http").setLevel(logging.INFO)
+        async with Hub.open(loaded) as opened:
+            await _serve_until_told(opened, loaded, host, port, worker=not no_worker)
+
+    run(work)
+
+
+async def _serve_until_told(opened: Hub, loaded: Settings, host: str, port: int, *, worker: bool) -> None:
+    import uvicorn
+
+    from isthmus.server import create_server
+
+    listening = _listening(host, port)
+    port = listening.getsockname()[1]
+    address = f"http://{'localhost' if host in _HERE else host}:{port}"
+    public_url = loaded.public_url or address
+    application = create_server(opened, public_url=public_url, worker=worker)
+    config = uvicorn.Config(
+        application,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        proxy_headers=False,
+        server_header=False,
+        date_header=True,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(_served(server, listening))
+    while not server.started and not task.done():  # noqa: ASYNC110  (uvicorn tells by a flag only)
+        await asyncio.sleep(0.02)
+    if server.started:
+        await _welcome(opened, address, public_url, host, worker=worker)
+    await task
+    say("Stopped.")
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise ConfigurationFailure(
+            f"Nothing can be served at {host}:{port}: {error.strerror or error}.",
+            remedy="Choose another address with --host and --port, or stop what listens there.",
+        ) from error
+    return listening
+
+
+async def _served(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Serve until a signal comes; the hub is closed in order afterwards, which uvicorn's own way would cut short."""
+
+    @contextlib.contextmanager
+    def ours() -> Iterator[None]:
+        yield
+
+    def stop() -> None:
+        server.should_exit = True
+
+    server.capture_signals = ours  # type: ignore[method-assign]
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def _welcome(opened: Hub, address: str, public_url: str, host: str, *, worker: bool) -> None:
+    from isthmus.store import api_keys
+
+    async with opened.db.project(opened.project.id) as tx:
+        keys = [each for each in await api_keys.every(tx) if each.revoked_at is None]
+    say(f"[green]✓[/] Isthmus serves project {escape(opened.project.name)}.")
+    say(f"  API           {escape(address)}/v1")
+    say(f"  Description   {escape(address)}/openapi.json")
+    say(f"  Redirect URI  {escape(public_url)}/oauth/callback  (for app registrations)")
+    say(f"  Worker        {'in this process' if worker else 'none here; start isthmus worker'}")
+    if host not in _HERE:
+        say("[yellow]![/] This address is open to others: put a reverse proxy with TLS in front of it.")
+    if not keys:
+        say("  No key yet. In another terminal:  isthmus keys create me --scope admin")
+    say("Ctrl-C stops.")
