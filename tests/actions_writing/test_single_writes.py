@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.actions_writing.conftest import Pen, confirmed, record, refused
 
@@ -14,7 +15,7 @@ async def test_a_record_is_created_and_its_operation_tells_id_version_and_record
     made = confirmed(await pen.submit("create", "customers", {"displayName": "Contoso Coffee", "city": "Aarhus"}))
     (row,) = pen.rows("customers", displayName="Contoso Coffee")
     assert (made.remote_id, made.attempts, record(made)["city"]) == (row["id"], 1, "Aarhus")
-    assert made.etag is not None and made.etag.startswith('W/"')
+    assert (made.etag or "").startswith('W/"')
     assert [entry["purpose"] for entry in made.journal if entry["method"] == "POST"][-1] == "create"
 
 
@@ -61,7 +62,9 @@ async def test_overwriting_happens_only_when_it_was_asked_for(pen: Pen) -> None:
 async def test_a_change_of_an_unknown_record_is_not_found_and_creates_nothing(pen: Pen) -> None:
     before = len(pen.rows("customers"))
     unknown = "00000000-0000-0000-0000-00000000abcd"
-    assert refused(await pen.submit("update", "customers", {"city": "X"}, record_id=unknown))["code"] == "record_not_found"
+    assert (
+        refused(await pen.submit("update", "customers", {"city": "X"}, record_id=unknown))["code"] == "record_not_found"
+    )
     overwriting = await pen.submit("update", "customers", {"city": "X"}, record_id=unknown, overwrite=True)
     assert refused(overwriting)["code"] == "record_not_found"
     assert len(pen.rows("customers")) == before
@@ -72,6 +75,16 @@ async def test_a_record_is_deleted(pen: Pen) -> None:
     made = confirmed(await pen.submit("create", "customers", {"displayName": "A"}))
     confirmed(await pen.submit("delete", "customers", record_id=made.remote_id))
     assert pen.rows("customers", displayName="A") == []
+
+
+async def test_deleting_what_is_not_there_fails_and_a_stale_version_is_a_conflict(pen: Pen) -> None:
+    unknown = "00000000-0000-0000-0000-00000000abcd"
+    assert refused(await pen.submit("delete", "customers", record_id=unknown))["code"] == "record_not_found"
+    made = confirmed(await pen.submit("create", "customers", {"displayName": "A"}))
+    pen.house.change("customers", ids=[made.remote_id], values={"city": "Vejle"})
+    stale = await pen.submit("delete", "customers", record_id=made.remote_id, if_match=made.etag)
+    assert (refused(stale)["code"], record(stale)["city"]) == ("conflict", "Vejle")
+    assert pen.sent("DELETE") == []
 
 
 @pytest.mark.conformance("BC-65")
@@ -140,7 +153,7 @@ async def test_throttling_puts_a_write_off_without_losing_it(pen: Pen) -> None:
     pen.house.sandbox.fault("status", method="POST", path="customers$", status=503, count=50)
     put_off = await pen.submit("create", "customers", {"displayName": "A"})
     assert put_off.state is OperationState.PLANNED
-    assert put_off.failure is not None and put_off.failure["code"] == "vendor_unavailable"
+    assert (put_off.failure or {})["code"] == "vendor_unavailable"
     pen.house.sandbox.call(pen.house.sandbox.estate.faults.clear)
     confirmed(await pen.settled(put_off))
     assert len(pen.rows("customers", displayName="A")) == 1
@@ -148,6 +161,4 @@ async def test_throttling_puts_a_write_off_without_losing_it(pen: Pen) -> None:
 
 def whole_body(values: dict[str, object]) -> bytes:
     """A record as JSON, decimals as numbers."""
-    import msgspec
-
     return msgspec.json.Encoder(decimal_format="number").encode(values)

@@ -14,10 +14,10 @@ from isthmus.actions.writing.judging import Meaning, meaning_of
 from isthmus.actions.writing.prepare import Prepared, prepare
 from isthmus.actions.writing.settings import WriterSettings
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import CorruptResponse, Failure, RunSuperseded, Undone, VendorError
+from isthmus.kernel.failures import CorruptResponse, Failure, RecordNotFound, RunSuperseded, Undone, VendorError
 from isthmus.kernel.messages import Request, Response
 from isthmus.odata.batch import Fate, PartOutcome
-from isthmus.providers.writing import Verb
+from isthmus.providers.writing import Outcome, Verb
 from isthmus.store import operations
 from isthmus.store.database import Database, Transaction
 from isthmus.store.operations import Operation, Step
@@ -154,7 +154,11 @@ class BatchCarrier:
                 torn = VendorError("A row of the batch failed after another had committed by itself.")
                 return self._after(desk, operation, torn, [])
             case Fate.FAILED:
-                return self._after(desk, operation, desk.provider.failure(pair.request, response), [])
+                failure = desk.provider.failure(pair.request, response)
+                if pair.prepared.spec.verb is Verb.DELETE and isinstance(failure, RecordNotFound):
+                    gone = Outcome(remote_id=pair.prepared.spec.record_id)  # it was there when this began
+                    return judging.confirmed(operation, gone, [], created=False)
+                return self._after(desk, operation, failure, [])
         try:
             found = desk.provider.outcome(pair.prepared.obj, pair.prepared.spec, response)
         except Failure as failure:

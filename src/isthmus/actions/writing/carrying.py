@@ -19,6 +19,7 @@ from isthmus.kernel.failures import (
     CredentialFailure,
     DatabaseUnavailable,
     Failure,
+    RecordNotFound,
     RunSuperseded,
     TransientFailure,
 )
@@ -113,6 +114,9 @@ class Carrier:
     async def step_after(self, desk: Desk, operation: Operation, prepared: Prepared, failure: Failure) -> Step:
         """The next state after a failed sending. `operation` is as it was before it."""
         meaning = meaning_of(failure)
+        if prepared.spec.verb is Verb.DELETE and isinstance(failure, RecordNotFound):
+            gone = Outcome(remote_id=prepared.spec.record_id)  # it was there when this began
+            return judging.confirmed(operation, gone, desk.journal.taken(), created=False)
         if meaning is Meaning.UNKNOWN or isinstance(failure, CorruptResponse):
             return judging.doubtful(
                 operation,

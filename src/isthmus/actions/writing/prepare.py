@@ -91,6 +91,9 @@ async def prepare_wish(
         case Verb.UPSERT:
             return await _upsert(desk, obj, wish, spec, settings)
         case Verb.DELETE:
+            present = await read_record(desk, obj, spec, settings)  # afterwards, not found means gone
+            if spec.etag is not None and spec.etag != present.etag:
+                raise Conflict(subject=present.remote_id)
             return _ready(desk, obj, spec)
     before = desk.provider.before_request(desk.target, obj, spec)
     if before is None:

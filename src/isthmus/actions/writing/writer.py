@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -25,12 +27,25 @@ from isthmus.actions.writing.wishes import (
     fingerprint,
 )
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import Conflict, Failure, InvalidInput, RequestFailure, RunSuperseded, TransientFailure
+from isthmus.kernel.failures import (
+    Conflict,
+    DatabaseUnavailable,
+    Failure,
+    InvalidInput,
+    RequestFailure,
+    RunSuperseded,
+    TransientFailure,
+)
 from isthmus.kernel.ids import new_id
 from isthmus.providers.writing import Problem, Verb
 from isthmus.store import operations
 from isthmus.store.database import Database
-from isthmus.store.operations import NewOperation, Operation, OperationState, Step
+from isthmus.store.operations import DueOperation, NewOperation, Operation, OperationState, Step
+
+RECONCILED_AT_ONCE = 8
+"""Side by side in one process; the vendors' budgets bound each connection."""
+
+_log = logging.getLogger(__name__)
 
 DUE_AT_ONCE = 100
 """Operations that one round of reconciliation takes up."""
@@ -208,11 +223,19 @@ class Writer:
 
     async def reconcile_due(self, limit: int = DUE_AT_ONCE) -> int:
         """One round over everything whose time has come, of all projects; how many were settled."""
-        settled = 0
-        for due in await operations.due(self._db, limit):
-            operation = await self.reconcile(due.project_id, due.id)
-            settled += operation.state.settled
-        return settled
+        gate = asyncio.Semaphore(RECONCILED_AT_ONCE)
+
+        async def one(due: DueOperation) -> bool:
+            async with gate:
+                try:
+                    return (await self.reconcile(due.project_id, due.id)).state.settled
+                except DatabaseUnavailable:
+                    raise
+                except Failure as failure:  # its lease runs out, then it is taken up again
+                    _log.warning("operation %s: %s", due.id, failure)
+                    return False
+
+        return sum(await asyncio.gather(*(one(due) for due in await operations.due(self._db, limit))))
 
     async def retry(self, project_id: UUID, operation_id: UUID) -> Operation:
         """Send a failed operation, or one that needs a person, again, because a person says so. Raises InvalidInput."""

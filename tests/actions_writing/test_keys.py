@@ -1,0 +1,88 @@
+"""Idempotency keys: the stored answer, another content, one under way, and what the keys of a batch do."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.actions_writing.conftest import Pen, confirmed, refused
+
+from isthmus.kernel.failures import Conflict, IdempotencyMismatch, InvalidInput
+from isthmus.store.operations import OperationState
+
+
+async def test_the_same_key_and_content_give_the_stored_answer(pen: Pen) -> None:
+    first = confirmed(await pen.submit("create", "customers", b'{"displayName": "A"}', idempotency_key="k1"))
+    again = confirmed(await pen.submit("create", "customers", b'{ "displayName":"A" }', idempotency_key="k1"))
+    assert again.id == first.id
+    assert len(pen.rows("customers", displayName="A")) == 1
+
+
+async def test_a_refusal_is_stored_too(pen: Pen) -> None:
+    pen.house.switch(manual_numbers_refused=["customers"])
+    body = {"number": "MINE", "displayName": "A"}
+    first = await pen.submit("create", "customers", body, idempotency_key="k1")
+    again = await pen.submit("create", "customers", body, idempotency_key="k1")
+    assert refused(first) == refused(again)
+    assert again.id == first.id
+
+
+async def test_the_same_key_with_another_content_is_refused(pen: Pen) -> None:
+    confirmed(await pen.submit("create", "customers", {"displayName": "A"}, idempotency_key="k1"))
+    for verb, body in (("create", {"displayName": "B"}), ("upsert", {"displayName": "A"})):
+        with pytest.raises(IdempotencyMismatch):
+            await pen.submit(verb, "customers", body, idempotency_key="k1")
+    assert len(pen.rows("customers", displayName="B")) == 0
+
+
+async def test_a_key_under_way_is_a_conflict_that_names_the_operation(pen: Pen) -> None:
+    pen.house.sandbox.fault("drop", method="POST", path="customers$")
+    lost = await pen.submit("create", "customers", {"displayName": "A"}, idempotency_key="k1")
+    assert lost.state is OperationState.UNCERTAIN
+    with pytest.raises(Conflict, match="uncertain") as caught:
+        await pen.submit("create", "customers", {"displayName": "A"}, idempotency_key="k1")
+    assert caught.value.subject == str(lost.id)
+    confirmed(await pen.settled(lost))
+    again = confirmed(await pen.submit("create", "customers", {"displayName": "A"}, idempotency_key="k1"))
+    assert again.id == lost.id
+
+
+async def test_callers_that_come_at_once_with_one_key_write_once(pen: Pen) -> None:
+    wish = {"displayName": "A"}
+    results = await asyncio.gather(
+        *(pen.submit("create", "customers", wish, idempotency_key="k1") for _ in range(6)), return_exceptions=True
+    )
+    assert len(pen.rows("customers", displayName="A")) == 1
+    assert all(not isinstance(each, BaseException) or isinstance(each, Conflict) for each in results)
+
+
+async def test_a_key_is_free_again_after_a_day_unless_its_write_is_open(pen: Pen) -> None:
+    first = confirmed(await pen.submit("create", "customers", {"displayName": "A"}, idempotency_key="k1"))
+    async with pen.hub.db.project(pen.project_id) as tx:
+        await tx.execute("UPDATE operations SET key_expires_at = now() - interval '1 second'")
+    second = confirmed(await pen.submit("create", "customers", {"displayName": "B"}, idempotency_key="k1"))
+    assert second.id != first.id
+
+
+async def test_a_write_that_is_not_waited_for_is_carried_out_by_whoever_reconciles(pen: Pen) -> None:
+    wish = pen.wish("create", "customers", {"displayName": "A"})
+    planned = await pen.writer.submit(pen.project_id, pen.connection.id, wish, wait=False)
+    assert (planned.state, planned.attempts) == (OperationState.PLANNED, 0)
+    assert pen.rows("customers", displayName="A") == []
+    confirmed(await pen.settled(planned, pen.another()))
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\nb"])
+async def test_an_odd_key_is_refused(pen: Pen, key: str) -> None:
+    with pytest.raises(InvalidInput, match="key"):
+        await pen.submit("create", "customers", {"displayName": "A"}, idempotency_key=key)
+
+
+async def test_the_key_of_a_batch_covers_all_its_rows(pen: Pen) -> None:
+    rows = [pen.wish("create", "customers", {"displayName": f"R{n}"}) for n in range(3)]
+    first = await pen.batch(*rows, idempotency_key="b1")
+    again = await pen.batch(*rows, idempotency_key="b1")
+    assert [row.id for row in again] == [row.id for row in first]
+    assert len([row for row in pen.rows("customers") if row["displayName"] in ("R0", "R1", "R2")]) == 3
+    with pytest.raises(IdempotencyMismatch):
+        await pen.batch(*rows[:2], idempotency_key="b1")
