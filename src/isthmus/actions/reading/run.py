@@ -35,13 +35,12 @@ from isthmus.client.access import Access
 from isthmus.client.reading import FetchedPage, ReadPosition
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
-    BadRequest,
     CompanyNotFound,
     CredentialFailure,
     DatabaseUnavailable,
     Failure,
     PermissionMissing,
-    RecordNotFound,
+    RequestFailure,
     RunSuperseded,
     TransientFailure,
     UnknownField,
@@ -293,7 +292,7 @@ class _PlanReader:
         async with self._places:
             try:
                 await self._pages(planned)
-            except (BadRequest, RecordNotFound):
+            except RequestFailure:
                 link = planned.checkpoint.link or (await self._checkpoint(planned)).link
                 if link is None:
                     raise
