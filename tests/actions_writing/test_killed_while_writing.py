@@ -1,0 +1,125 @@
+"""SIGKILL between send and answer, again and again: nothing twice, nothing lost, every operation comes to an end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.actions_writing.conftest import Pen
+from tests.hub_fixtures import US
+
+from isthmus.actions.writing import WriterSettings
+from isthmus.store.operations import Operation, OperationState
+
+ROOT = Path(__file__).parents[2]
+ROUNDS = int(os.environ.get("ISTHMUS_CRASH_ROUNDS", "12"))
+PATIENCE = WriterSettings(
+    operation_s_max=0.5, deadline_s=1.0, batch_deadline_s=1.0, grace_s=0.5, lock_wait_s=1.0, look_first_s=0.05,
+    look_max_s=0.3,
+)  # fmt: skip
+
+
+async def killed_writers(pen: Pen, rounds: int) -> None:
+    """Let a process write and kill it at a random moment, `rounds` times."""
+    job = {
+        "home": str(pen.house.settings.home),
+        "project": str(pen.project_id),
+        "connection": str(pen.connection.id),
+        "company": US,
+        "customer": pen.rows("customers")[0]["number"],
+        "item": pen.rows("items")[0]["number"],
+        "settings": msgspec.json.encode(PATIENCE).decode(),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.actions_writing.crash_driver",
+        cwd=ROOT,
+        env=pen.house.environ(PYTHONPATH=os.pathsep.join([str(ROOT / "src"), str(ROOT)])),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(job).encode() + b"\n")
+    moment = random.Random(20260101)
+    try:
+        for number in range(rounds):
+            process.stdin.write(f"{number}\n".encode())
+            await process.stdin.drain()
+            word, pid = (await asyncio.wait_for(process.stdout.readline(), 60)).split()
+            assert word == b"writing"
+            await asyncio.sleep(moment.uniform(0.15, 0.6))
+            os.kill(int(pid), signal.SIGKILL)
+            assert await asyncio.wait_for(process.stdout.readline(), 60) == b"ended\n"
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+async def every_operation(pen: Pen) -> list[Operation]:
+    """All operations of the project."""
+    found: list[Operation] = []
+    before = None
+    while page := await pen.writer.list(pen.project_id, before=before, limit=1_000):
+        found += page
+        before = page[-1].id
+    return found
+
+
+async def all_settled(pen: Pen) -> list[Operation]:
+    """Two processes' worth of reconciliation until nothing is open."""
+    writers = [pen.another(PATIENCE), pen.another(PATIENCE)]
+    for _ in range(600):
+        await asyncio.gather(*(writer.reconcile_due() for writer in writers))
+        found = await every_operation(pen)
+        if all(each.state.settled for each in found):
+            return found
+        await asyncio.sleep(0.1)
+    raise AssertionError(Counter(each.state for each in found))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120 + 15 * ROUNDS)
+@pytest.mark.conformance("BC-67")
+async def test_killed_writers_leave_nothing_twice_and_nothing_lost(pen: Pen) -> None:
+    pen.house.sandbox.fault("delay", method="POST", count=None, probability=0.5, delay_s=0.03, delay_after_s=0.05)
+    pen.house.sandbox.fault("late_commit", method="POST", path="(salesInvoices|customers|batch)$", count=ROUNDS // 3,
+                            probability=0.05, commit_after_s=0.3)  # fmt: skip
+    await killed_writers(pen, ROUNDS)
+    at_the_kill = Counter(each.state for each in await every_operation(pen))
+    assert at_the_kill[OperationState.SENT] > 0, f"no kill met a write on its way: {at_the_kill}"
+    found = await all_settled(pen)
+
+    _check_records(pen, found, "salesInvoices", "externalDocumentNumber")
+    _check_records(pen, found, "customers", "displayName")
+    _check_records(pen, found, "vendors", "displayName")
+    by_id = {row["id"]: row for row in pen.rows("salesInvoices")}
+    for post in (each for each in found if each.verb == "action"):
+        assert by_id[post.remote_id]["status"] == "Open", (post.state, post.failure)
+        assert post.state is OperationState.CONFIRMED
+    cities = {row["id"]: row["city"] for row in pen.rows("customers")}
+    for change in (each for each in found if each.verb == "update"):
+        assert change.state is OperationState.CONFIRMED, change.failure
+        assert cities[change.remote_id] == msgspec.json.decode(change.body or b"{}")["city"]
+
+
+def _check_records(pen: Pen, found: list[Operation], set_name: str, field: str) -> None:
+    """Each wished record is there once when its operation says so, and not at all when it says no."""
+    there: Counter[Any] = Counter(str(row[field]).casefold() for row in pen.rows(set_name))
+    for each in (each for each in found if each.object == set_name and each.verb == "create"):
+        wanted = str(msgspec.json.decode(each.body or b"{}")[field]).casefold()
+        expected = 1 if each.state is OperationState.CONFIRMED else 0
+        assert each.state in (OperationState.CONFIRMED, OperationState.FAILED), each.failure
+        assert there[wanted] == expected, (wanted, each.state, each.failure, each.attempts)
+        if expected == 0:
+            assert each.isolated, each.failure
