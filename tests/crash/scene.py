@@ -349,6 +349,10 @@ class Workers:
             self.start()
         return self.living
 
+    def ended_by_themselves(self) -> list[str]:
+        """What workers said last that are gone although nobody killed them."""
+        return [worker.log.read_text()[-2000:] for worker in self.all if not worker.alive and not worker.killed]
+
     def said(self) -> str:
         """Everything that any of them has written."""
         return "".join(worker.log.read_text(errors="replace") for worker in self.all)

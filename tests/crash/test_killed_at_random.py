@@ -40,17 +40,18 @@ SETS = (
     VendorSet(object="vendors", company=W1_COMPANY, records=400),
     VendorSet(object="disputeStatus", company=US_COMPANY, records=150),  # no stamp: every run compares everything
 )
-HAVOC = ("kill in delivery", "kill all", "pause", "kill one", "kill all", "kill one")
+HAVOC = ("kill in delivery", "kill before delivery", "pause", "kill one", "kill all", "kill all", "kill one")
 
 
 async def wreak(havoc: str, workers: Workers, dice: random.Random, held: asyncio.Event) -> None:
     """One misfortune, at a random moment."""
-    if havoc == "kill in delivery":
+    if "delivery" in havoc:
         with suppress(TimeoutError):  # then nothing was on its way
             await asyncio.wait_for(held.wait(), DELIVERY_MAX_S)
         workers.end()
         return
     await asyncio.sleep(dice.uniform(0.0, 1.0))
+    assert workers.ended_by_themselves() == []
     victim = dice.choice(workers.living)
     match havoc:
         case "kill one":
@@ -69,7 +70,9 @@ async def play_round(number: int, scene: Scene, workers: Workers, dice: random.R
         if dice.random() < 0.8:  # else it may be struck while it starts
             await asyncio.to_thread(worker.wait_until_ready)
     havoc = HAVOC[number % len(HAVOC)]
-    held = scene.receiver.hold_next() if havoc == "kill in delivery" else asyncio.Event()
+    held = asyncio.Event()
+    if "delivery" in havoc:
+        held = scene.receiver.hold_next(forget="before" in havoc)
     for each in SETS:
         scene.disturb(each, change=1 + dice.randrange(12), insert=dice.randrange(5), delete=dice.randrange(4))
     for sync in scene.syncs:
@@ -110,4 +113,5 @@ async def test_nothing_is_lost_or_told_twice_however_workers_die(
         }
         print(summary)
         assert await scene.taken_over() > 0, "no worker was struck in the middle of a run"
+        assert workers.ended_by_themselves() == []
         assert "Traceback" not in workers.said()

@@ -42,12 +42,17 @@ async def test_a_worker_that_wakes_up_after_its_take_over_commits_nothing_and_go
         await in_the_middle(scene, run)
         sleeper.pause()
         other = workers.start()
-        await until(scene.idle, "nobody took the run over")
+
+        async def taken_over() -> bool:
+            return (await scene.run_of(run)).epoch == 2
+
+        await until(taken_over, "nobody took the run over")
+        sleeper.wake()  # its requests come back, and its commits are refused
+        await until(scene.idle, "the run never ended")
         ended = await scene.run_of(run)
         assert (ended.state, ended.epoch) == (RunState.SUCCEEDED, 2)
-
-        sleeper.wake()
-        await asyncio.sleep(1.0)  # its requests come back and its commits are refused
+        async with scene.hub.db.project(run.project_id) as tx:
+            assert (await runs.progress(tx, run.id)).seen == CUSTOMERS.records
         other.kill()
         scene.disturb(CUSTOMERS, change=5, insert=3, delete=2)
         await scene.settle()  # all of it the sleeper's work

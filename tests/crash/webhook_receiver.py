@@ -27,7 +27,9 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebhookReceiver:
-    """Listens on 127.0.0.1. `hold_next` lets one delivery arrive and keeps its sender waiting for the answer."""
+    """Listens on 127.0.0.1. `hold_next` lets one delivery arrive and keeps its sender waiting for the answer; with
+    `forget` it is as if the receiver had died before it looked at it.
+    """
 
     def __init__(self) -> None:
         self.secret = ""
@@ -36,7 +38,7 @@ class WebhookReceiver:
         self.refused = 0
         self.url = ""
         self._held = asyncio.Event()
-        self._hold_next = False
+        self._hold_next = self._forget = False
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> WebhookReceiver:
@@ -53,9 +55,9 @@ class WebhookReceiver:
         """Every change number that has arrived."""
         return {change.number for change in self.changes}
 
-    def hold_next(self) -> asyncio.Event:
+    def hold_next(self, *, forget: bool = False) -> asyncio.Event:
         """Take the next delivery and never answer it; the event says that it is there."""
-        self._held, self._hold_next = asyncio.Event(), True
+        self._held, self._hold_next, self._forget = asyncio.Event(), True, forget
         return self._held
 
     def hold_no_more(self) -> None:
@@ -68,7 +70,8 @@ class WebhookReceiver:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 lines = head.split("\r\n")[1:-2]
                 headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-                status = self._take(headers, await reader.readexactly(int(headers["content-length"])))
+                body = await reader.readexactly(int(headers["content-length"]))
+                status = b"" if self._hold_next and self._forget else self._take(headers, body)
                 if self._hold_next:
                     self._hold_next = False
                     self._held.set()

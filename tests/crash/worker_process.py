@@ -31,6 +31,7 @@ class WorkerProcess:
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         self.log = log
+        self.killed = False
         self._process = start_command(["worker"], environment, log)
 
     def __enter__(self) -> WorkerProcess:
@@ -62,6 +63,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """Gone, without a chance to say good-bye."""
         if self.alive:
+            self.killed = True
             self._process.kill()
         self._process.wait()
 

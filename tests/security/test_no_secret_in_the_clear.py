@@ -52,15 +52,12 @@ from isthmus_sandbox.worlds.identities import (
 )
 
 WRONG_SECRET = "canary-secret~typed-wrongly"
-ECHO = json.dumps(
-    {
-        "error": {
-            "code": "Internal_ServerError",
-            "message": f"Bearer canary-access-echoed0123456789 was sent with client_secret={CONFIDENTIAL_APP_SECRET}",
-        }
-    }
+REPEATED = f"Bearer canary-access-echoed0123456789 was sent with client_secret={CONFIDENTIAL_APP_SECRET}"
+ECHO = json.dumps({"error": {"code": "BadRequest", "message": REPEATED}})
+TOKEN_ECHO = json.dumps(
+    {"error": "invalid_client", "error_description": f"AADSTS7000215: {REPEATED}", "error_codes": [7000215]}
 )
-"""A vendor's error that repeats what it was sent."""
+"""Errors of the vendor that repeat what it was sent."""
 
 DEFECT = """
 import sys
@@ -199,14 +196,17 @@ async def live(life: Life, sandbox: SandboxThread, receiver: WebhookReceiver) ->
     life.secrets.append(receiver.secret.removeprefix("whsec_"))
 
     sandbox.fault("status", path="/customers", status=500, body=ECHO, count=1)
-    sandbox.fault("status", path="/customers", status=400, body=ECHO, count=1)
+    sandbox.fault("status", path="/customers", status=400, body=ECHO, count=None)
     await asyncio.to_thread(run, "sync", "run", "customers", "--json")
+    await asyncio.to_thread(run, "read", "customers", "-c", "good")
     sandbox.call(sandbox.estate.faults.reset)
-    sandbox.fault("status", path="/customers", status=401, body=ECHO, count=2)
-    sandbox.next_error(7000215)
+    sandbox.fault("status", path="/companies", status=401, body=ECHO, count=None)
     await asyncio.to_thread(run, "check", "good", "--json")
-    sandbox.fault("status", path="/token", status=400, body=ECHO, count=1)
-    await asyncio.to_thread(run, "read", "customers", "-c", "bad", "--json")
+    sandbox.call(sandbox.estate.faults.reset)
+    sandbox.fault("status", path="/token", status=400, body=TOKEN_ECHO, count=1)
+    await asyncio.to_thread(run, "check", "bad")
+    sandbox.call(sandbox.estate.faults.reset)
+    await asyncio.to_thread(run, "check", "good", "--json")
     sandbox.fault("drop", path="/token", count=1)
     await asyncio.to_thread(run, "check", "person")
     sandbox.call(sandbox.estate.faults.reset)
@@ -257,6 +257,7 @@ async def test_life_was_full_enough_to_mean_something(life: Life) -> None:
     assert b"DEBUG" in printed
     assert b"7000215" in printed
     assert b"RuntimeError" in printed
+    assert printed.count(b"was sent with client_secret=") >= 2
     assert b"whsec_" in life.shown_once
     with psycopg.connect(life.url) as connection:
         sealed = connection.execute(

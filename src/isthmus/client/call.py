@@ -22,7 +22,7 @@ from isthmus.kernel.failures import Failure, RateLimited, UnsafeLink, VendorTime
 from isthmus.kernel.messages import Request, Response
 from isthmus.transport.origins import origin_of
 from isthmus.transport.protocol import Transport
-from isthmus.transport.redaction import redact_url
+from isthmus.transport.redaction import redact_text, redact_url
 from isthmus.transport.retry import GiveUp, decide, retry_after_s
 
 ErrorsFunction = Callable[[Request, Response], Failure]
@@ -129,7 +129,7 @@ class RetryingCall:
 
     def _classified(self, request: Request, response: Response) -> Failure:
         """The provider's failure, with Retry-After read from the answer; throttling slows everybody (BC-84)."""
-        failure = self._errors(request, response)
+        failure = without_secrets(self._errors(request, response))
         named_s = retry_after_s(response.headers, self._clock.now())
         if named_s is not None and failure.retryable:
             failure.retry_after_s = max(named_s, failure.retry_after_s or 0.0)
@@ -213,6 +213,20 @@ class AuthorisedCall:
         if claims is not None and isinstance(self._tokens, ClaimsTokenSource):
             return await self._tokens.access_token_with_claims(claims)
         return await self._tokens.access_token(rejected=token)
+
+
+def without_secrets(failure: Failure) -> Failure:
+    """The failure with secrets blanked that the vendor's answer repeats: it will be stored and shown (OA-53)."""
+    failure.message = redact_text(failure.message)
+    failure.args = (failure.message,)
+    vendor = failure.vendor
+    if vendor is not None:
+        failure.vendor = msgspec.structs.replace(
+            vendor,
+            message=None if vendor.message is None else redact_text(vendor.message),
+            raw=None if vendor.raw is None else redact_text(vendor.raw),
+        )
+    return failure
 
 
 def claims_challenge(headers: Mapping[str, str]) -> str | None:

@@ -70,7 +70,10 @@ class Turn(StrEnum):
 
 
 class VendorFault(msgspec.Struct, frozen=True, kw_only=True):
-    """What the vendor said, kept word for word. `raw` is the first 4,096 bytes of the body as text."""
+    """What the vendor said, word for word but for secrets that it repeats.
+
+    `raw` is the first 4,096 bytes of the body as text.
+    """
 
     status: int | None = None
     code: str | None = None
