@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 import pytest_asyncio
 from tests.crash.scene import until
 from tests.crash.webhook_receiver import WebhookReceiver
@@ -273,14 +274,17 @@ async def test_life_was_full_enough_to_mean_something(life: Life) -> None:
     assert records == (50,)
 
 
+@pytest.mark.conformance("OA-53")
 async def test_nothing_that_was_printed_or_logged_holds_a_secret(life: Life) -> None:
     assert found(life, life.printed) == []
 
 
+@pytest.mark.conformance("OA-53")
 async def test_a_backup_holds_no_secret(life: Life) -> None:
     assert found(life, {"backup": life.backup()}) == []
 
 
+@pytest.mark.conformance("OA-53")
 async def test_no_file_of_the_data_folder_holds_a_secret(life: Life) -> None:
     assert found(life, life.everything()) == []
 
@@ -304,6 +308,7 @@ async def test_a_secret_that_leaks_into_a_table_a_log_or_a_file_is_found(life: L
     assert [leak for leak in found(life, places) if leak.startswith("postgres/pg_wal/")]
 
 
+@pytest.mark.conformance("OA-53")
 def test_messages_keep_headers_forms_and_bodies_out_of_their_repr() -> None:
     request = Request(
         method="POST",
