@@ -18,6 +18,7 @@ from litestar import Litestar
 from isthmus.api import Frame, Rate, create_api
 from isthmus.app import Hub
 from isthmus.connections.keyring import Keyrings
+from isthmus.console import create_console
 from isthmus.engine import Engine
 from isthmus.kernel.failures import RecordNotFound
 from isthmus.store import projects
@@ -104,7 +105,7 @@ def create_server(
             yield
 
     application = Litestar(
-        route_handlers=[*api.route_handlers],
+        route_handlers=[*api.route_handlers, *create_console(services)],
         exception_handlers=api.exception_handlers,
         openapi_config=api.openapi,
         plugins=api.plugins,

@@ -1,0 +1,261 @@
+"""Connections: the list, and one connection's health, objects, companies, requests and settings."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from litestar.response import Redirect
+from litestar.types import ControllerRouterHandler
+
+from isthmus.auth.entra.clouds import Cloud
+from isthmus.connections.connecting import AppCredentials, Wish
+from isthmus.connections.credentials import GrantKind, cloud_of
+from isthmus.console.apps import CALLBACK
+from isthmus.console.asking import QuietJournal, errors_of
+from isthmus.console.checks import check_and_keep, last_check
+from isthmus.console.freshness import by_trouble
+from isthmus.console.visit import Visit, Visiting
+from isthmus.kernel.failures import Failure
+from isthmus.store import connections, grants, overview, runs, syncs
+from isthmus.store.rows import Connection
+from isthmus.vault.secrets import Secret
+
+ORDER: Final = ("blocked", "needs_reauth", "degraded", "pending", "connected", "disconnected")
+TABS: Final = (("", "Overview"), ("/objects", "Objects"), ("/companies", "Companies"), ("/settings", "Settings"))
+
+
+@get("/connections")
+async def connections_page(visit: Visiting) -> Response[str]:
+    """All connections, trouble first."""
+    wanted = visit.query.get("state", "")
+    text = visit.query.get("q", "").strip()
+    async with visit.services.db.project(visit.project.id) as tx:
+        every = await connections.every(tx)
+        companies = {each.id: await connections.companies_of(tx, each.id) for each in every[:200]}
+        lines = by_trouble(await overview.sync_lines(tx), visit.services.clock.now())
+    shown = [
+        each
+        for each in every
+        if (not wanted or each.state == wanted) and text.casefold() in f"{each.name} {each.environment}".casefold()
+    ]
+    shown.sort(key=lambda each: (ORDER.index(each.state) if each.state in ORDER else 0, each.name.casefold()))
+    return await visit.page(
+        "connections.html",
+        shown=shown[:200],
+        total=len(every),
+        companies=companies,
+        syncs={each.id: [word for line, word in lines if line.connection_id == each.id] for each in every},
+        wanted=wanted,
+        text=text,
+        states=ORDER,
+    )
+
+
+@get("/connections/{connection_id:uuid}")
+async def connection_page(visit: Visiting, connection_id: FromPath[UUID]) -> Response[str]:
+    """One connection: is it well, what does it keep in step, what is going on."""
+    async with visit.services.db.project(visit.project.id) as tx:
+        connection = await connections.get(tx, connection_id)
+        companies = await connections.companies_of(tx, connection_id)
+        lines = by_trouble(await overview.sync_lines(tx, connection_id), visit.services.clock.now())
+        active = await overview.active_runs(tx, connection_id)
+        history = await overview.run_lines(tx, overview.RunFilter(connection_id=connection_id), 5)
+        journal = await runs.journal(tx, history[0].id) if history else []
+    return await _tab(
+        visit,
+        connection,
+        "connection.html",
+        "",
+        companies=companies,
+        lines=lines,
+        active=active,
+        history=history,
+        requests=journal[-20:],
+        requests_total=len(journal),
+        checked=last_check(connection),
+    )
+
+
+@post("/connections/{connection_id:uuid}/check", opt={"role": "operator"})
+async def check_connection(visit: Visiting, connection_id: FromPath[UUID]) -> Redirect:
+    """Take all steps again."""
+    connection = await _connection(visit, connection_id)
+    await check_and_keep(visit, connection)
+    return visit.go(f"/console/connections/{connection_id}", "checked")
+
+
+@get("/connections/{connection_id:uuid}/objects")
+async def objects_page(visit: Visiting, connection_id: FromPath[UUID]) -> Response[str]:
+    """What can be read, and what is kept in step already."""
+    connection = await _connection(visit, connection_id)
+    text, route = visit.query.get("q", "").strip(), visit.query.get("route", "v2.0").strip() or "v2.0"
+    objects, failure = [], None
+    try:
+        async with visit.here.connection(connection_id, QuietJournal()) as opened:
+            objects = await opened.objects(opened.access.provider.parse_route(route))
+    except Failure as error:
+        failure = error.to_dict()
+    async with visit.services.db.project(visit.project.id) as tx:
+        lines = by_trouble(await overview.sync_lines(tx, connection_id), visit.services.clock.now())
+    by_object: dict[tuple[str, str], list[Any]] = {}
+    for line, word in lines:
+        by_object.setdefault((line.object, line.route), []).append((line, word))
+    shown = [each for each in objects if text.casefold() in f"{each.name} {each.label}".casefold()]
+    shown.sort(key=lambda each: ((each.name, each.route) not in by_object, not each.bulk, each.name))
+    return await _tab(
+        visit,
+        connection,
+        "objects.html",
+        "/objects",
+        shown=shown,
+        total=len(objects),
+        by_object=by_object,
+        failure=failure,
+        text=text,
+        route=route,
+    )
+
+
+@get("/connections/{connection_id:uuid}/companies")
+async def companies_page(visit: Visiting, connection_id: FromPath[UUID]) -> Response[str]:
+    """Which companies are read."""
+    connection = await _connection(visit, connection_id)
+    async with visit.services.db.project(visit.project.id) as tx:
+        companies = await connections.companies_of(tx, connection_id)
+    return await _tab(
+        visit, connection, "companies.html", "/companies", companies=companies, new=visit.query.get("step") == "3"
+    )
+
+
+@post("/connections/{connection_id:uuid}/companies")
+async def choose_companies(visit: Visiting, connection_id: FromPath[UUID]) -> Redirect:
+    """Select exactly the ticked ones."""
+    connection = await _connection(visit, connection_id)
+    chosen = visit.lists.get("company", [])
+    async with visit.services.db.project(visit.project.id) as tx:
+        await connections.select_companies(tx, connection_id, chosen)
+    await visit.note("connection.companies_chosen", connection.name, companies=len(chosen))
+    after = "/objects" if visit.text("new") else "/companies"
+    return visit.go(f"/console/connections/{connection_id}{after}", "companies-saved")
+
+
+@get("/connections/{connection_id:uuid}/settings")
+async def settings_page(visit: Visiting, connection_id: FromPath[UUID]) -> Response[str]:
+    """Identifiers, credentials, and the danger zone."""
+    return await _settings(visit, await _connection(visit, connection_id))
+
+
+@post("/connections/{connection_id:uuid}/secret", status_code=200)
+async def new_secret(visit: Visiting, connection_id: FromPath[UUID]) -> Response[Any]:
+    """A new client secret for the same app, or the sign-in again; data and cursors stay."""
+    connection = await _connection(visit, connection_id)
+    async with visit.services.db.project(visit.project.id) as tx:
+        grant = await grants.get(tx, connection.grant_id)
+    client_id = visit.text("client_id") or grant.client_id
+    secret = visit.text("client_secret")
+    person = grant.kind == GrantKind.PERSON
+    if not secret and not person:
+        return await _settings(visit, connection, {"client_secret": "Enter the client secret's Value."}, status=422)
+    wish = _same_place(connection, grant.tenant, cloud_of(grant))
+    try:
+        if person:
+            return await _sign_in_again(visit, wish, client_id, secret)
+        await visit.here.connecting.with_app(wish, AppCredentials(client_id=client_id, secret=Secret(secret)))
+    except Failure as failure:
+        return await _settings(visit, connection, errors_of(failure, "client_secret"), status=422)
+    await visit.note("connection.secret_replaced", connection.name)
+    await check_and_keep(visit, connection)
+    return visit.go(f"/console/connections/{connection_id}", "checked")
+
+
+@post("/connections/{connection_id:uuid}/disconnect", status_code=200)
+async def disconnect(visit: Visiting, connection_id: FromPath[UUID]) -> Response[Any]:
+    """Forget the connection, when its name was typed."""
+    connection = await _connection(visit, connection_id)
+    if visit.text("confirm") != connection.name:
+        return await _settings(visit, connection, {"confirm": f"Type exactly {connection.name}."}, status=422)
+    async with visit.services.db.project(visit.project.id) as tx:
+        await connections.delete(tx, connection_id)
+    await visit.note("connection.deleted", connection.name, id=str(connection_id))
+    return visit.go("/console/connections", "disconnected")
+
+
+async def _connection(visit: Visit, connection_id: UUID) -> Connection:
+    async with visit.services.db.project(visit.project.id) as tx:
+        return await connections.get(tx, connection_id)
+
+
+async def _settings(
+    visit: Visit, connection: Connection, errors: dict[str, str] | None = None, *, status: int = 200
+) -> Response[str]:
+    async with visit.services.db.project(visit.project.id) as tx:
+        grant = await grants.get(tx, connection.grant_id)
+        kept = await syncs.every(tx, connection.id)
+        lines = await overview.sync_lines(tx, connection.id)
+    return await _tab(
+        visit,
+        connection,
+        "connection_settings.html",
+        "/settings",
+        status=status,
+        errors=errors or {},
+        tenant=grant.tenant,
+        client_id=grant.client_id,
+        kind=grant.kind,
+        person=grant.kind == GrantKind.PERSON,
+        secret_expires_at=grant.secret_expires_at,
+        cloud=cloud_of(grant).title,
+        syncs=len(kept),
+        records=sum(line.records for line in lines),
+    )
+
+
+async def _sign_in_again(visit: Visit, wish: Wish, client_id: str, secret: str) -> Response[str]:
+    started = await visit.here.connecting.start_sign_in(
+        wish,
+        client_id=client_id,
+        secret=Secret(secret) if secret else None,
+        redirect_uri=f"{visit.services.public_url}{CALLBACK}",
+    )
+    await visit.note("connection.sign_in_started", wish.name)
+    return await visit.page("continue.html", url=started.url, host=wish.cloud.login_url, wish=wish)
+
+
+def _same_place(connection: Connection, tenant: str, cloud: Cloud) -> Wish:
+    return Wish(
+        provider=connection.provider,
+        cloud=cloud,
+        tenant=tenant,
+        environment=connection.environment,
+        name=connection.name,
+    )
+
+
+async def _tab(
+    visit: Visit, connection: Connection, template: str, tab: str, *, status: int = 200, **values: Any
+) -> Response[str]:
+    base = f"/console/connections/{connection.id}"
+    return await visit.page(
+        template,
+        status=status,
+        connection=connection,
+        base=base,
+        tabs=[(f"{base}{end}", words, end == tab) for end, words in TABS],
+        **values,
+    )
+
+
+HANDLERS: Final[list[ControllerRouterHandler]] = [
+    connections_page,
+    connection_page,
+    check_connection,
+    objects_page,
+    companies_page,
+    choose_companies,
+    settings_page,
+    new_secret,
+    disconnect,
+]

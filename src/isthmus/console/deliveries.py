@@ -1,0 +1,206 @@
+"""Deliveries: destinations, what was tried, what nobody took, and sending it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from litestar.response import Redirect
+from litestar.types import ControllerRouterHandler
+
+from isthmus.console.asking import errors_of
+from isthmus.console.visit import Visit, Visiting
+from isthmus.kernel.failures import Failure, InvalidInput
+from isthmus.store import destinations, feed, syncs
+from isthmus.store.rows import Destination
+
+ATTEMPTS_SHOWN: Final = 50
+LETTERS_SHOWN: Final = 100
+NAME_CHARACTERS_MAX: Final = 120
+
+
+@get("/deliveries")
+async def deliveries_page(visit: Visiting) -> Response[str]:
+    """All destinations, trouble first."""
+    async with visit.services.db.project(visit.project.id) as tx:
+        every = await destinations.every(tx)
+        head = await feed.head(tx)
+        letters = {each.id: len(await destinations.dead_letters(tx, each.id)) for each in every[:200]}
+    every.sort(key=lambda each: (each.paused is None, each.failing_since is None, each.name))
+    return await visit.page("deliveries.html", shown=every, head=head, letters=letters, state_of=state_of)
+
+
+@get("/deliveries/new", opt={"role": "admin"})
+async def new_page(visit: Visiting) -> Response[str]:
+    """The form for a webhook or a folder."""
+    kind = "folder" if visit.query.get("kind") == "folder" else "webhook"
+    return await _new(visit, kind, {}, {})
+
+
+@post("/deliveries/new", status_code=200)
+async def make(visit: Visiting) -> Response[Any]:
+    """Keep it; a webhook's signing secret is shown this once."""
+    kind = "folder" if visit.text("kind") == "folder" else "webhook"
+    typed = {name: visit.text(name) for name in ("name", "url", "folder", "from")}
+    objects = tuple(visit.lists.get("objects", ()))
+    if not typed["name"] or len(typed["name"]) > NAME_CHARACTERS_MAX:
+        return await _new(visit, kind, typed, {"name": "Give the destination a name."}, status=422)
+    try:
+        if kind == "folder":
+            made = await visit.here.create_folder(typed["name"], _folder(typed["folder"]), objects=objects)
+            await visit.note("destination.made", typed["name"], kind=kind)
+            return visit.go(f"/console/deliveries/{made.id}", "saved")
+        after = 0
+        if typed["from"] == "now":
+            async with visit.services.db.project(visit.project.id) as tx:
+                after = await feed.head(tx)
+        made, secret = await visit.here.create_webhook(typed["name"], typed["url"], objects=objects, after=after)
+    except Failure as failure:
+        subject = "name" if failure.subject == typed["name"] else "folder" if kind == "folder" else "url"
+        return await _new(visit, kind, typed, errors_of(failure, subject), status=422)
+    await visit.note("destination.made", typed["name"], kind=kind, url=typed["url"])
+    return await visit.page("secret_once.html", secret=secret, name=typed["name"], id=made.id)
+
+
+@get("/deliveries/{destination_id:uuid}")
+async def destination_page(visit: Visiting, destination_id: FromPath[UUID]) -> Response[str]:
+    """One destination."""
+    return await _page(visit, destination_id)
+
+
+@post("/deliveries/{destination_id:uuid}/resume", opt={"role": "operator"})
+async def resume(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
+    """Deliver again, at once."""
+    destination = await _destination(visit, destination_id)
+    async with visit.services.db.project(visit.project.id) as tx:
+        await destinations.resume(tx, destination_id)
+    await visit.note("destination.resumed", destination.name)
+    return visit.go(f"/console/deliveries/{destination_id}", "destination-resumed")
+
+
+@post("/deliveries/{destination_id:uuid}/pause", opt={"role": "operator"})
+async def pause(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
+    """Let changes wait in the feed."""
+    destination = await _destination(visit, destination_id)
+    async with visit.services.db.project(visit.project.id) as tx:
+        await destinations.pause(tx, destination_id, f"Paused by {visit.who.name}.")
+    await visit.note("destination.paused", destination.name)
+    return visit.go(f"/console/deliveries/{destination_id}", "destination-paused")
+
+
+@post("/deliveries/{destination_id:uuid}/replay", opt={"role": "operator"}, status_code=200)
+async def replay(visit: Visiting, destination_id: FromPath[UUID]) -> Response[Any]:
+    """Send a stretch of the feed again."""
+    destination = await _destination(visit, destination_id)
+    first, last = visit.text("first"), visit.text("last")
+    if not (first.isdigit() and last.isdigit() and len(first) < 16 and len(last) < 16):
+        return await _page(visit, destination_id, {"first": "Give the first and the last change number."}, status=422)
+    try:
+        report = await visit.here.deliveries.replay(visit.project.id, destination_id, int(first), int(last))
+    except Failure as failure:
+        return await _page(visit, destination_id, errors_of(failure, "first"), status=422)
+    await visit.note("destination.replayed", destination.name, first=int(first), last=int(last))
+    if report.failure is not None:
+        words = (
+            f"{report.changes:,} changes were taken, then: {report.failure['message']} Go on with {report.next_number}."
+        )
+        return await _page(visit, destination_id, {"first": words}, status=502)
+    return visit.go(f"/console/deliveries/{destination_id}", "replayed")
+
+
+@post("/deliveries/{destination_id:uuid}/dead-letters/{letter_id:uuid}", opt={"role": "operator"}, status_code=200)
+async def replay_letter(visit: Visiting, destination_id: FromPath[UUID], letter_id: FromPath[UUID]) -> Response[Any]:
+    """Deliver a dead letter after all."""
+    destination = await _destination(visit, destination_id)
+    try:
+        report = await visit.here.deliveries.replay_dead_letter(visit.project.id, destination_id, letter_id)
+    except Failure as failure:
+        return await _page(visit, destination_id, errors_of(failure, ""), status=422)
+    await visit.note("destination.dead_letter_replayed", destination.name, letter=str(letter_id))
+    if report.failure is not None:
+        return await _page(visit, destination_id, {"": f"Not taken: {report.failure['message']}"}, status=502)
+    return visit.go(f"/console/deliveries/{destination_id}", "replayed")
+
+
+@post("/deliveries/{destination_id:uuid}/delete", status_code=200)
+async def delete(visit: Visiting, destination_id: FromPath[UUID]) -> Response[Any]:
+    """Forget it, when its name was typed."""
+    destination = await _destination(visit, destination_id)
+    if visit.text("confirm") != destination.name:
+        return await _page(visit, destination_id, {"confirm": f"Type exactly {destination.name}."}, status=422)
+    async with visit.services.db.project(visit.project.id) as tx:
+        await destinations.delete(tx, destination_id)
+    await visit.note("destination.deleted", destination.name)
+    return visit.go("/console/deliveries", "destination-deleted")
+
+
+def state_of(destination: Destination) -> str:
+    """`good`, `retrying` or `paused`."""
+    if destination.paused is not None:
+        return "paused"
+    return "retrying" if destination.failing_since is not None else "good"
+
+
+def _folder(text: str) -> Path:
+    if not text.startswith("/"):
+        raise InvalidInput("Give the folder's whole path.", remedy="It begins with a slash, and must exist.")
+    return Path(text)
+
+
+async def _destination(visit: Visit, destination_id: UUID) -> Destination:
+    async with visit.services.db.project(visit.project.id) as tx:
+        return await destinations.get(tx, destination_id)
+
+
+async def _page(
+    visit: Visit, destination_id: UUID, errors: dict[str, str] | None = None, *, status: int = 200
+) -> Response[str]:
+    async with visit.services.db.project(visit.project.id) as tx:
+        destination = await destinations.get(tx, destination_id)
+        head = await feed.head(tx)
+        attempts = await destinations.attempts(tx, destination_id, ATTEMPTS_SHOWN)
+        letters = await destinations.dead_letters(tx, destination_id)
+    return await visit.page(
+        "destination.html",
+        status=status,
+        destination=destination,
+        state=state_of(destination),
+        head=head,
+        attempts=attempts,
+        letters=letters[:LETTERS_SHOWN],
+        letters_total=len(letters),
+        took=[each.elapsed_s for each in reversed(attempts)],
+        errors=errors or {},
+    )
+
+
+async def _new(
+    visit: Visit, kind: str, typed: dict[str, str], errors: dict[str, str], *, status: int = 200
+) -> Response[str]:
+    async with visit.services.db.project(visit.project.id) as tx:
+        objects = sorted({each.object for each in await syncs.every(tx)})
+    return await visit.page(
+        "destination_new.html",
+        status=status,
+        kind=kind,
+        typed=typed,
+        errors=errors,
+        objects=objects,
+        chosen=set(visit.lists.get("objects", ())),
+    )
+
+
+HANDLERS: Final[list[ControllerRouterHandler]] = [
+    deliveries_page,
+    new_page,
+    make,
+    destination_page,
+    resume,
+    pause,
+    replay,
+    replay_letter,
+    delete,
+]

@@ -1,0 +1,82 @@
+"""Putting the room together: all pages under /console, behind one admission, with one set of headers."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from litestar import Response, Router
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.types import ControllerRouterHandler
+
+from isthmus.console import (
+    activity,
+    apps,
+    changes,
+    components,
+    connections,
+    deliveries,
+    files,
+    home,
+    people,
+    records,
+    search,
+    sign_in,
+    syncs,
+    workspace,
+)
+from isthmus.console.admission import Admission, Refused, crashed, failed, not_served, refused, secured, visit_of
+from isthmus.console.services import Services
+from isthmus.console.visit import Plain
+from isthmus.kernel.failures import Failure
+
+FORM_BYTES_MAX: Final = 256 * 1024
+"""The longest form carries a certificate of a few kilobytes."""
+
+
+def create_console(services: Services) -> list[ControllerRouterHandler]:
+    """The console's handlers, for whoever serves them. Closed by default: a page is open only if it says so."""
+    handlers = [
+        *(files.static_file, *_SIGN_IN),
+        *(*home.HANDLERS, *apps.HANDLERS, *connections.HANDLERS, *syncs.HANDLERS, *records.HANDLERS),
+        *(*changes.HANDLERS, *activity.HANDLERS, *deliveries.HANDLERS, *workspace.HANDLERS, *people.HANDLERS),
+        *search.HANDLERS,
+    ]
+    if services.settings.development:
+        handlers += components.HANDLERS
+    admission = Admission(services)
+
+    async def admit(request: Plain) -> Response[Any] | None:
+        """A function, because Litestar copies the hooks of every handler, and the services are one."""
+        return await admission(request)
+
+    room = Router(
+        path="/console",
+        route_handlers=handlers,
+        dependencies={
+            "services": Provide(lambda: services, sync_to_thread=False),
+            "visit": Provide(visit_of, sync_to_thread=False),
+        },
+        before_request=admit,
+        after_request=secured,
+        exception_handlers={
+            Refused: refused,
+            Failure: failed,
+            HTTPException: not_served,
+            Exception: crashed,
+        },
+        request_max_body_size=FORM_BYTES_MAX,
+        include_in_schema=False,
+    )
+    return [room]
+
+
+_SIGN_IN: Final = (
+    sign_in.sign_in_page,
+    sign_in.sign_in,
+    sign_in.sign_out,
+    sign_in.welcome_page,
+    sign_in.welcome,
+    sign_in.choose_theme,
+    sign_in.choose_project,
+)

@@ -1,0 +1,81 @@
+"""What the console asks of the house. `isthmus.server` hands over something that fits."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+from isthmus.actions.reading.setup import CheckedSync, SyncWish
+from isthmus.client.protocols import Journal
+from isthmus.connections.checking import Report
+from isthmus.connections.connecting import Connecting
+from isthmus.connections.opening import OpenConnection
+from isthmus.delivery.deliveries import Deliveries
+from isthmus.delivery.ports import Destination
+from isthmus.engine import Engine
+from isthmus.kernel.clock import Clock
+from isthmus.settings import Settings
+from isthmus.store.database import Database
+from isthmus.store.rows import Connection, Project, Run, RunKind, Sync
+
+
+class Workspace(Protocol):
+    """One project's view of the house; `isthmus.app.Hub` fits."""
+
+    db: Database
+    project: Project
+    connecting: Connecting
+    deliveries: Deliveries
+    settings: Settings
+
+    def connection(self, connection_id: UUID, journal: Journal) -> AbstractAsyncContextManager[OpenConnection]:
+        """Open a connection of this project."""
+        ...
+
+    async def check(self, connection: Connection, *, just_consented: bool = False) -> Report:
+        """Take the steps of a check and keep what they say."""
+        ...
+
+    async def create_sync(self, connection: Connection, wish: SyncWish) -> tuple[Sync, CheckedSync]:
+        """Check a wish against the vendor with one record, then keep it."""
+        ...
+
+    async def request_run(
+        self, engine: Engine, sync_id: UUID, kind: RunKind | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Run, bool]:
+        """Ask for a run; False when one is active already."""
+        ...
+
+    async def create_webhook(
+        self, name: str, url: str, *, objects: tuple[str, ...] = (), after: int = 0
+    ) -> tuple[Destination, str]:
+        """A webhook and its signing secret, which is shown once."""
+        ...
+
+    async def create_folder(self, name: str, folder: Path, *, objects: tuple[str, ...] = ()) -> Destination:
+        """A destination that writes JSON lines into a folder."""
+        ...
+
+
+class Services(Protocol):
+    """The house as a server sees it: all projects, one database, one engine that jobs are put into."""
+
+    settings: Settings
+    db: Database
+    clock: Clock
+
+    @property
+    def engine(self) -> Engine:
+        """Where runs are queued. Open while the server serves."""
+        ...
+
+    @property
+    def public_url(self) -> str:
+        """Where people and vendors reach this server, without a slash at the end."""
+        ...
+
+    async def of(self, project_id: UUID) -> Workspace:
+        """The view of one project."""
+        ...

@@ -1,0 +1,251 @@
+"""Signing in and out, and the one-time links by which people come to exist."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from litestar import Request, Response, get, post
+from litestar.datastructures import Cookie
+from litestar.di import NamedDependency
+from litestar.params import FromPath, SkipValidation
+from litestar.response import Redirect
+
+from isthmus.console.admission import OPEN, Refused
+from isthmus.console.pages import Theme, html, render
+from isthmus.console.services import Services
+from isthmus.console.sessions import (
+    FAILURES_FREE,
+    FAILURES_FREE_PER_ADDRESS,
+    FORM_COOKIE,
+    INVITATION_HOURS,
+    PAUSE_S_MAX,
+    SESSION_COOKIE,
+    SESSION_HOURS,
+    THEME_COOKIE,
+    form_proof,
+    hash_password,
+    hashed,
+    new_token,
+    password_problem,
+    proven,
+    right_password,
+)
+from isthmus.console.visit import Blanks, Visiting
+from isthmus.kernel.failures import InvalidInput
+from isthmus.store import audit, console_people, projects
+from isthmus.store.database import Database
+
+NAME_CHARACTERS_MAX = 80
+
+Plain = Request[Any, Any, Any]
+Given = NamedDependency[SkipValidation[Services]]
+
+
+class HasDatabase(Protocol):
+    """Whatever gives the database: a hub, or the services of a server."""
+
+    db: Database
+
+
+async def first_administrator_link(hub: HasDatabase, public_url: str = "http://localhost:8080") -> str | None:
+    """A one-time link that makes the first administrator, or None when there are people already.
+
+    Good for a day; each call makes a new one and ends the one before.
+    """
+    token = new_token()
+    if not await console_people.invite(hub.db, hashed(token), "admin", INVITATION_HOURS, first=True):
+        return None
+    return f"{public_url.rstrip('/')}/console/welcome/{token}"
+
+
+@get("/sign-in", opt={OPEN: True})
+async def sign_in_page(request: Plain, services: Given) -> Response[str]:
+    """The form; it tells what to do when there is nobody yet."""
+    return await _form(
+        request,
+        services,
+        "sign_in.html",
+        name="",
+        errors={},
+        aim=_inside(request.query_params.get("next", "")),
+        nobody_yet=await console_people.count(services.db) == 0,
+        signed_out=request.query_params.get("notice") == "signed-out",
+    )
+
+
+@post("/sign-in", opt={OPEN: True}, status_code=200)
+async def sign_in(request: Plain, services: Given) -> Response[Any]:
+    """Check name and password; a session when they are right, a pause when they are wrong too often."""
+    form = await _proven_form(request)
+    name, password = form.get("name", "").strip()[:NAME_CHARACTERS_MAX], form.get("password", "")
+    address = request.client.host if request.client else ""
+    by_name, by_address = hashed(f"name:{name.casefold()}"), hashed(f"address:{address}")
+    wait_s = await console_people.closed_s(services.db, [by_name, by_address])
+    aim = _inside(form.get("next", ""))
+    if wait_s <= 0:
+        person = await console_people.named(services.db, name)
+        if await right_password(person.password_hash if person else None, password[:1024]):
+            assert person is not None
+            await console_people.forget_failures(services.db, by_name)
+            await _note(services, person.name, "session.begun", person.name)
+            return await _begin(request, services, person, aim)
+        await console_people.note_failure(services.db, by_name, FAILURES_FREE, PAUSE_S_MAX)
+        await console_people.note_failure(services.db, by_address, FAILURES_FREE_PER_ADDRESS, PAUSE_S_MAX)
+        words = "Name or password is wrong."
+    else:
+        words = f"Too many wrong passwords in a row. Try again in {max(1, round(wait_s))} s."
+    return await _form(
+        request,
+        services,
+        "sign_in.html",
+        status=429 if wait_s > 0 else 401,
+        name=name,
+        errors={"name": words},
+        aim=aim,
+        nobody_yet=False,
+        signed_out=False,
+    )
+
+
+@post("/sign-out", opt={"role": "viewer"})
+async def sign_out(visit: Visiting) -> Redirect:
+    """End the session here and in the database."""
+    await console_people.end_session(visit.services.db, hashed(visit.request.cookies.get(SESSION_COOKIE, "")))
+    answer = Redirect(path="/console/sign-in?notice=signed-out", status_code=303)
+    answer.delete_cookie(SESSION_COOKIE, path="/console")
+    return answer
+
+
+@get("/welcome/{token:str}", opt={OPEN: True})
+async def welcome_page(request: Plain, services: Given, token: FromPath[str]) -> Response[str]:
+    """The form behind a one-time link."""
+    invitation = await _invitation(services, token)
+    return await _form(
+        request, services, "welcome.html", first=invitation.first, role=invitation.role, name="", errors={}
+    )
+
+
+@post("/welcome/{token:str}", opt={OPEN: True}, status_code=200)
+async def welcome(request: Plain, services: Given, token: FromPath[str]) -> Response[Any]:
+    """Make the person and sign in."""
+    form = await _proven_form(request)
+    invitation = await _invitation(services, token)
+    name = form.get("name", "").strip()
+    errors: dict[str, str] = {}
+    if not name or len(name) > NAME_CHARACTERS_MAX or not name.isprintable():
+        errors["name"] = f"Give a name of at most {NAME_CHARACTERS_MAX} characters."
+    problem = password_problem(form.get("password", ""), form.get("again", ""), name)
+    if problem:
+        errors["password"] = problem
+    if not errors:
+        try:
+            password_hash = await hash_password(form["password"])
+            person = await console_people.accept(services.db, hashed(token), name, password_hash)
+        except InvalidInput as failure:
+            errors["name"] = failure.message
+        else:
+            if person is None:
+                raise _used_up()
+            await _note(services, person.name, "person.made", person.name, role=person.role)
+            return await _begin(request, services, person, "/console")
+    return await _form(
+        request,
+        services,
+        "welcome.html",
+        status=422,
+        first=invitation.first,
+        role=invitation.role,
+        name=name,
+        errors=errors,
+    )
+
+
+@post("/theme", opt={"role": "viewer"})
+async def choose_theme(visit: Visiting) -> Redirect:
+    """Light, dark, or as the machine says; kept in this browser."""
+    chosen = visit.text("theme")
+    answer = Redirect(path=_inside(visit.text("back")), status_code=303)
+    if chosen in Theme.CHOICES:
+        answer.set_cookie(_cookie(visit.services, THEME_COOKIE, chosen, hours=24 * 365))
+    return answer
+
+
+@post("/project", opt={"role": "viewer"})
+async def choose_project(visit: Visiting) -> Redirect:
+    """Look at another project."""
+    here = await visit.services.of(visit.uuid(visit.text("project")))
+    token = visit.request.cookies.get(SESSION_COOKIE, "")
+    await console_people.choose_project(visit.services.db, hashed(token), here.project.id)
+    return visit.go("/console")
+
+
+async def _invitation(services: Services, token: str) -> console_people.Invitation:
+    found = await console_people.invitation(services.db, hashed(token))
+    if found is None:
+        raise _used_up()
+    return found
+
+
+def _used_up() -> Refused:
+    return Refused(
+        "This link is not good any more",
+        "One-time links work once and for a day. Start the server again for a new first-administrator link, or ask an "
+        "administrator to invite you again.",
+        status=410,
+    )
+
+
+async def _begin(request: Plain, services: Services, person: console_people.Person, aim: str) -> Redirect:
+    """A new session with a new token, whatever the browser had before."""
+    token = new_token()
+    await console_people.begin_session(services.db, hashed(token), person.id, SESSION_HOURS)
+    answer = Redirect(path=aim, status_code=303)
+    answer.set_cookie(_cookie(services, SESSION_COOKIE, token, hours=SESSION_HOURS))
+    answer.delete_cookie(FORM_COOKIE, path="/console")
+    return answer
+
+
+def _cookie(services: Services, name: str, value: str, *, hours: int) -> Cookie:
+    return Cookie(
+        key=name,
+        value=value,
+        path="/console",
+        httponly=True,
+        samesite="lax",
+        secure=services.public_url.startswith("https://"),
+        max_age=hours * 3_600,
+    )
+
+
+async def _form(
+    request: Plain, services: Services, template: str, *, status: int = 200, **values: Any
+) -> Response[str]:
+    """A page for somebody who is not signed in, its form bound to a cookie of its own."""
+    token = request.cookies.get(FORM_COOKIE) or new_token()
+    values["errors"] = Blanks(values["errors"]) if "errors" in values else Blanks()
+    answer = html(render(template, csrf=form_proof(token), theme=Theme.of(request), **values), status=status)
+    answer.set_cookie(_cookie(services, FORM_COOKIE, token, hours=1))
+    return answer
+
+
+async def _proven_form(request: Plain) -> dict[str, str]:
+    form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+    elsewhere = request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+    if elsewhere or not proven(request.cookies.get(FORM_COOKIE, ""), form.get("csrf", "")):
+        raise Refused(
+            "This form is too old",
+            "Nothing was done. Go back, load the page again and repeat it; cookies have to be allowed for this site.",
+        )
+    return form
+
+
+def _inside(path: str) -> str:
+    """An address of the console, or its start page: nobody is sent elsewhere by a link."""
+    fine = path == "/console" or path.startswith(("/console/", "/console?"))
+    return path if fine and path.isprintable() and "\\" not in path and "//" not in path else "/console"
+
+
+async def _note(services: Services, name: str, action: str, subject: str, **detail: str) -> None:
+    project = await projects.ensure(services.db, services.settings.project)
+    async with services.db.project(project.id) as tx:
+        await audit.note(tx, actor=f"user:{name}", action=action, subject=subject, detail=dict(detail))

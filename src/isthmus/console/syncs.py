@@ -1,0 +1,218 @@
+"""Syncs: setting one up for an object, and one sync's freshness, schedule, runs and danger zone."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from litestar.response import Redirect
+from litestar.types import ControllerRouterHandler
+
+from isthmus.actions.reading.setup import SWEEP_SCHEDULE_DEFAULT, SyncWish
+from isthmus.console.asking import QuietJournal, errors_of
+from isthmus.console.freshness import freshness
+from isthmus.console.visit import Visit, Visiting
+from isthmus.kernel.failures import Failure, InvalidInput
+from isthmus.store import connections, overview, runs, schedules, syncs
+from isthmus.store.rows import RunKind, Sync
+
+SCHEDULES: Final = (
+    ("every 10m", "every 10 minutes"),
+    ("every 1m", "every minute"),
+    ("every 1h", "every hour"),
+    ("every 6h", "every 6 hours"),
+    ("every 1d", "every day"),
+    ("", "only by hand"),
+)
+BACKFILLS: Final = (
+    ("full", "the full history"),
+    ("365", "the last year"),
+    ("30", "the last 30 days"),
+    ("0", "nothing"),
+)
+
+
+@get("/connections/{connection_id:uuid}/objects/{name:str}", opt={"role": "admin"})
+async def set_up_page(visit: Visiting, connection_id: FromPath[UUID], name: FromPath[str]) -> Response[str]:
+    """The form for one object."""
+    return await _set_up(visit, connection_id, name, visit.query.get("route", "v2.0"), {}, {})
+
+
+@post("/connections/{connection_id:uuid}/objects/{name:str}", status_code=200)
+async def set_up(visit: Visiting, connection_id: FromPath[UUID], name: FromPath[str]) -> Response[Any]:
+    """Check the wish with one record, keep it, and run it at once when that was ticked."""
+    typed = {key: visit.text(key) for key in ("schedule", "backfill", "filter", "route")}
+    backfill = typed["backfill"]
+    wish = SyncWish(
+        object=name,
+        route=typed["route"],
+        companies=tuple(visit.lists.get("companies", ())) or None,
+        fields=tuple(visit.lists.get("fields", ())),
+        filter=typed["filter"] or None,
+        backfill_days=int(backfill) if backfill.isdigit() and len(backfill) < 6 else None,
+        schedule=typed["schedule"] or None,
+        sweep_schedule=SWEEP_SCHEDULE_DEFAULT,
+    )
+    try:
+        async with visit.services.db.project(visit.project.id) as tx:
+            connection = await connections.get(tx, connection_id)
+        sync, _ = await visit.here.create_sync(connection, wish)
+    except Failure as failure:
+        return await _set_up(visit, connection_id, name, typed["route"], typed, errors_of(failure), status=422)
+    await visit.note("sync.made", sync.object, id=str(sync.id), connection=connection.name)
+    if visit.text("run"):
+        await visit.here.request_run(visit.services.engine, sync.id)
+    return visit.go(f"/console/syncs/{sync.id}", "sync-created")
+
+
+@get("/syncs/{sync_id:uuid}")
+async def sync_page(visit: Visiting, sync_id: FromPath[UUID]) -> Response[str]:
+    """One sync."""
+    return await _page(visit, sync_id)
+
+
+@post("/syncs/{sync_id:uuid}/run", opt={"role": "operator"})
+async def run_now(visit: Visiting, sync_id: FromPath[UUID]) -> Redirect:
+    """Ask for a run and show it."""
+    sync = await _sync(visit, sync_id)
+    run, fresh = await visit.here.request_run(visit.services.engine, sync_id)
+    await visit.note("sync.run_requested", sync.object, run=str(run.id))
+    return visit.go(f"/console/runs/{run.id}", "run-requested" if fresh else "run-active")
+
+
+@post("/syncs/{sync_id:uuid}/pause", opt={"role": "operator"})
+async def pause(visit: Visiting, sync_id: FromPath[UUID]) -> Redirect:
+    """The schedule starts nothing any more."""
+    return await _set_state(visit, sync_id, "paused")
+
+
+@post("/syncs/{sync_id:uuid}/resume", opt={"role": "operator"})
+async def resume(visit: Visiting, sync_id: FromPath[UUID]) -> Redirect:
+    """The schedule counts again."""
+    return await _set_state(visit, sync_id, "active")
+
+
+@post("/syncs/{sync_id:uuid}/reset", opt={"role": "operator"})
+async def reset(visit: Visiting, sync_id: FromPath[UUID]) -> Redirect:
+    """The next run reads everything."""
+    sync = await _sync(visit, sync_id)
+    async with visit.services.db.project(visit.project.id) as tx:
+        await syncs.reset(tx, sync_id)
+    await visit.note("sync.reset", sync.object, id=str(sync_id))
+    return visit.go(f"/console/syncs/{sync_id}", "sync-reset")
+
+
+@post("/syncs/{sync_id:uuid}/schedule", status_code=200)
+async def set_schedule(visit: Visiting, sync_id: FromPath[UUID]) -> Response[Any]:
+    """When it runs by itself."""
+    sync = await _sync(visit, sync_id)
+    spec = visit.text("schedule") or None
+    try:
+        async with visit.services.db.project(visit.project.id) as tx:
+            await schedules.set_schedule(tx, sync_id, RunKind.INCREMENTAL, spec)
+            await syncs.set_schedules(tx, sync_id, schedule=spec, sweep_schedule=sync.sweep_schedule)
+    except InvalidInput as failure:
+        return await _page(visit, sync_id, {"schedule": f"{failure.message} {failure.remedy}"}, status=422)
+    await visit.note("sync.scheduled", sync.object, schedule=spec or "by hand")
+    return visit.go(f"/console/syncs/{sync_id}", "saved")
+
+
+@post("/syncs/{sync_id:uuid}/delete", status_code=200)
+async def delete(visit: Visiting, sync_id: FromPath[UUID]) -> Response[Any]:
+    """Forget it with its records, when its name was typed."""
+    sync = await _sync(visit, sync_id)
+    if visit.text("confirm") != sync.object:
+        return await _page(visit, sync_id, {"confirm": f"Type exactly {sync.object}."}, status=422)
+    async with visit.services.db.project(visit.project.id) as tx:
+        await syncs.delete(tx, sync_id)
+    await visit.note("sync.deleted", sync.object, id=str(sync_id))
+    return visit.go(f"/console/connections/{sync.connection_id}", "sync-deleted")
+
+
+async def _sync(visit: Visit, sync_id: UUID) -> Sync:
+    async with visit.services.db.project(visit.project.id) as tx:
+        return await syncs.get(tx, sync_id)
+
+
+async def _set_state(visit: Visit, sync_id: UUID, state: str) -> Redirect:
+    sync = await _sync(visit, sync_id)
+    async with visit.services.db.project(visit.project.id) as tx:
+        await syncs.set_state(tx, sync_id, state)
+    word = "paused" if state == "paused" else "resumed"
+    await visit.note(f"sync.{word}", sync.object, id=str(sync_id))
+    return visit.go(f"/console/syncs/{sync_id}", f"sync-{word}")
+
+
+async def _page(
+    visit: Visit, sync_id: UUID, errors: dict[str, str] | None = None, *, status: int = 200
+) -> Response[str]:
+    async with visit.services.db.project(visit.project.id) as tx:
+        sync = await syncs.get(tx, sync_id)
+        connection = await connections.get(tx, sync.connection_id)
+        line = next(each for each in await overview.sync_lines(tx, connection.id) if each.id == sync_id)
+        companies = {
+            row.remote_id: row.display_name or row.name for row in await connections.companies_of(tx, connection.id)
+        }
+        history = await overview.run_lines(tx, overview.RunFilter(sync_id=sync_id), 15)
+        active = await runs.active(tx, sync_id)
+        streams = await syncs.streams(tx, sync_id)
+    moved = [each.created + each.updated + each.deleted for each in reversed(history) if each.finished_at]
+    return await visit.page(
+        "sync.html",
+        status=status,
+        sync=sync,
+        connection=connection,
+        line=line,
+        word=freshness(line, visit.services.clock.now()),
+        company_names=companies,
+        streams=streams,
+        history=history,
+        active=active,
+        active_line=next((each for each in history if active is not None and each.id == active.id), None),
+        moved=moved,
+        schedules=SCHEDULES,
+        errors=errors or {},
+    )
+
+
+async def _set_up(
+    visit: Visit,
+    connection_id: UUID,
+    name: str,
+    route: str,
+    typed: dict[str, str],
+    errors: dict[str, str],
+    *,
+    status: int = 200,
+) -> Response[str]:
+    async with visit.here.connection(connection_id, QuietJournal()) as opened:
+        obj = await opened.describe(name, opened.access.provider.parse_route(route))
+        connection, companies = opened.connection, opened.companies
+    return await visit.page(
+        "sync_new.html",
+        status=status,
+        connection=connection,
+        obj=obj,
+        companies=[each for each in companies if each.missing_since is None],
+        typed=typed,
+        chosen=set(visit.lists.get("fields", ())),
+        chosen_companies=set(visit.lists.get("companies", ())),
+        errors=errors,
+        schedules=SCHEDULES,
+        backfills=BACKFILLS,
+    )
+
+
+HANDLERS: Final[list[ControllerRouterHandler]] = [
+    set_up_page,
+    set_up,
+    sync_page,
+    run_now,
+    pause,
+    resume,
+    reset,
+    set_schedule,
+    delete,
+]

@@ -1,0 +1,175 @@
+"""How the console speaks: relative times, numbers with units, and the word, tone and icon of every state."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from isthmus.kernel.ids import short
+
+
+class Tone(msgspec.Struct, frozen=True):
+    """A state as people see it. The word carries the meaning; tone (one of five) and icon only support it."""
+
+    word: str
+    tone: str
+    icon: str
+
+
+CONNECTION_TONES: Final = {
+    "connected": Tone("connected", "good", "check"),
+    "pending": Tone("pending", "attention", "clock"),
+    "degraded": Tone("degraded", "attention", "alert"),
+    "needs_reauth": Tone("needs reauthorisation", "bad", "cross"),
+    "blocked": Tone("blocked", "bad", "cross"),
+    "disconnected": Tone("disconnected", "neutral", "minus"),
+}
+
+RUN_TONES: Final = {
+    "succeeded": Tone("succeeded", "good", "check"),
+    "running": Tone("running", "working", "turn"),
+    "queued": Tone("queued", "neutral", "clock"),
+    "failed": Tone("failed", "bad", "cross"),
+    "held": Tone("held", "attention", "pause"),
+    "cancelled": Tone("cancelled", "neutral", "minus"),
+}
+
+SYNC_TONES: Final = {
+    "active": Tone("active", "good", "check"),
+    "paused": Tone("paused", "neutral", "pause"),
+}
+
+FRESHNESS_TONES: Final = {
+    "fresh": Tone("fresh", "good", "check"),
+    "late": Tone("late", "attention", "clock"),
+    "failing": Tone("failing", "bad", "cross"),
+    "reading": Tone("reading", "working", "turn"),
+    "never": Tone("never read", "neutral", "minus"),
+    "paused": Tone("paused", "neutral", "pause"),
+    "by hand": Tone("by hand", "neutral", "check"),
+}
+
+DESTINATION_TONES: Final = {
+    "good": Tone("good", "good", "check"),
+    "retrying": Tone("retrying", "attention", "clock"),
+    "paused": Tone("paused", "bad", "pause"),
+}
+
+CHANGE_TONES: Final = {
+    "created": Tone("created", "good", "plus"),
+    "updated": Tone("updated", "working", "edit"),
+    "deleted": Tone("deleted", "attention", "minus"),
+}
+
+TONES: Final = {
+    "connection": CONNECTION_TONES,
+    "run": RUN_TONES,
+    "sync": SYNC_TONES,
+    "freshness": FRESHNESS_TONES,
+    "destination": DESTINATION_TONES,
+    "change": CHANGE_TONES,
+}
+
+TURNS: Final = {
+    "you": "Your turn",
+    "your customer's administrator": "Your customer's administrator's turn",
+    "the vendor": "The vendor's turn",
+    "isthmus": "Isthmus's turn",
+}
+
+NOTICES: Final = {
+    "connected": "Connected. Everything the check tried works.",
+    "saved": "Saved.",
+    "companies-saved": "Saved. The next run reads exactly the chosen companies.",
+    "checked": "Checked just now.",
+    "disconnected": "The connection is gone, with its syncs and records. Nothing changed at the vendor's side.",
+    "sync-created": "The sync is set up. One record was read as a sample, so fields and filter are known to work.",
+    "sync-deleted": "The sync is gone, with its stored records.",
+    "run-requested": "A run was asked for. A worker picks it up within seconds.",
+    "run-active": "A run of this sync is active already: here it is.",
+    "run-cancelled": "Cancelled. What was stored stays; the next run goes on from there.",
+    "sync-paused": "Paused: the schedule starts nothing until you resume it.",
+    "sync-resumed": "Resumed.",
+    "sync-reset": "Reset: the next run reads everything again. Unchanged records emit nothing.",
+    "destination-resumed": "Resumed: waiting changes leave within a second while a worker runs.",
+    "destination-paused": "Paused: changes wait in the feed, nothing is lost.",
+    "destination-deleted": "The destination is gone, with its history. The change feed is untouched.",
+    "replayed": "Delivered again.",
+    "signed-out": "You are signed out.",
+    "person-removed": "That person can no longer sign in.",
+}
+"""What a page says after an act; the address carries only the key, so nobody can put words into our mouth."""
+
+
+def tone(kind: str, state: str) -> Tone:
+    """The word, tone and icon of a state; an unknown one is neutral under its own name."""
+    return TONES[kind].get(str(state), Tone(str(state), "neutral", "minus"))
+
+
+def ago(moment: datetime | None, now: datetime | None = None) -> str:
+    """Relative time in the command line's words: `3 min ago`, `in 2 h`, `never`."""
+    if moment is None:
+        return "never"
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    ahead, seconds = seconds < 0, abs(seconds)
+    if seconds < 5:
+        return "now"
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            text = f"{int(seconds // size)} {unit}"
+            return f"in {text}" if ahead else f"{text} ago"
+    return "now"
+
+
+def exact(moment: datetime | None) -> str:
+    """The exact time with its zone, for hovering: `2026-11-20 17:09:32 UTC`."""
+    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def duration(seconds: float | None) -> str:
+    """How long something took, with the unit that fits: `85 ms`, `4.2 s`, `3 min 20 s`."""
+    if seconds is None:
+        return "–"
+    if seconds < 1:
+        return f"{seconds * 1000:,.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def number(value: float | None) -> str:
+    """A count with thousands separated; nothing known is a dash."""
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def size(count: int | None) -> str:
+    """Bytes with the unit that fits."""
+    if count is None:
+        return "–"
+    amount = float(count)
+    for unit in ("B", "KB", "MB"):
+        if amount < 1_000:
+            return f"{amount:,.0f} {unit}" if unit == "B" else f"{amount:,.1f} {unit}"
+        amount /= 1_000
+    return f"{amount:,.1f} GB"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: `1 company`, `2 companies`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def short_id(identifier: UUID | str) -> str:
+    """The end of an id, enough to tell rows apart."""
+    return short(identifier) if isinstance(identifier, UUID) else str(identifier)[-8:]
+
+
+def turn(name: str | None) -> str:
+    """Whose turn it is, as a sentence."""
+    return TURNS.get(name or "", "")

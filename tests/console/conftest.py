@@ -1,0 +1,52 @@
+"""The console over real HTTP: uvicorn on a free port, the test database, the sandbox, people with roles."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import httpx
+import pytest
+from tests.api_server import Served, served
+from tests.console_people import Visitor, new_person
+from tests.hub_fixtures import house, master_key
+from tests.sandbox_fixtures import sandbox, sandbox_server
+
+from isthmus.kernel.ids import new_id
+
+__all__ = ["house", "master_key", "sandbox", "sandbox_server", "served"]
+
+_NUMBERS = itertools.count(1)
+
+SignedIn = Callable[[str], Awaitable[Visitor]]
+
+
+@pytest.fixture
+async def anybody(served: Served) -> AsyncIterator[Visitor]:
+    """Somebody who is not signed in."""
+    async with httpx.AsyncClient(base_url=served.address, timeout=30.0, trust_env=False) as client:
+        yield Visitor(served, client)
+
+
+@pytest.fixture
+async def signed_in(served: Served) -> AsyncIterator[SignedIn]:
+    """Makes a person of a role and signs in as that person."""
+    async with AsyncExitStack() as stack:
+
+        async def make(role: str) -> Visitor:
+            client = httpx.AsyncClient(base_url=served.address, timeout=30.0, trust_env=False)
+            visitor = Visitor(served, await stack.enter_async_context(client))
+            name = f"{role} {next(_NUMBERS)} {new_id().hex[-6:]}"
+            await new_person(served, name, role)
+            answer = await visitor.sign_in(name)
+            assert answer.status_code == 303, answer.text
+            return visitor
+
+        yield make
+
+
+@pytest.fixture
+async def admin(signed_in: SignedIn) -> Visitor:
+    """A signed-in administrator."""
+    return await signed_in("admin")
