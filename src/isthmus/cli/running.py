@@ -38,19 +38,22 @@ def guarded(app: typer.Typer, arguments: Sequence[str], environ: Mapping[str, st
         print_failure(failure, as_json=as_json)
         return exit_code(failure)
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
-        err().print("Interrupted. What was committed is kept; run the same command again to go on.")
-        return INTERRUPTED
+        return _interrupted()
     except typer.Exit as end:
         return int(end.exit_code)
-    except BrokenPipeError:  # `isthmus read … | head`: whoever reads has seen enough
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  (open until the process ends)
-        return 0
     except OSError as error:
         print_failure(_of_the_system(error), as_json=as_json)
         return exit_code(_of_the_system(error))
     except Exception as error:  # noqa: BLE001  (the last place before a person: words instead of a traceback)
         return _usage_or_defect(error, environ, as_json=as_json)
+    if result == INTERRUPTED:  # typer has turned Ctrl-C into a code
+        return _interrupted()
     return result if isinstance(result, int) else 0
+
+
+def _interrupted() -> int:
+    err().print("Interrupted. What was committed is kept; run the same command again to go on.")
+    return INTERRUPTED
 
 
 def _of_the_system(error: OSError) -> Failure:
@@ -106,8 +109,12 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
     async def whole() -> T:
         return await work()
 
-    with asyncio.Runner(loop_factory=_event_loop) as runner:
-        return runner.run(whole())
+    try:
+        with asyncio.Runner(loop_factory=_event_loop) as runner:
+            return runner.run(whole())
+    except BrokenPipeError as error:  # `isthmus read … | head`: whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from error
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

@@ -242,6 +242,7 @@ class Database:
                     raise DatabaseUnavailable(f"The database does not answer: {error}".strip()) from error
                 await _back_off(attempt)
             except BaseException:
+                await _roll_back(connection)  # cancelled half-way: the transaction may have begun
                 await self._pool.putconn(connection)
                 raise
             else:

@@ -74,11 +74,23 @@ async def _begin(folder: Path) -> AsyncIterator[Story]:
         _done("Sandbox", f"Entra and Business Central at {facts['business_central_url']}")
         settings = Settings(home=folder / "data", project="demo", development=True)
         hub = await stack.enter_async_context(Hub.open(settings))
+        await _forget_last_time(hub)
         _done("Hub", f"embedded PostgreSQL in {settings.home}, project “{hub.project.name}”")
         sandbox = DemoSandbox(facts, hub.opener.transport.trusting(facts["ca_file"]))
         engine = await stack.enter_async_context(hub.engine())
         receiver = await stack.enter_async_context(Receiver())
         yield Story(hub, engine, sandbox, receiver)
+
+
+async def _forget_last_time(hub: Hub) -> None:
+    """A demo in a folder that was kept begins anew: what an earlier one left in the project “demo” goes."""
+    from isthmus.store import connections, destinations
+
+    async with hub.db.project(hub.project.id) as tx:
+        for destination in await destinations.every(tx):
+            await destinations.delete(tx, destination.id)
+        for connection in await connections.every(tx):
+            await connections.delete(tx, connection.id)
 
 
 class Story:
