@@ -1,0 +1,196 @@
+"""Commands in processes of their own: start, interruption, pipes, full disks, databases that are not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.hub_fixtures import US, House
+
+HEAVY = ("aiohttp", "psycopg", "pyarrow", "duckdb", "sqlalchemy", "procrastinate", "alembic", "cryptography", "joserfc")
+COMMAND = [sys.executable, "-c", "import sys; from isthmus.cli import main; sys.exit(main())"]
+
+
+def start(house: House, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *arguments], env=house.environ(**environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Where the embedded PostgreSQL may go even when it drops root's rights; pytest closes its own folders."""
+    folder = Path(tempfile.mkdtemp(prefix="isthmus-demo-test-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["sync", "--help"], ["read", "--help"], ["--version"]], ids=" ".join)
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import sys, json; from isthmus.cli import main; "
+        f"code = main({arguments!r}); print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    code, modules = json.loads(ended.stderr.splitlines()[-1])
+    assert code == 0
+    assert [name for name in HEAVY if name in modules] == []
+
+
+def test_an_interrupted_run_is_resumable_and_the_next_command_goes_on(house: House) -> None:
+    assert house.type_connect().code == 0
+    house.seed("customers", 1_000)
+    house.switch(page_records_max=50)
+    assert house.type("sync", "create", "customers", "--company", US).code == 0
+    house.sandbox.fault("delay", path="/customers$", delay_s=0.1, count=None)
+    before = len(house.requests("/customers"))
+    command = start(house, "sync", "run")
+    deadline = time.monotonic() + 20
+    while len(house.requests("/customers")) - before < 6:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    command.send_signal(signal.SIGINT)
+    _, words = command.communicate(timeout=20)
+    assert command.returncode == 130, words
+    assert "run the same command again" in words
+    assert "Traceback" not in words
+    (left,) = house.type("runs", "--json").json
+    assert left["state"] == "queued"
+    assert 0 < left["read"] < 1_005
+    house.sandbox.call(house.sandbox.estate.faults.clear)
+    ended = house.type("sync", "run", "--json").json
+    assert (ended["id"], ended["state"], ended["created"]) == (left["id"], "succeeded", 1_005)
+    pages = [each for each in house.requests("/customers") if each["path"].endswith("/customers")]
+    assert len(pages) <= 21 + 4, "pages that were committed are not read again"
+
+
+def test_a_worker_stops_cleanly_when_told(house: House) -> None:
+    house.type_connect()
+    house.type("sync", "create", "vendors", "--company", US, "--schedule", "every 10m")
+    command = start(house, "worker")
+    assert command.stderr is not None
+    assert "Working as" in command.stderr.readline()
+    command.send_signal(signal.SIGTERM)
+    _, words = command.communicate(timeout=30)
+    assert command.returncode == 0, words
+    assert "Stopped." in words
+
+
+def test_a_pipe_that_closes_early_is_no_failure(house: House) -> None:
+    house.type_connect()
+    house.seed("customers", 3_000)
+    house.switch(page_records_max=200)
+    command = start(house, "read", "customers", "--company", US, "--format", "jsonl")
+    assert command.stdout is not None
+    assert command.stdout.readline().startswith("{")
+    command.stdout.close()
+    assert command.stderr is not None
+    words = command.stderr.read()
+    command.stderr.close()
+    assert command.wait(timeout=30) == 0, words
+    assert "defect" not in words
+    assert "Traceback" not in words
+
+
+def test_a_full_disk_ends_an_export_with_a_remedy_and_without_a_file(house: House, tmp_path: Path) -> None:
+    house.type_connect()
+    house.seed("customers", 2_000)
+    target = tmp_path / "out" / "customers.jsonl"
+    target.parent.mkdir()
+
+    def small_files_only() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    ended = subprocess.run(
+        [*COMMAND, "export", "customers", "--company", US, "--to", str(target), "--json"],
+        env=house.environ(), capture_output=True, text=True, timeout=60, check=False, preexec_fn=small_files_only,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended
+    assert json.loads(ended.stdout)["error"]["code"] == "storage_full"
+    assert list(target.parent.iterdir()) == []
+
+
+def test_a_database_that_is_not_there_is_named(house: House) -> None:
+    answer = house.type("connections", "--json", ISTHMUS_DATABASE_URL="postgresql://nobody@127.0.0.1:9/none")
+    assert answer.code == 3
+    assert answer.error["code"] == "database_unavailable"
+    assert "ISTHMUS_DATABASE_URL" in answer.error["remedy"]
+
+
+def test_an_address_that_is_none_is_named(house: House) -> None:
+    answer = house.type("connections", "--json", ISTHMUS_DATABASE_URL="nonsense")
+    assert answer.code == 3
+    assert answer.error["code"] == "invalid_input"
+
+
+def test_another_master_key_is_refused_with_where_to_find_the_right_one(house: House, tmp_path: Path) -> None:
+    import base64
+
+    house.type("connections")
+    answer = house.type("connections", ISTHMUS_MASTER_KEY=base64.b64encode(os.urandom(32)).decode())
+    assert answer.code == 3
+    assert "master key" in answer.words
+    assert "→" in answer.words
+    nowhere = tmp_path / "fresh"
+    missing = house.type("connections", "--json", ISTHMUS_MASTER_KEY="", ISTHMUS_HOME=str(nowhere))
+    assert missing.error["code"] == "master_key_missing"
+    assert not (nowhere / "master.key").exists(), "a second machine never invents a second key"
+
+
+def test_a_folder_that_cannot_be_used_is_named(house: House, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    answer = house.type("connections", ISTHMUS_DATABASE_URL="", ISTHMUS_HOME=str(blocked / "below"))
+    assert answer.code == 3, answer
+    assert "ISTHMUS_HOME" in answer.words
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ISTHMUS_WORKERS", "many"), ("ISTHMUS_LOG_LEVEL", "loud"), ("ISTHMUS_MASTER_KEY", "short")]
+)
+def test_a_setting_that_cannot_be_used_is_named(house: House, name: str, value: str) -> None:
+    answer = house.type("connections", **{name: value})
+    assert answer.code == 3, answer
+    assert name in answer.words
+
+
+def test_the_demo_works_twice_in_a_row_in_the_same_folder(house: House, open_folder: Path) -> None:
+    for _ in range(2):
+        ended = subprocess.run(
+            [*COMMAND, "demo", "--home", str(open_folder)],
+            env=house.environ(), capture_output=True, text=True, timeout=110, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
+        assert "Stopped cleanly" in ended.stdout
+        assert "Traceback" not in ended.stderr
+
+
+def test_the_sandbox_command_serves_a_cloud_to_connect_to(house: House, tmp_path: Path) -> None:
+    home = str(tmp_path / "home")
+    assert house.type("connect", "business-central", "--cloud", "sandbox", ISTHMUS_HOME=home).code == 3
+    command = start(house, "sandbox", "up", "--port-base", "0", "--world", "cronus", ISTHMUS_HOME=home)
+    ready = Path(home) / "sandbox.json"
+    deadline = time.monotonic() + 30
+    try:
+        while not ready.exists():
+            assert command.poll() is None, "the sandbox ended"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        answer = house.type("connect", "business-central", "--cloud", "sandbox", ISTHMUS_HOME=home)
+        assert answer.code == 0, answer
+        assert "● connected" in answer.words
+    finally:
+        command.send_signal(signal.SIGINT)
+        command.communicate(timeout=20)
+    assert not ready.exists(), "a sandbox that has stopped is not offered"
