@@ -1,0 +1,94 @@
+"""`isthmus write …` and `isthmus operations …`, typed as a person would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.hub_fixtures import US, House
+
+
+@pytest.fixture
+def typed(house: House) -> House:
+    """A house with a connection made by command."""
+    assert house.type_connect().code == 0
+    return house
+
+
+def created(typed: House, *more: str) -> dict[str, Any]:
+    """A customer made by command."""
+    done = typed.type(
+        "write", "create", "customers", "--set", "displayName=Contoso", "--set", "creditLimit=1000.10",
+        "--company", US, "--json", *more,
+    )  # fmt: skip
+    assert done.code == 0, done.words
+    found: dict[str, Any] = done.json
+    return found
+
+
+def test_a_record_is_created_changed_and_deleted_by_command(typed: House) -> None:
+    made = created(typed)
+    assert (made["state"], made["record"]["creditLimit"]) == ("confirmed", 1000.1)
+    where = ("--company", US)
+    changed = typed.type("write", "update", "customers", made["remote_id"], "--set", "city=Odense", *where)
+    assert changed.code == 0, changed.words
+    assert "confirmed" in changed.words
+    gone = typed.type("write", "delete", "customers", made["remote_id"], *where)
+    assert gone.code == 0, gone.words
+
+
+def test_a_dry_run_shows_the_request_or_the_problems_and_sends_nothing(typed: House) -> None:
+    before = typed.count("customers")
+    good = typed.type("write", "create", "customers", "--set", "displayName=X", "--company", US, "--dry-run")
+    assert good.code == 0
+    assert "POST https://" in good.out
+    assert '{"displayName":"X"}' in good.out
+    bad = typed.type("write", "create", "customers", "--set", "displayNam=X", "--company", US, "--dry-run")
+    assert bad.code == 5
+    assert "displayName" in bad.words
+    assert typed.count("customers") == before
+
+
+def test_a_document_comes_from_a_file_and_is_posted(typed: House, tmp_path: Path) -> None:
+    rows = json.loads(typed.type("read", "customers", "--company", US, "--limit", "1", "--format", "jsonl").out)
+    items = json.loads(typed.type("read", "items", "--company", US, "--limit", "1", "--format", "jsonl").out)
+    line = {"lineType": "Item", "lineObjectNumber": items["number"], "quantity": 1}
+    body = {"externalDocumentNumber": "F-1", "customerNumber": rows["number"], "salesInvoiceLines": [line]}
+    (tmp_path / "invoice.json").write_text(json.dumps(body))
+    made = typed.type(
+        "write", "create", "salesInvoices", "--body", str(tmp_path / "invoice.json"), "--company", US, "--json"
+    )
+    assert made.code == 0, made.words
+    posted = typed.type("write", "action", "salesInvoices", made.json["remote_id"], "post", "--company", US)
+    assert posted.code == 0, posted.words
+
+
+def test_operations_are_listed_shown_and_reconciled(typed: House) -> None:
+    made = created(typed, "--key", "k1")
+    assert created(typed, "--key", "k1")["id"] == made["id"]
+    listed = typed.type("operations")
+    assert "create customers" in listed.words
+    shown = typed.type("operations", "show", made["id"][-8:])
+    assert made["remote_id"] in shown.words
+    assert "k1" in shown.words
+    assert typed.type("operations", "reconcile").code == 0
+    assert typed.type("operations", "--state", "failed", "--json").json == []
+    again = typed.type("operations", "retry", made["id"])
+    assert again.code != 0
+    assert "confirmed" in again.words
+
+
+def test_a_write_that_nobody_can_judge_is_settled_by_a_person(typed: House) -> None:
+    made = created(typed)
+    typed.sandbox.fault("drop", method="POST", path="salesInvoices.*Microsoft.NAV.send$")
+    read = typed.type("read", "salesInvoices", "--company", US, "--limit", "1", "--format", "jsonl")
+    invoice = json.loads(read.out)["id"]
+    asked = typed.type("write", "action", "salesInvoices", invoice, "send", "--company", US)
+    assert asked.code == 5, asked.words
+    assert "needs person" in asked.words
+    waiting = typed.type("operations", "--state", "needs_person", "--json").json
+    settled = typed.type("operations", "settle", waiting[0]["id"], "--did-not")
+    assert settled.code == 0, settled.words
+    assert made["state"] == "confirmed"
