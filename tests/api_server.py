@@ -125,6 +125,7 @@ async def serving(house: House, **options: Any) -> AsyncIterator[Served]:
         finally:
             server.should_exit = True
             await task
+            listening.close()
 
 
 @pytest.fixture

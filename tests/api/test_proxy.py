@@ -134,24 +134,20 @@ async def test_a_redirect_is_returned_and_never_followed(connected: tuple[Served
     assert len(served.house.requests("customers")) == 1
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
 async def test_a_path_that_could_lead_elsewhere_is_refused_unsent(
-    connected: tuple[Served, httpx.AsyncClient], attack: str
+    connected: tuple[Served, httpx.AsyncClient],
 ) -> None:
     served, client = connected
     before = len(served.house.requests())
-    assert await raw_request(served, client, f"/v1/proxy/{attack}") in (400, 404, 422)
+    for attack in ATTACKS:
+        assert await raw_request(served, client, f"/v1/proxy/{attack}") in (400, 404, 422), attack
     assert len(served.house.requests()) == before
 
 
-@pytest.mark.parametrize(
-    "target", ["/v1/%70roxy/api/v2.0/companies", "//v1/proxy/api/v2.0/companies", "/v1//proxy/api/v2.0/companies"]
-)
-async def test_another_spelling_of_the_proxy_is_refused(
-    connected: tuple[Served, httpx.AsyncClient], target: str
-) -> None:
+async def test_another_spelling_of_the_proxy_is_refused(connected: tuple[Served, httpx.AsyncClient]) -> None:
     served, client = connected
-    assert await raw_request(served, client, target) in (400, 404, 422)
+    for target in ("/v1/%70roxy/api/v2.0/x", "//v1/proxy/api/v2.0/x", "/v1//proxy/api/v2.0/x"):
+        assert await raw_request(served, client, target) in (400, 404, 422), target
 
 
 async def test_our_own_credentials_never_reach_the_vendor(connected: tuple[Served, httpx.AsyncClient]) -> None:

@@ -13,6 +13,7 @@ from isthmus.actions.reading.setup import company_id
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.finding import note, one
 from isthmus.api.paging import Cursor, Limit, ends, place
+from isthmus.api.patience import patience
 from isthmus.api.places import CloudInput, CustomCloud, cloud_of
 from isthmus.api.services import ProjectServices, Services
 from isthmus.api.shapes import (
@@ -149,7 +150,9 @@ def connection_routes(services: Services, access: Access) -> Router:
         if not data.check:
             async with project.db.project(project.project.id) as tx:
                 return CheckedConnection(connection=await _view(tx, connection), steps=[])
-        return await _checked(project, await project.check(connection))
+        async with patience():
+            report = await project.check(connection)
+        return await _checked(project, report)
 
     @patch("/{connection_id:uuid}", guards=[access.needs(Scope.CONNECT)], summary="Say whose connection it is")
     async def change_connection(
@@ -171,7 +174,9 @@ def connection_routes(services: Services, access: Access) -> Router:
         project = await project_of(request, services)
         async with project.db.project(project.project.id) as tx:
             connection = await one(connections.get, tx, connection_id, "connection")
-        return await _checked(project, await project.check(connection))
+        async with patience():
+            report = await project.check(connection)
+        return await _checked(project, report)
 
     @put("/{connection_id:uuid}/companies", guards=[access.needs(Scope.CONNECT)], summary="Choose companies")
     async def select_companies(

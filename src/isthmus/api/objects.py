@@ -11,6 +11,7 @@ from litestar.params import FromPath, QueryParameter
 
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.finding import one
+from isthmus.api.patience import patience
 from isthmus.api.services import ProjectServices, Services
 from isthmus.api.signing_in import NoJournal
 from isthmus.connections.opening import OpenConnection
@@ -114,7 +115,7 @@ def object_routes(services: Services, access: Access) -> Router:
     ) -> ObjectList:
         """What can be read, how changes are found, and what can be written."""
         project = await _existing(request, services, connection_id)
-        async with project.connection(connection_id, NoJournal()) as opened:
+        async with patience(), project.connection(connection_id, NoJournal()) as opened:
             found = await opened.objects(_route(opened, route), fresh=fresh)
         shown = [each for each in found if matching is None or matching.casefold() in each.name.casefold()]
         return ObjectList(result=[msgspec.convert(_plain(each, whole=False), ObjectSummary) for each in shown])
@@ -129,7 +130,7 @@ def object_routes(services: Services, access: Access) -> Router:
     ) -> ObjectView:
         """Fields with type, length and members, related objects, actions. Case does not matter."""
         project = await _existing(request, services, connection_id)
-        async with project.connection(connection_id, NoJournal()) as opened:
+        async with patience(), project.connection(connection_id, NoJournal()) as opened:
             found = await opened.describe(name, _route(opened, route), fresh=fresh)
         return msgspec.convert(_plain(found, whole=True), ObjectView)
 

@@ -6,12 +6,16 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Request, get
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, Schema, SecurityScheme
 from litestar.plugins import OpenAPISchemaPlugin
+from msgspec import json
 
 from isthmus import __version__
+from isthmus.api.openapi_words import DESCRIPTION, EXAMPLES, REFUSALS, TAGS, proxy_paths
+from isthmus.api.problems import Problem
 
 OPENAPI_JSON: Final = "application/vnd.oai.openapi+json"
 
@@ -37,12 +41,51 @@ class Document(OpenAPIRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """The finished document."""
-        return msgspec.json.encode(finished(openapi_schema))
+        return json.encode(finished(openapi_schema))
+
+
+def operation_id(handler: HTTPRouteHandler, method: Any, path: list[Any]) -> str:
+    """The handler's own name: `list_connections`."""
+    return str(handler.handler_name)
 
 
 def finished(document: dict[str, Any]) -> dict[str, Any]:
-    """The document as it is served."""
-    return document
+    """The document as it is served: every refusal described, bodies with examples, the proxy by hand."""
+    done: dict[str, Any] = json.decode(json.encode(document))
+    schemas = done["components"].setdefault("schemas", {})
+    schemas.update(_problem_schemas())
+    for path, item in done["paths"].items():
+        for operation in item.values():
+            _finish_operation(path, operation)
+    done["paths"] |= proxy_paths()
+    done["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
+    return done
+
+
+def _problem_schemas() -> dict[str, Any]:
+    _, found = json.schema_components([Problem], ref_template="#/components/schemas/{name}")
+    return dict(found)
+
+
+def _finish_operation(path: str, operation: dict[str, Any]) -> None:
+    responses = operation["responses"]
+    responses.pop("400", None)
+    for status, text in REFUSALS.items():
+        if path.startswith("/v1/") and (status != "404" or "{" in path):
+            responses[status] = _refusal(text)
+    responses["default"] = _refusal("Any other refusal.")
+    example = EXAMPLES.get(operation["operationId"])
+    if example is not None and "requestBody" in operation:
+        operation["requestBody"]["content"]["application/json"]["example"] = example
+    if not path.startswith("/v1/"):
+        operation["security"] = []
+
+
+def _refusal(text: str) -> dict[str, Any]:
+    return {
+        "description": text,
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
 
 
 def openapi_routes() -> list[Any]:
@@ -52,7 +95,7 @@ def openapi_routes() -> list[Any]:
     @get("/openapi.json", include_in_schema=False, media_type=OPENAPI_JSON)
     async def openapi(request: Request[Any, Any, Any]) -> bytes:
         if not made:
-            made.append(msgspec.json.encode(finished(request.app.openapi_schema.to_schema())))
+            made.append(json.encode(finished(request.app.openapi_schema.to_schema())))
         return made[0]
 
     return [openapi]
@@ -65,6 +108,8 @@ def openapi_config() -> OpenAPIConfig:
         version=__version__,
         summary="Connect Business Central, read it, follow its changes, write to it.",
         use_handler_docstrings=True,
+        operation_id_creator=operation_id,
+        description=DESCRIPTION,
         path="/openapi",
         render_plugins=[Document()],
         components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),

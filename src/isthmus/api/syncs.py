@@ -13,6 +13,7 @@ from isthmus.actions.reading.setup import SyncWish
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.finding import note, one
 from isthmus.api.paging import Cursor, Limit, ends, place
+from isthmus.api.patience import patience
 from isthmus.api.services import Services
 from isthmus.api.shapes import Input, LongText, RunView, SyncPage, SyncView, Text, run_view, sync_view
 from isthmus.kernel.failures import InvalidInput
@@ -117,7 +118,8 @@ def sync_routes(services: Services, access: Access) -> Router:
             schedule=data.schedule,
             sweep_schedule=data.sweep_schedule,
         )
-        sync, checked = await project.create_sync(connection, wish)
+        async with patience():
+            sync, checked = await project.create_sync(connection, wish)
         async with project.db.project(project.project.id) as tx:
             await note(tx, request, "sync.create", sync.id, object=sync.object, connection=str(connection.id))
             shown = await _whole(tx, sync)

@@ -1,0 +1,122 @@
+"""The words of the API's description: what it is, its groups, its refusals, examples of bodies, and the proxy."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+DESCRIPTION: Final = """\
+One API for a project: connect your customers' Business Central, keep objects in step, follow changes, call through.
+
+**Keys.** Send `Authorization: Bearer isth_…`. A key belongs to one project and has scopes: `read`, `write`, `proxy`,
+`connect`, `admin` (which includes the others). `isthmus keys create NAME --scope admin` makes the first one.
+
+**Lists** take `limit` and `cursor` and answer with `result`, `next_cursor`, `prev_cursor` and `more`.
+
+**Records** are the vendor's JSON, byte for byte: amounts are never rounded.
+
+**Refusals** are problems (RFC 9457) with a stable `code`, a `remedy`, and whose `turn` it is; `vendor` holds the
+vendor's own words. 424 means that the connection's credentials are refused at the vendor: the connection tells why.
+Every answer carries `x-request-id`; quote it when you ask for help.
+
+**Versions.** Fields are added within `/v1`, never removed or given another meaning; read what you know and pass over
+the rest.
+"""
+
+TAGS: Final = {
+    "consumers": "Your customers, under your own ids.",
+    "connections": "Links to their environments: how they are made, whether they work.",
+    "objects": "What an environment offers.",
+    "syncs": "Configured, scheduled reads.",
+    "runs": "Executions of syncs, with every request that they sent.",
+    "records": "Stored records.",
+    "changes": "What was created, updated or deleted, in one order.",
+    "destinations": "Signed webhooks for changes.",
+    "operations": "Writes that are never done twice.",
+    "proxy": "Raw calls with credentials, limits and safe repeats added.",
+    "keys": "Who may call this API.",
+    "audit": "What was done by whom.",
+    "health": "For load balancers and monitoring.",
+}
+
+REFUSALS: Final = {
+    "401": "No key, or one that does not work (any more).",
+    "403": "The key lacks the scope.",
+    "404": "There is no such thing in this project.",
+    "422": "The input cannot be used; the message names the field.",
+    "429": "Too many requests: with this key, or (where `vendor` is filled) at the vendor.",
+}
+
+_ID: Final = "019353d4-8c5e-7b1a-9f3e-2a6b7c8d9e0f"
+
+EXAMPLES: Final[dict[str, Any]] = {
+    "create_consumer": {"external_id": "customer-4711", "name": "Contoso Ltd."},
+    "create_connection": {
+        "name": "Contoso / Production",
+        "tenant": "contoso.onmicrosoft.com",
+        "environment": "Production",
+        "client_id": "11111111-2222-3333-4444-555555555555",
+        "client_secret": "the secret's value, not its id",
+    },
+    "change_connection": {"consumer": _ID},
+    "select_companies": {"companies": ["CRONUS USA, Inc."]},
+    "authorize": {"name": "Contoso by sign-in", "client_id": "11111111-2222-3333-4444-555555555555"},
+    "create_sync": {
+        "connection": _ID,
+        "object": "customers",
+        "fields": ["number", "displayName", "balanceDue"],
+        "filter": "balanceDue gt 0",
+        "schedule": "every 10m",
+    },
+    "change_sync": {"state": "paused"},
+    "run_sync": {"kind": "sweep"},
+    "create_webhook": {"name": "product", "url": "https://hooks.example.com/isthmus", "objects": ["customers"]},
+    "pause_destination": {"reason": "moving house"},
+    "replay": {"first": 100, "last": 250},
+    "create_key": {"name": "billing service", "scopes": ["read"], "expires_days": 90},
+    "change_consumer": {"name": "Contoso Group"},
+}
+"""A body for each operation that takes one."""
+
+
+def proxy_paths() -> dict[str, Any]:
+    """The proxy, which takes any path and body and is therefore described by hand."""
+    parameters = [
+        {
+            "name": "path",
+            "in": "path",
+            "required": True,
+            "description": "Below the connection's environment, for example `api/v2.0/companies`.",
+            "schema": {"type": "string", "minLength": 1},
+        },
+        {
+            "name": "isthmus-connection",
+            "in": "header",
+            "required": True,
+            "description": "The id of the connection.",
+            "schema": {"type": "string", "format": "uuid"},
+        },
+    ]
+    whatever = {"*/*": {"schema": {"description": "The vendor's answer, as it was."}}}
+    told = {
+        "x-isthmus-attempts": "Requests on the wire.",
+        "x-isthmus-retries": "Repeats among them; a write is repeated only when the vendor certainly did not act.",
+        "x-isthmus-waited-ms": "Time spent waiting for the vendor's budget and between repeats.",
+        "x-isthmus-budget-remaining": "Requests that this process has left of the vendor's window.",
+    }
+    headers = {name: {"description": text, "schema": {"type": "integer"}} for name, text in told.items()}
+    answer = {"description": "The vendor's status, headers and body.", "headers": headers, "content": whatever}
+    verbs: dict[str, Any] = {}
+    for verb in ("get", "post", "put", "patch", "delete"):
+        verbs[verb] = {
+            "tags": ["proxy"],
+            "operationId": f"proxy_{verb}",
+            "summary": f"{verb.upper()} through a connection",
+            "description": "Credentials, base URL and needed headers are added; redirects are returned, never "
+            "followed; nothing outside the connection's environment can be reached. Bodies are bounded: 32 MiB there, "
+            "256 MiB back.",
+            "parameters": parameters,
+            "responses": {"default": answer},
+        }
+        if verb not in ("get", "delete"):
+            verbs[verb]["requestBody"] = {"content": {"*/*": {"schema": {}}}}
+    return {"/v1/proxy/{path}": verbs}

@@ -1,0 +1,152 @@
+"""Every refusal is a problem with a code, a remedy and the request's id; never a traceback."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+from tests.api_server import Served
+
+from isthmus.api.problems import STATUSES, status_of
+from isthmus.kernel import failures
+from isthmus.kernel.failures import Failure, VendorFault, every_failure
+
+MEMBERS = {"type", "title", "status", "code", "message", "remedy", "turn", "retryable", "retry_after", "request_id"}
+
+
+def problem(answer: Any) -> dict[str, Any]:
+    """The problem in an answer, with everything that one has to have."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    told: dict[str, Any] = answer.json()
+    assert set(told) >= MEMBERS
+    assert told["status"] == answer.status_code
+    assert told["request_id"] == answer.headers["x-request-id"]
+    assert told["message"]
+    assert told["remedy"]
+    assert "Traceback" not in answer.text
+    return told
+
+
+UNUSABLE: list[tuple[str, str, bytes | None, int, str]] = [
+    ("GET", "/nothing/here", None, 404, "no_such_route"),
+    ("GET", "/v1/connections/not-an-id", None, 404, "no_such_route"),
+    ("PUT", "/v1/connections", None, 405, "method_not_allowed"),
+    ("POST", "/v1/consumers", b"{", 400, "malformed_request"),
+    ("POST", "/v1/consumers", b'{"name": "A"}', 422, "invalid_input"),
+    ("POST", "/v1/consumers", b'{"external_id": "a", "name": "A", "nmae": "B"}', 422, "invalid_input"),
+    ("POST", "/v1/consumers", b'{"external_id": "a\\u0000", "name": "A"}', 422, "invalid_input"),
+    ("POST", "/v1/consumers", b'"' + b"x" * 2_000_000 + b'"', 413, "too_large"),
+    ("GET", "/v1/connections?limit=0", None, 422, "invalid_input"),
+    ("GET", "/v1/connections?cursor=made-up", None, 422, "invalid_input"),
+    ("GET", "/v1/changes?cursor=made-up", None, 422, "invalid_input"),
+    ("GET", "/v1/syncs?connection=nonsense", None, 422, "invalid_input"),
+    ("GET", "/v1/consumers?external_id=%00", None, 422, "invalid_input"),
+]
+
+
+async def test_input_that_cannot_be_used(served: Served) -> None:
+    client = await served.client()
+    for method, path, content, status, code in UNUSABLE:
+        answer = await client.request(method, path, content=content, headers={"content-type": "application/json"})
+        assert (answer.status_code, problem(answer)["code"]) == (status, code), path
+
+
+async def test_a_wrong_field_names_the_ones_that_were_meant(served: Served) -> None:
+    client = await served.client()
+    connection = await served.connect(client)
+    answer = await client.post(
+        "/v1/syncs", json={"connection": connection["id"], "object": "customers", "fields": ["displayNmae"]}
+    )
+    told = problem(answer)
+    assert (told["code"], told["subject"], told["nearest"][0]) == ("unknown_field", "displayNmae", "displayName")
+
+
+async def test_the_vendors_words_are_passed_on(served: Served) -> None:
+    client = await served.client()
+    connection = await served.connect(client)
+    served.house.sandbox.fault(
+        "status", status=403, code="Authorization_RequestDenied", message="No.", path="customers", count=None
+    )
+    answer = await client.post("/v1/syncs", json={"connection": connection["id"], "object": "customers"})
+    told = problem(answer)
+    assert (answer.status_code, told["code"]) == (424, "permission_missing")
+    assert told["vendor"]["status"] == 403
+    assert told["vendor"]["message"]
+    assert "raw" not in told["vendor"]
+
+
+async def test_a_defect_is_told_with_its_reference_and_without_its_traceback(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await served.client()
+    await client.get("/v1/connections")
+    served.hub.db.project = None  # type: ignore[assignment, method-assign]  # a defect, on purpose
+    try:
+        with caplog.at_level(logging.ERROR):
+            answer = await client.get("/v1/connections")
+    finally:
+        del served.hub.db.project
+    told = problem(answer)
+    assert (answer.status_code, told["code"], told["turn"]) == (500, "defect", "isthmus")
+    assert told["request_id"] in caplog.text
+    assert "NoneType" not in answer.text
+
+
+async def test_every_answer_carries_its_id_and_the_log_has_it(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    client = await served.client()
+    with caplog.at_level(logging.INFO, logger="isthmus.http"):
+        answer = await client.get("/v1/connections")
+    line = json.loads(next(record.message for record in caplog.records if record.name == "isthmus.http"))
+    assert line["request_id"] == answer.headers["x-request-id"]
+    assert (line["route"], line["status"]) == ("/v1/connections", 200)
+    assert line["project"] == str(served.hub.project.id)
+
+
+async def test_every_answer_is_safe_in_a_browser(served: Served) -> None:
+    client = await served.client()
+    for path in ("/v1/connections", "/healthz", "/v1/nothing", "/openapi.json", "/oauth/callback"):
+        answer = await client.get(path)
+        assert answer.headers["x-content-type-options"] == "nosniff", path
+        assert answer.headers["x-frame-options"] == "DENY", path
+        assert answer.headers["referrer-policy"] == "no-referrer", path
+        assert "default-src 'none'" in answer.headers["content-security-policy"], path
+        assert answer.headers["cache-control"] == "no-store", path
+
+
+def test_every_failure_has_a_status_of_an_error() -> None:
+    for cls in every_failure():
+        assert 400 <= status_of(cls()) < 600
+
+
+def test_a_class_takes_its_parents_status_where_it_has_none() -> None:
+    assert failures.SecretExpired not in STATUSES
+    assert status_of(failures.SecretExpired()) == 424
+
+
+def test_a_retry_time_becomes_a_header() -> None:
+    from isthmus.api.problems import answer, problem_of
+
+    failure: Failure = failures.RateLimited(retry_after_s=7.2, vendor=VendorFault(status=429, raw="secret body"))
+    made = answer(problem_of(failure, "req_1"))
+    assert made.headers["retry-after"] == "7"
+    assert b"secret body" not in made.content
+
+
+async def test_measurements_are_for_this_machine_or_an_admin(served: Served) -> None:
+    client = await served.bearing(None)
+    await client.get("/healthz")
+    here = await client.get("/metrics")
+    assert here.status_code == 200
+    assert 'isthmus_http_requests_total{method="GET",route="/healthz",status="200"}' in here.text
+    passed_on = {"x-forwarded-for": "203.0.113.7"}
+    assert (await client.get("/metrics", headers=passed_on)).status_code == 401
+    assert (await (await served.client("read")).get("/metrics", headers=passed_on)).status_code == 403
+    assert (await (await served.client("admin")).get("/metrics", headers=passed_on)).status_code == 200
+
+
+async def test_readiness_tells_the_databases_version(served: Served) -> None:
+    answer = await (await served.bearing(None)).get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["schema"] >= answer.json()["expected"]
