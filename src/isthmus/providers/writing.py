@@ -41,7 +41,8 @@ class Under(msgspec.Struct, frozen=True, kw_only=True):
 class WriteSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One write in the vendor's terms. `body` is JSON text that has been checked; `etag` the version it relies on.
 
-    `etag` `*` overwrites whatever is there (BC-61). `verb` is never UPSERT here.
+    `etag` `*` overwrites whatever is there (BC-61). `match` names the fields that identify a record to be created,
+    where the caller decides. What is sent is never an UPSERT.
     """
 
     verb: Verb
@@ -51,6 +52,7 @@ class WriteSpec(msgspec.Struct, frozen=True, kw_only=True):
     action: str | None = None
     body: bytes | None = None
     etag: str | None = None
+    match: tuple[str, ...] = ()
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -135,7 +135,7 @@ class BatchCarrier:
 
     def _after(self, desk: Desk, operation: Operation, failure: Failure, journal: list[dict[str, object]]) -> Step:
         meaning = Meaning.UNKNOWN if isinstance(failure, CorruptResponse) else meaning_of(failure)
-        if meaning is Meaning.NOT_DONE and not operation.isolated:
+        if meaning is Meaning.NOT_DONE and not operation.isolated and not self._carrier.too_old(operation):
             return judging.postponed(operation, failure, journal, self._settings)
         if meaning is not Meaning.UNKNOWN:
             return judging.failed(operation, failure, journal)

@@ -129,7 +129,7 @@ class Carrier:
             done = await self._done_before(desk, operation, prepared)
             if done is not None:
                 return done
-        if meaning is Meaning.NOT_DONE and operation.attempts + 1 < self._settings.attempts_max:
+        if meaning is Meaning.NOT_DONE and not self.too_old(operation):
             return judging.postponed(operation, failure, desk.journal.taken(), self._settings)
         stale = isinstance(failure, Conflict)
         present = await self._in_the_way(desk, prepared.obj, prepared.spec) if stale else None

@@ -123,6 +123,7 @@ def _spec(wish: WriteWish, company_id: str | None) -> WriteSpec:
         action=wish.action,
         body=wish.body,
         etag=ANY if wish.overwrite and wish.verb is Verb.UPDATE else wish.if_match,
+        match=wish.match,
     )
 
 

@@ -18,8 +18,9 @@ class WriterSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     operation_s_max: after so long a request that timed out can no longer take effect; None is the provider's own.
     deadline_s, batch_deadline_s: one call with its repetitions. grace_s: between noting *sent* and the socket.
-    lock_wait_s: how long a submit waits for its turn at a record. attempts_max: sendings of one operation.
-    look_first_s, look_max_s: pauses between looks for an uncertain write. give_up_s: age at which a person is asked.
+    lock_wait_s: how long a submit waits for its turn at a record. attempts_max: sendings after which one that never
+    shows is given up. look_first_s, look_max_s: pauses between looks for an uncertain write. give_up_s: age at which a
+    write that cannot be sent has failed, and for one that cannot be looked for a person is asked.
     """
 
     operation_s_max: float | None = None

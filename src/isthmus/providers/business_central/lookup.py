@@ -88,8 +88,8 @@ NATURAL_KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
 GENERAL_KEYS: Final = (("number",), ("code",))
 PARENT_FIELDS: Final = ("documentId", "journalId", "parentId")
 
-PREFIX_MIN: Final = 2
-"""Shorter beginnings of a text would bring too many records."""
+PREFIX_MIN: Final = 1
+"""A value that begins with a character of that kind has no beginning to look for."""
 
 _RISKY: Final = re.compile(r"[@*|&'()<>?=\"%\\]|\.\.|^\s|\s$")
 """In a value these collide with AL filter syntax (BC-38): such records are found by their time instead."""
@@ -181,7 +181,7 @@ def sight_request(target: Target, obj: ObjectInfo, spec: WriteSpec, first_sent_a
         return lookup_actions.request(target, obj, spec)
     if spec.verb is not Verb.CREATE:
         return record_request(target, obj, spec.company_id, spec.record_id or "")
-    key = natural_key(obj, spec.body or b"{}")
+    key = natural_key(obj, spec.body or b"{}", spec.match)
     if key is None:
         return None
     return match_request(target, obj, spec.company_id, key, since=first_sent_at - CLOCKS_APART, under=spec)
@@ -210,7 +210,7 @@ def sight(
 def sight_create(obj: ObjectInfo, spec: WriteSpec, response: Response, first_sent_at: datetime) -> Verdict:
     """Whether a record that was created is there: same key, same values, and not there before (BC-67)."""
     body = {name: bytes(raw) for name, raw in members_of(spec.body or b"{}").items()}
-    key = natural_key(obj, spec.body or b"{}") or {}
+    key = natural_key(obj, spec.body or b"{}", spec.match) or {}
     fields = {field.name: field for field in obj.fields}
     fresh = [each for each in with_key(obj, found_records(obj, response), key) if _is_new(obj, each, first_sent_at)]
     own = {name: raw for name, raw in body.items() if name in fields}
@@ -271,7 +271,7 @@ def lock_key(obj: ObjectInfo, spec: WriteSpec, record: bytes | None = None) -> s
         return f"{company}/{(parent or obj.name).casefold()}"
     if spec.record_id is not None:
         return f"{company}/{spec.record_id.casefold()}"
-    key = natural_key(obj, spec.body or b"{}") if spec.verb in (Verb.CREATE, Verb.UPSERT) else None
+    key = natural_key(obj, spec.body or b"{}", spec.match) if spec.verb in (Verb.CREATE, Verb.UPSERT) else None
     if key is None:
         return None
     values = "|".join(f"{name}={_plain(raw).strip().casefold()}" for name, raw in key.items())
