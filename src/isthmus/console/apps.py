@@ -10,8 +10,9 @@ from litestar.types import ControllerRouterHandler
 
 from isthmus.connections.connecting import AppCredentials, Wish
 from isthmus.connections.credentials import CertificateFile
+from isthmus.connections.given import cloud_named
 from isthmus.console import clouds
-from isthmus.console.asking import QuietJournal, errors_of
+from isthmus.console.asking import errors_of
 from isthmus.console.checks import check_and_keep
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
@@ -19,7 +20,9 @@ from isthmus.store import connections
 from isthmus.vault.secrets import Secret
 
 PROVIDER: Final = "business_central"
-CALLBACK: Final = "/console/apps/business_central/callback"
+CALLBACK: Final = "/oauth/callback"
+"""The server's one redirect address, whoever started the sign-in."""
+
 WAYS: Final = ("app", "certificate", "person")
 NAME_CHARACTERS_MAX: Final = 120
 
@@ -108,7 +111,7 @@ async def connect(visit: Visiting) -> Response[Any]:
     try:
         wish = Wish(
             provider=PROVIDER,
-            cloud=clouds.cloud_named(visit.services.settings, typed["cloud"]),
+            cloud=cloud_named(typed["cloud"], visit.services.settings.home),
             tenant=typed["tenant"],
             environment=typed["environment"],
             name=typed["name"],
@@ -126,18 +129,6 @@ async def connect(visit: Visiting) -> Response[Any]:
     return visit.go(f"/console/connections/{connection.id}/companies", "connected", step="3")
 
 
-@get("/apps/business_central/callback", opt={"role": "admin"})
-async def came_back(visit: Visiting) -> Response[Any]:
-    """The vendor sent the person back: finish the sign-in and check what it allows."""
-    parameters = {name: value for name, value in visit.request.query_params.items() if isinstance(value, str)}
-    connection = await visit.here.connecting.finish_sign_in(parameters, QuietJournal())
-    await visit.note("connection.signed_in", connection.name)
-    report = await check_and_keep(visit, connection)
-    if report is None or report.failure is not None:
-        return visit.go(f"/console/connections/{connection.id}")
-    return visit.go(f"/console/connections/{connection.id}/companies", "connected", step="3")
-
-
 async def _to_sign_in(visit: Visit, wish: Wish, typed: dict[str, str]) -> Response[str]:
     secret = visit.text("client_secret")
     started = await visit.here.connecting.start_sign_in(
@@ -147,7 +138,7 @@ async def _to_sign_in(visit: Visit, wish: Wish, typed: dict[str, str]) -> Respon
         redirect_uri=_callback(visit),
     )
     await visit.note("connection.sign_in_started", wish.name)
-    return await visit.page("continue.html", url=started.url, host=wish.cloud.login_url, wish=wish)
+    return await visit.page("continue.html", url=started.url, connection_id=started.connection_id, wish=wish)
 
 
 async def _form(
@@ -196,4 +187,4 @@ def _callback(visit: Visit) -> str:
     return f"{visit.services.public_url}{CALLBACK}"
 
 
-HANDLERS: Final[list[ControllerRouterHandler]] = [apps_page, app_page, guide_page, connect_page, connect, came_back]
+HANDLERS: Final[list[ControllerRouterHandler]] = [apps_page, app_page, guide_page, connect_page, connect]

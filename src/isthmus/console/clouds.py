@@ -6,12 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from isthmus.auth.entra.clouds import CLOUDS, Cloud, find_cloud
-from isthmus.kernel.failures import InvalidInput
+from isthmus.auth.entra.clouds import CLOUDS
+from isthmus.connections.given import SANDBOX_FILE
 from isthmus.settings import Settings
 
 SANDBOX: Final = "sandbox"
-_SANDBOX_FILE: Final = "sandbox.json"
 
 
 class ExampleApp(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,24 +27,6 @@ def choices(settings: Settings) -> list[tuple[str, str]]:
     return running + [(cloud.name, cloud.title) for cloud in CLOUDS.values()]
 
 
-def cloud_named(settings: Settings, name: str) -> Cloud:
-    """The cloud. Raises InvalidInput for an unknown name, or for the sandbox when none is running."""
-    if name != SANDBOX:
-        return find_cloud(name)
-    running = _running(settings)
-    if running is None:
-        raise InvalidInput(
-            "No sandbox is running for this data folder.", remedy="Start one in another terminal: isthmus sandbox up"
-        )
-    return Cloud(
-        name=SANDBOX,
-        title="The sandbox on this machine",
-        login_url=next(iter(running["login_urls"].values())),
-        business_central_url=running["business_central_url"],
-        ca_file=running["ca_file"],
-    )
-
-
 def example_app(settings: Settings, *, person: bool) -> ExampleApp | None:
     """The running sandbox's app for this way of signing in."""
     for app in (_running(settings) or {}).get("apps", []):
@@ -57,7 +38,7 @@ def example_app(settings: Settings, *, person: bool) -> ExampleApp | None:
 
 
 def _running(settings: Settings) -> dict[str, Any] | None:
-    path = settings.home / _SANDBOX_FILE
+    path = settings.home / SANDBOX_FILE
     if not path.exists():
         return None
     found: dict[str, Any] = msgspec.json.decode(path.read_bytes())

@@ -221,7 +221,7 @@ async def _sign_in_again(visit: Visit, wish: Wish, client_id: str, secret: str) 
         redirect_uri=f"{visit.services.public_url}{CALLBACK}",
     )
     await visit.note("connection.sign_in_started", wish.name)
-    return await visit.page("continue.html", url=started.url, host=wish.cloud.login_url, wish=wish)
+    return await visit.page("continue.html", url=started.url, connection_id=started.connection_id, wish=wish)
 
 
 def _same_place(connection: Connection, tenant: str, cloud: Cloud) -> Wish:

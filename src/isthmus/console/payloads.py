@@ -51,13 +51,13 @@ def plain(raw: bytes) -> str:
 
 
 def difference(before: bytes, after: bytes) -> list[FieldDifference]:
-    """The top-level fields that differ between two JSON objects, in the order of the newer one."""
+    """The top-level fields that differ between two JSON objects, in the order of the newer one; annotations aside."""
     old, new = _fields(before), _fields(after)
     names = [*new, *(name for name in old if name not in new)]
     return [
         FieldDifference(name=name, before=_shown(old, name), after=_shown(new, name))
         for name in names
-        if old.get(name, msgspec.UNSET) != new.get(name, msgspec.UNSET)
+        if old.get(name, msgspec.UNSET) != new.get(name, msgspec.UNSET) and not name.startswith("@")
     ]
 
 
