@@ -15,6 +15,7 @@ from isthmus.api.health import health_routes
 from isthmus.api.metrics import Metrics
 from isthmus.api.objects import object_routes
 from isthmus.api.openapi import RawSchema, openapi_config, openapi_routes
+from isthmus.api.operations import operation_routes
 from isthmus.api.problems import EXCEPTION_HANDLERS
 from isthmus.api.proxy import proxy_routes
 from isthmus.api.records import change_routes, record_routes
@@ -56,6 +57,7 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
             destination_routes(services, access),
             key_routes(services, access),
             audit_routes(services, access),
+            *operation_routes(services, access),
             proxy_routes(services, access, metrics),
         ],
     )

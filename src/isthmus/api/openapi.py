@@ -15,6 +15,7 @@ from msgspec import json
 
 from isthmus import __version__
 from isthmus.api.openapi_words import DESCRIPTION, EXAMPLES, REFUSALS, TAGS, proxy_paths
+from isthmus.api.operations import BODIES
 from isthmus.api.problems import Problem
 
 OPENAPI_JSON: Final = "application/vnd.oai.openapi+json"
@@ -63,8 +64,15 @@ def finished(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problem_schemas() -> dict[str, Any]:
-    _, found = json.schema_components([Problem], ref_template="#/components/schemas/{name}")
+    _, found = json.schema_components(
+        [Problem, *BODIES.values()], schema_hook=_raw_schema, ref_template="#/components/schemas/{name}"
+    )
     return dict(found)
+
+
+def _raw_schema(kind: type) -> dict[str, Any]:
+    """`msgspec.Raw` is any JSON."""
+    return {"description": "The vendor's JSON, byte for byte."}
 
 
 def _finish_operation(path: str, operation: dict[str, Any]) -> None:
@@ -74,6 +82,11 @@ def _finish_operation(path: str, operation: dict[str, Any]) -> None:
         if path.startswith("/v1/") and (status != "404" or "{" in path):
             responses[status] = _refusal(text)
     responses["default"] = _refusal("Any other refusal.")
+    if operation["operationId"] in BODIES:
+        reference = {"$ref": f"#/components/schemas/{BODIES[operation['operationId']].__name__}"}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": reference}}}
+    if operation["operationId"] == "write":
+        responses["202"] = {"description": "Still open: ask for the operation.", "content": responses["200"]["content"]}
     example = EXAMPLES.get(operation["operationId"])
     if example is not None and "requestBody" in operation:
         operation["requestBody"]["content"]["application/json"]["example"] = example

@@ -72,6 +72,19 @@ EXAMPLES: Final[dict[str, Any]] = {
     "create_webhook": {"name": "product", "url": "https://hooks.example.com/isthmus", "objects": ["customers"]},
     "pause_destination": {"reason": "moving house"},
     "replay": {"first": 100, "last": 250},
+    "write": {
+        "verb": "create",
+        "object": "customers",
+        "company": "CRONUS USA, Inc.",
+        "body": {"displayName": "Contoso Ltd.", "creditLimit": 1000.5},
+    },
+    "write_batch": {
+        "rows": [
+            {"verb": "create", "object": "customers", "body": {"displayName": "One"}},
+            {"verb": "create", "object": "customers", "body": {"displayName": "Two"}},
+        ]
+    },
+    "decide_operation": {"took_place": True, "remote_id": _ID},
     "create_key": {"name": "billing service", "scopes": ["read"], "expires_days": 90},
     "change_consumer": {"name": "Contoso Group"},
 }

@@ -28,6 +28,7 @@ STATUSES: Final[Mapping[type[Failure], int]] = {
     failures.RecordNotFound: 404,
     failures.Conflict: 409,
     failures.Duplicate: 409,
+    failures.IdempotencyMismatch: 422,
     failures.TooLarge: 413,
     failures.TransientFailure: 502,
     failures.RateLimited: 429,

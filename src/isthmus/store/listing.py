@@ -12,6 +12,7 @@ import msgspec
 from isthmus.store.audit import AuditEntry
 from isthmus.store.consumers import Consumer
 from isthmus.store.database import Transaction
+from isthmus.store.operations import Operation
 from isthmus.store.rows import Connection, DeadLetter, DeliveryAttempt, Destination, RecordRow, Run, Sync
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ LISTS: Final[Mapping[type[Any], Listed]] = {
     Sync: Listed(table="syncs", filters=("connection_id", "object", "state")),
     Run: Listed(table="runs", filters=("sync_id", "state"), newest_first=True),
     Destination: Listed(table="destinations"),
+    Operation: Listed(table="operations", filters=("connection_id", "state"), newest_first=True),
     Consumer: Listed(table="consumers", filters=("external_id",)),
     AuditEntry: Listed(
         table="audit_log", columns="id, at, actor, action, subject, detail, request_id", newest_first=True
