@@ -418,6 +418,10 @@ class ConnectionBroken(TransientFailure):
 
     code = "connection_broken"
     message_default = "The connection to the vendor broke."
+    remedy_default = (
+        "Check this machine's network, proxy and the address; then try again. Syncs that a worker follows are repeated "
+        "by themselves."
+    )
 
 
 class CorruptResponse(TransientFailure):

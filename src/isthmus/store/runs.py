@@ -216,10 +216,13 @@ async def checkpoints(tx: Transaction, run_id: UUID) -> list[Checkpoint]:
 
 
 async def restart_slice(tx: Transaction, run_id: UUID, epoch: int, slice: str) -> None:
-    """Read a slice from its first page again (its link has expired); what is stored already is told by its hash."""
+    """Read a slice from its first page again (its link has expired); what is stored already is told by its hash.
+
+    `seen` begins anew too: totals and the search for gaps compare it with the vendor's count.
+    """
     await fence(tx, run_id, epoch)
     await tx.execute(
-        "UPDATE checkpoints SET link = NULL, done = false WHERE run_id = %s AND slice = %s", (run_id, slice)
+        "UPDATE checkpoints SET link = NULL, done = false, seen = 0 WHERE run_id = %s AND slice = %s", (run_id, slice)
     )
 
 
