@@ -13,7 +13,8 @@ from tests.delivery.conftest import PROJECT, Crash, HandClock, MemoryStore
 from isthmus.delivery.atomic import PlainFile, storage_failures, write_whole
 from isthmus.delivery.drain import Drain
 from isthmus.delivery.files import FileCarrier
-from isthmus.delivery.ports import Destination, DestinationKind
+from isthmus.delivery.ports import Destination, DestinationKind, Progress
+from isthmus.delivery.replay import replay_range
 from isthmus.kernel.failures import InvalidInput, StorageFull
 from isthmus.kernel.ids import new_id
 from isthmus.kernel.limits import DELIVERY_AGE_MAX_S
@@ -74,6 +75,34 @@ async def test_a_repeat_after_a_crash_replaces_the_same_file(
     await drain.run(folder)
     (segment,) = segments(tmp_path).values()
     assert len(segment.splitlines()) == 3
+
+
+async def test_a_replay_leaves_every_file_that_is_there_alone(
+    drain: Drain, store: MemoryStore, folder: Destination, tmp_path: Path, clock: HandClock
+) -> None:
+    store.append(22)
+    await drain.run(folder)
+    before = segments(tmp_path)
+    for _ in range(2):
+        report = await replay_range(store, FileCarrier(clock), folder, 1, 2)
+        clock.move(1.0)
+    after = segments(tmp_path)
+    assert (report.changes, {name: after[name] for name in before}) == (2, before)
+    added = [content for name, content in after.items() if name not in before]
+    assert [len(content.splitlines()) for content in added] == [2, 2]
+    assert next(iter(after)) in before, "replays sort behind the segments"
+
+
+@pytest.mark.parametrize("record_bytes", [10, 600_000])
+async def test_a_segment_never_replaces_one_that_goes_further(
+    drain: Drain, store: MemoryStore, folder: Destination, tmp_path: Path, record_bytes: int
+) -> None:
+    store.append(3, raw=b'{"name":"%s"}' % (b"x" * record_bytes))
+    await drain.run(folder)
+    store.kept[folder.id] = Progress(pending_last=2)  # the same way again, in smaller steps
+    await drain.run(folder)
+    lines = [len(content.splitlines()) for content in segments(tmp_path).values()]
+    assert lines == [2, 3, 1]
 
 
 async def test_segments_sort_in_the_order_of_the_feed(

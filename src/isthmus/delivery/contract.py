@@ -31,7 +31,10 @@ class EncodedChange(msgspec.Struct, frozen=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch on its way to one destination: the changes `after` a cursor up to `last`; `attempt` counts from one."""
+    """A batch on its way to one destination: the changes `after` a cursor up to `last`; `attempt` counts from one.
+
+    `replay`: it was asked for by numbers, and is no step of the destination's own way through the feed.
+    """
 
     project: UUID
     destination: UUID
@@ -39,6 +42,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     last: int
     attempt: int
     changes: tuple[EncodedChange, ...]
+    replay: bool = False
 
     @property
     def id(self) -> str:

@@ -1,15 +1,21 @@
 """Files: one JSONL segment per batch, one change a line, in a folder that something else collects.
 
 A segment is named after the cursor it starts from (`changes-00000000000000000042.jsonl` holds what came after change
-42), so a repeat after a crash replaces the same file instead of adding a second one. Names sort like the feed.
+42), so a repeat after a crash replaces the same file instead of adding a second one. Names sort like the feed. A
+segment never replaces one that goes further: it stands beside it, named by both ends. A replay has a name of its own
+(`replay-{first}-{last}-{when}.jsonl`), so what is there already stays and collectors see a new file.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+from datetime import datetime
 from pathlib import Path
+from typing import Final
 
-from isthmus.delivery.atomic import write_whole
+from isthmus.delivery.atomic import storage_failures, write_whole
 from isthmus.delivery.contract import Delivery
 from isthmus.delivery.drain import Outcome
 from isthmus.delivery.ports import Destination
@@ -17,8 +23,11 @@ from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import Failure, StorageFull
 from isthmus.kernel.limits import FEED_PAGE_MAX
 
-SEGMENT_BYTES_MAX = 32 * 1024 * 1024
+SEGMENT_BYTES_MAX: Final = 32 * 1024 * 1024
 """A segment is held in memory once before it is written."""
+
+_TAIL_BYTES: Final = 256 * 1024
+_NUMBER: Final = re.compile(rb'^\{"id":"[^"]*","number":(\d{1,19})')
 
 
 class FileCarrier:
@@ -36,9 +45,8 @@ class FileCarrier:
     async def carry(self, destination: Destination, delivery: Delivery) -> Outcome:
         """Write one segment, whole or not at all, synchronised to the disk before it counts as delivered."""
         started_s = self._clock.monotonic_s()
-        content = b"".join(change.json + b"\n" for change in delivery.changes)
         try:
-            await asyncio.to_thread(write_whole, segment_path(Path(destination.address), delivery.after), content)
+            await asyncio.to_thread(_write, Path(destination.address), delivery, self._clock.now())
         except Failure as failure:
             if isinstance(failure, StorageFull):
                 failure.remedy = "Free some space on the disk; the delivery is repeated by itself."
@@ -50,3 +58,39 @@ class FileCarrier:
 def segment_path(folder: Path, after: int) -> Path:
     """The file for the changes after a cursor."""
     return folder / f"changes-{after:020d}.jsonl"
+
+
+def replay_path(folder: Path, first: int, last: int, at: datetime) -> Path:
+    """The file for changes that are sent again: never one that is there already."""
+    return folder / f"replay-{first:020d}-{last:020d}-{at:%Y%m%dT%H%M%S%fZ}.jsonl"
+
+
+def _write(folder: Path, delivery: Delivery, now: datetime) -> None:
+    last = delivery.changes[-1].number
+    if delivery.replay:
+        path = replay_path(folder, delivery.first, last, now)
+    else:
+        path = segment_path(folder, delivery.after)
+        with storage_failures(path):
+            if _goes_further(path, last):
+                path = folder / f"changes-{delivery.after:020d}-{last:020d}.jsonl"
+    write_whole(path, b"".join(change.json + b"\n" for change in delivery.changes))
+
+
+def _goes_further(path: Path, last: int) -> bool:
+    """True when a file is there that ends behind change `last`, or whose end cannot be told."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            tail_bytes = min(size, _TAIL_BYTES)
+            while True:
+                file.seek(size - tail_bytes)
+                tail = file.read(tail_bytes).rstrip(b"\n")
+                start = tail.rfind(b"\n") + 1
+                if start or tail_bytes == size:
+                    break
+                tail_bytes = min(size, tail_bytes * 8)  # one record alone may be larger than a segment
+    except FileNotFoundError:
+        return False
+    number = _NUMBER.match(tail[start:])
+    return number is None or int(number[1]) > last

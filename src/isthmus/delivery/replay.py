@@ -59,7 +59,8 @@ async def _replay(
                 break
             cursor = window.reached
             continue
-        delivery = first_delivery(destination, Progress(cursor=cursor), window, carrier)
+        found = first_delivery(destination, Progress(cursor=cursor), window, carrier)
+        delivery = msgspec.structs.replace(found, replay=True)
         outcome = await carrier.carry(destination, delivery)
         if outcome.failure is not None:
             return ReplayReport(
