@@ -6,6 +6,7 @@ With ISTHMUS_PICTURES=1 the tests write what they see to docs/pictures/screens.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tests.sandbox_fixtures import sandbox, sandbox_server
 
 __all__ = ["house", "master_key", "sandbox", "sandbox_server"]
 
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -79,10 +80,10 @@ async def worked(house: House) -> AsyncIterator[Served]:
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """The system's Chromium; where there is none the test says so."""
-    if not CHROMIUM.exists():
+    if shutil.which(CHROMIUM) is None:
         pytest.skip(f"NO BROWSER: {CHROMIUM} is missing, so nobody has looked at the console")
     async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        started = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield started
         await started.close()
 

@@ -104,6 +104,8 @@ async def _look_around(eyes: Eyes, page: Page) -> None:
     await expect(page.get_by_text("Records can be read")).to_be_visible()
     await eyes.picture(page, "connection")
     await eyes.phone_picture(page, "connection")
+    await page.get_by_role("link", name="Objects", exact=True).click()
+    await eyes.picture(page, "objects")
     await page.goto("/console")
     await eyes.phone_picture(page, "home")
 
@@ -123,5 +125,5 @@ async def _lose_the_secret(worked: Served, eyes: Eyes, page: Page) -> None:
     await expect(page.get_by_role("link", name="Enter a new secret")).to_be_visible()
     await eyes.picture(page, "connection-broken")
     await page.goto("/console")
-    await expect(page.get_by_text("needs you")).to_be_visible()
+    await expect(page.get_by_text("1 thing needs you")).to_be_visible()
     await eyes.picture(page, "home-broken")

@@ -24,6 +24,7 @@ from isthmus.store.rows import Connection
 from isthmus.vault.secrets import Secret
 
 ORDER: Final = ("blocked", "needs_reauth", "degraded", "pending", "connected", "disconnected")
+REQUESTS_SHOWN: Final = 8
 TABS: Final = (("", "Overview"), ("/objects", "Objects"), ("/companies", "Companies"), ("/settings", "Settings"))
 
 
@@ -73,7 +74,7 @@ async def connection_page(visit: Visiting, connection_id: FromPath[UUID]) -> Res
         lines=lines,
         active=active,
         history=history,
-        requests=journal[-20:],
+        requests=journal[-REQUESTS_SHOWN:],
         requests_total=len(journal),
         checked=last_check(connection),
     )

@@ -92,6 +92,7 @@ def _templates() -> Environment:
         plural=words.plural,
         short_id=words.short_id,
         turn=words.turn,
+        request_line=words.request_line,
         pretty=payloads.pretty,
         segment=lambda text: quote(str(text), safe=""),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -9,6 +10,8 @@ from uuid import UUID
 import msgspec
 
 from isthmus.kernel.ids import short
+
+_LONG_ID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
 class Tone(msgspec.Struct, frozen=True):
@@ -168,6 +171,11 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 def short_id(identifier: UUID | str) -> str:
     """The end of an id, enough to tell rows apart."""
     return short(identifier) if isinstance(identifier, UUID) else str(identifier)[-8:]
+
+
+def request_line(url: str) -> str:
+    """An address short enough for a table: the part below the API, long ids by their end."""
+    return _LONG_ID.sub(lambda found: f"…{found.group()[-4:]}", url.partition("/api/")[2] or url)
 
 
 def turn(name: str | None) -> str:
