@@ -14,9 +14,14 @@ from tests.hub_fixtures import US, House, house, master_key
 from tests.sandbox_fixtures import sandbox, sandbox_server
 
 from isthmus.actions.writing import BatchWish, Verb, Writer, WriterSettings, WriteWish
-from isthmus.app import Hub
+from isthmus.app import ForgetfulJournal, Hub
+from isthmus.connections import checking
+from isthmus.connections.connecting import AppCredentials
+from isthmus.store import connections
 from isthmus.store.operations import Operation, OperationState
-from isthmus.store.rows import Connection
+from isthmus.store.rows import Connection, ObjectSchema
+from isthmus.vault.secrets import Secret
+from isthmus_sandbox.worlds import identities
 
 __all__ = ["house", "master_key", "sandbox", "sandbox_server"]
 
@@ -119,8 +124,30 @@ def refused(operation: Operation) -> dict[str, Any]:
     return operation.failure
 
 
+@pytest.fixture(scope="session")
+def described() -> dict[str, ObjectSchema]:
+    """What the sandbox offers, as the first test of the session found it: discovery has tests of its own."""
+    return {}
+
+
 @pytest.fixture
-async def pen(house: House) -> AsyncIterator[Pen]:
+async def pen(house: House, described: dict[str, ObjectSchema]) -> AsyncIterator[Pen]:
     """A connection to the sandbox's production environment."""
     async with house.hub() as hub:
-        yield Pen(house, hub, await house.connect(hub))
+        app = AppCredentials(
+            client_id=identities.CONFIDENTIAL_APP_ID, secret=Secret(identities.CONFIDENTIAL_APP_SECRET)
+        )
+        connection = await hub.connecting.with_app(house.wish(), app)
+        async with hub.connection(connection.id, ForgetfulJournal()) as opened:
+            await checking.save_companies(hub.db, opened)
+            if "v2.0" not in described:
+                await opened.objects("v2.0")
+        async with hub.db.project(hub.project.id) as tx:
+            known = described.get("v2.0")
+            if known is not None:
+                await connections.save_schema(tx, connection.id, known.route, known.document, known.hash)
+            else:
+                found = await connections.schema(tx, connection.id, "v2.0")
+                assert found is not None
+                described["v2.0"] = found
+        yield Pen(house, hub, connection)
