@@ -186,8 +186,8 @@ def _record(
             )
     problems.extend(_twins(obj, sent, path))
     if verb is Verb.CREATE and depth == 0:
-        refused = {problem.field for problem in problems}
-        problems.extend(each for each in _missing(obj, sent, path) if each.field not in refused)
+        told = {problem.field for problem in problems}
+        problems.extend(each for each in _missing(obj, sent, path) if each.field not in told)
     return join_members(sent)
 
 
