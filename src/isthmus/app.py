@@ -25,25 +25,24 @@ from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.delivery.ports import Destination
 from isthmus.delivery.registration import register_folder, register_webhook
+from isthmus.delivery.senders import webhook_senders
 from isthmus.engine import Engine, EngineSettings, Periodic
 from isthmus.engine.running import perform_run
 from isthmus.kernel.clock import Clock, SystemClock
-from isthmus.kernel.failures import RunSuperseded
 from isthmus.kernel.ids import new_id
 from isthmus.settings import Settings
-from isthmus.store import connections, destinations, projects, runs
+from isthmus.store import connections, projects, runs
 from isthmus.store.database import Database
 from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.feed import FeedFilter
 from isthmus.store.migrate import migrate
 from isthmus.store.rows import Connection, Project, Run, RunKind, Sync
-from isthmus.transport.http import HttpTransport, TransportSettings
 
 DELIVERY_TICK_S = 1.0
 """How soon a committed change leaves: destinations that lag are looked for this often."""
 
 LEASES_PER_SILENCE = 2
-"""A destination stays claimed twice as long as a silent worker's runs: a batch may take fifteen seconds to be taken."""
+"""A destination stays claimed twice as long as a silent worker's runs; who delivers renews that while it waits."""
 
 RECONCILE_TICK_S = 1.0
 """How often a worker looks for writes that somebody has to look after."""
@@ -101,10 +100,8 @@ class Hub:
             keyrings = Keyrings(db, settings.home, settings.master_key)
             keyring = await keyrings.of(project.id)
             opener = await stack.enter_async_context(Opener(db, keyrings, clock))
-            public = await stack.enter_async_context(HttpTransport(TransportSettings(public_only=True)))
-            deliveries = Deliveries(
-                db, clock, (public, opener.transport), keyrings.of, lease_s=LEASES_PER_SILENCE * settings.silent_s
-            )
+            senders = await stack.enter_async_context(webhook_senders())
+            deliveries = Deliveries(db, clock, senders, keyrings.of, lease_s=LEASES_PER_SILENCE * settings.silent_s)
             yield cls(settings, db, project, keyring, opener, deliveries, clock)
 
     # -- connections ---------------------------------------------------------------------------------------------
@@ -169,7 +166,7 @@ class Hub:
     async def perform(self, run: Run, on_progress: OnProgress | None = None) -> Run:
         """Do a run here and now, in this process; how it ended. Cancellation leaves it resumable."""
         reader = Reader(self.db, self._open_for_run, self.clock, on_progress=on_progress)
-        settings = EngineSettings()
+        settings = EngineSettings().taking_over_after(self.settings.silent_s)
         await perform_run(
             self.db,
             run.project_id,
@@ -230,14 +227,7 @@ class Hub:
 
     async def deliver(self) -> int:
         """Drain every destination that lags, of all projects; how many changes left."""
-        sent = 0
-        for pending in await destinations.pending(self.db):
-            try:
-                report = await self.deliveries.drain(pending.project_id, pending.destination_id)
-            except RunSuperseded:
-                continue  # another worker delivers to it
-            sent += report.delivered_changes
-        return sent
+        return await self.deliveries.drain_due()
 
 
 class _Later:

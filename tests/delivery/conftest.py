@@ -45,7 +45,7 @@ class HandClock:
         self._now += timedelta(seconds=seconds)
 
 
-class Crash(Exception):
+class Crash(BaseException):
     """Stands for a killed worker: nobody catches it."""
 
 

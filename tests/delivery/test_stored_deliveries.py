@@ -169,6 +169,24 @@ async def test_a_worker_that_was_killed_is_replaced_when_its_lease_ends(
     assert receiver.numbers == [[1]]
 
 
+async def test_a_receiver_slower_than_the_lease_gets_its_batch_once(
+    place: Place, stored: Destination, receiver: Receiver, clock: HandClock, carrier: WebhookCarrier
+) -> None:
+    async def take_its_time() -> None:
+        await asyncio.sleep(1.0)
+
+    def a_worker() -> Drain:
+        store = StoredDeliveries(place.db, place.project_id, lease_s=0.4)
+        return Drain(store, Interrupted(carrier, before=take_its_time), clock)
+
+    await place.load(records(2))
+    slow = asyncio.create_task(a_worker().run(stored))
+    await asyncio.sleep(0.6)
+    assert (await a_worker().run(stored)).busy
+    assert (await slow).cursor == 2
+    assert receiver.numbers == [[1, 2]]
+
+
 async def test_a_worker_that_lost_its_claim_cannot_move_the_cursor(place: Place, stored: Destination) -> None:
     await place.load(records(5))
     paused_process = StoredDeliveries(place.db, place.project_id)

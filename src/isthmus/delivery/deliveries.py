@@ -9,6 +9,7 @@ from isthmus.delivery.drain import Carrier, Drain, DrainReport
 from isthmus.delivery.files import FileCarrier
 from isthmus.delivery.ports import Destination, DestinationKind, Sender
 from isthmus.delivery.replay import ReplayReport, replay_dead_letter, replay_range
+from isthmus.delivery.rounds import Round
 from isthmus.delivery.stored import LEASE_S, Sealer, StoredDeliveries, described, stored_signing_secrets
 from isthmus.delivery.webhook import WebhookCarrier
 from isthmus.kernel.clock import Clock
@@ -44,19 +45,27 @@ class Deliveries:
     async def drain(self, project_id: UUID, destination_id: UUID) -> DrainReport:
         """Deliver what is due to one destination. Raises RunSuperseded when another worker takes over."""
         destination = await self._destination(project_id, destination_id)
-        carrier = await self._carrier(destination)
+        carrier = self._carrier(destination)
         return await Drain(self._store(project_id), carrier, self._clock).run(destination)
+
+    async def drain_due(self) -> int:
+        """Drain every destination that lags and is due, of all projects, several at a time; how many changes left.
+
+        A slow one keeps its own place only: the others are come back to meanwhile. Whatever ends one drain is kept with
+        its destination and holds up no other. Raises DatabaseUnavailable.
+        """
+        return await Round(self._db, self.drain, self._clock).run()
 
     async def replay(self, project_id: UUID, destination_id: UUID, first: int, last: int) -> ReplayReport:
         """Deliver the changes `first` to `last` again."""
         destination = await self._destination(project_id, destination_id)
-        carrier = await self._carrier(destination)
+        carrier = self._carrier(destination)
         return await replay_range(self._store(project_id), carrier, destination, first, last)
 
     async def replay_dead_letter(self, project_id: UUID, destination_id: UUID, letter_id: UUID) -> ReplayReport:
         """Deliver a dead letter after all."""
         destination = await self._destination(project_id, destination_id)
-        carrier = await self._carrier(destination)
+        carrier = self._carrier(destination)
         return await replay_dead_letter(self._store(project_id), carrier, destination, letter_id)
 
     def _store(self, project_id: UUID) -> StoredDeliveries:
@@ -66,9 +75,13 @@ class Deliveries:
         async with self._db.project(project_id) as tx:
             return described(await destinations.get(tx, destination_id))
 
-    async def _carrier(self, destination: Destination) -> Carrier:
+    def _carrier(self, destination: Destination) -> Carrier:
         if destination.kind is DestinationKind.FILES:
             return FileCarrier(self._clock)
-        sealer = await self._sealer_of(destination.project)
-        signing_secrets = stored_signing_secrets(self._db, destination.project, sealer)
+
+        async def signing_secrets(destination_id: UUID) -> tuple[str, ...]:
+            # Opened while a batch is carried: a key that is missing then is told with the destination.
+            sealer = await self._sealer_of(destination.project)
+            return await stored_signing_secrets(self._db, destination.project, sealer)(destination_id)
+
         return WebhookCarrier(self._public, self._local, signing_secrets, self._clock)

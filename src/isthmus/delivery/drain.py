@@ -7,6 +7,7 @@ three days, or the destination is paused.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from datetime import datetime
@@ -19,24 +20,31 @@ from isthmus.delivery.batches import cut
 from isthmus.delivery.contract import Delivery, encode_change
 from isthmus.delivery.ports import Attempt, DeliveryStore, Destination, Progress, Window
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import Failure
+from isthmus.kernel.failures import DatabaseUnavailable, DestinationFailure, Failure, RunSuperseded
 
 BATCHES_PER_DRAIN_MAX: Final = 100
 """A drain ends after this many batches even when there is more, so that one destination cannot keep a worker."""
 
+DRAIN_S_MAX: Final = 60.0
+"""No new batch is begun after so long: a slow receiver leaves its place to others and is come back to."""
+
 REFUSALS_MAX: Final = 10
 """Permanent refusals in a row before a destination is paused: about nine hours of the schedule."""
+
+_log = logging.getLogger(__name__)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a try to deliver ended; delivered when there is no failure.
 
-    `permanent`: repeating alone will not help; `gone`: stop at once (410). `error` is the receiver's answer, redacted.
+    `permanent`: repeating alone will not help; `gone`: stop at once (410); `ours`: the trouble is on this side (say, a
+    secret that cannot be opened), so that the batch is tried for ever. `error` is the receiver's answer, redacted.
     """
 
     failure: Failure | None = None
     permanent: bool = False
     gone: bool = False
+    ours: bool = False
     retry_after_s: float | None = None
     status: int | None = None
     elapsed_s: float = 0.0
@@ -116,16 +124,17 @@ class Drain:
     async def _run(self, destination: Destination, progress: Progress) -> DrainReport:
         batches = changes = buried = 0
         more = False
+        until_s = self._clock.monotonic_s() + DRAIN_S_MAX
         for turn in range(BATCHES_PER_DRAIN_MAX + 1):
             if self._waits(progress):
                 break
             delivery, progress = await self._next(destination, progress)
             if delivery is None:
                 break
-            if turn == BATCHES_PER_DRAIN_MAX:
+            if turn == BATCHES_PER_DRAIN_MAX or (turn and self._clock.monotonic_s() >= until_s):
                 more = True
                 break
-            outcome = await self._carrier.carry(destination, delivery)
+            outcome = await carried(self._carrier, destination, delivery)
             if outcome.failure is None:
                 attempt = self._attempt(delivery, outcome)
                 progress = await self._store.save_progress(destination.id, Progress(cursor=delivery.last), attempt)
@@ -168,8 +177,11 @@ class Drain:
         """Back off, pause, or give the batch up and go on. True when it was given up."""
         now = self._clock.now()
         since = before.failing_since or now
+        last = (before.failure or {}).get("code", DestinationFailure.code)
+        if last != DestinationFailure.code and not outcome.ours:
+            since = now  # trouble of our own does not use up the receiver's three days
         attempt = self._attempt(delivery, outcome)
-        if self._carrier.gives_up and not outcome.gone and given_up(since, now):
+        if self._carrier.gives_up and not outcome.gone and not outcome.ours and given_up(since, now):
             behind = Progress(cursor=attempt.last)
             return await self._store.bury(destination.id, behind, attempt, failure.to_dict()), True
         refusals = before.refusals + 1 if outcome.permanent else 0
@@ -199,6 +211,22 @@ class Drain:
             status=outcome.status,
             error=outcome.error,
         )
+
+
+async def carried(carrier: Carrier, destination: Destination, delivery: Delivery) -> Outcome:
+    """Deliver once. Whatever goes wrong on this side is the end of this try and waits like a refusal: it is kept with
+    the destination, where people look, and holds up no other one.
+    """
+    try:
+        return await carrier.carry(destination, delivery)
+    except (RunSuperseded, DatabaseUnavailable):
+        raise
+    except Failure as failure:
+        return Outcome(failure=failure, ours=True, error=failure.message)
+    except Exception as error:  # noqa: BLE001 - a defect or a disk; told with the destination instead of ending the round
+        _log.exception("delivery %s met an internal error", delivery.id)
+        defect = Failure(f"An internal error keeps deliveries back ({type(error).__name__}).")
+        return Outcome(failure=defect, ours=True, error=defect.message)
 
 
 def first_delivery(destination: Destination, progress: Progress, window: Window, carrier: Carrier) -> Delivery:

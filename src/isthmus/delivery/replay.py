@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from isthmus.delivery.drain import Carrier, first_delivery
+from isthmus.delivery.drain import Carrier, carried, first_delivery
 from isthmus.delivery.ports import DeliveryStore, Destination, Progress
 from isthmus.kernel.failures import Conflict, InvalidInput, RecordNotFound
 
@@ -61,7 +61,7 @@ async def _replay(
             continue
         found = first_delivery(destination, Progress(cursor=cursor), window, carrier)
         delivery = msgspec.structs.replace(found, replay=True)
-        outcome = await carrier.carry(destination, delivery)
+        outcome = await carried(carrier, destination, delivery)
         if outcome.failure is not None:
             return ReplayReport(
                 batches=batches, changes=changes, next_number=cursor + 1, failure=outcome.failure.to_dict()

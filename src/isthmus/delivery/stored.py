@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -13,14 +15,18 @@ import msgspec
 
 from isthmus.delivery.ports import Attempt, Destination, DestinationKind, Progress, SigningSecrets, Window
 from isthmus.delivery.signing import check_secret
-from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput
 from isthmus.kernel.ids import new_id
 from isthmus.store import destinations, feed, rows
 from isthmus.store.database import Database, Transaction
 from isthmus.vault.secrets import Secret
 
 LEASE_S: Final = 40.0
-"""A drainer that died is replaced after this time; a living one renews with every batch, which takes 15 s at most."""
+"""A drainer that died is replaced after this time; a living one renews it, also while a receiver takes its time."""
+
+_BEATS_PER_LEASE: Final = 4
+
+_log = logging.getLogger(__name__)
 
 _TABLE, _COLUMN = "destinations", "secret_sealed"
 
@@ -70,12 +76,26 @@ class StoredDeliveries:
             yield False
             return
         self._fences[destination_id] = claimed.fence
+        pulse = asyncio.create_task(self._keep(destination_id, claimed.fence))
         try:
             yield True
         finally:
+            pulse.cancel()
+            await asyncio.gather(pulse, return_exceptions=True)
             fence = self._fences.pop(destination_id)
             async with self._db.project(self._project_id) as tx:
                 await destinations.release(tx, destination_id, fence)
+
+    async def _keep(self, destination_id: UUID, fence: int) -> None:
+        """Renew the lease until it is lost; however long a batch takes, nobody else begins the same one."""
+        while True:
+            await asyncio.sleep(self._lease_s / _BEATS_PER_LEASE)
+            try:
+                async with self._db.project(self._project_id) as tx:
+                    if not await destinations.hold(tx, destination_id, fence, self._lease_s):
+                        return
+            except DatabaseUnavailable as error:
+                _log.warning("destination %s: its lease cannot be renewed: %s", destination_id, error)
 
     async def progress(self, destination_id: UUID) -> Progress:
         """As the protocol says."""

@@ -111,7 +111,10 @@ async def set_secret(tx: Transaction, destination_id: UUID, secret_sealed: bytes
 
 
 async def pending(db: Database, limit: int = 100) -> list[Pending]:
-    """Active destinations of all projects that lag behind their feed, are due, and are not being drained."""
+    """Active destinations of all projects that lag behind their feed, are due, and are not being drained.
+
+    In no particular order, so that of more than `limit` nobody stands at the end for ever.
+    """
     async with db.system() as tx:
         return await tx.rows(
             Pending,
@@ -120,7 +123,7 @@ async def pending(db: Database, limit: int = 100) -> list[Pending]:
                WHERE d.paused IS NULL AND d.cursor < f.last_number
                  AND (d.next_attempt_at IS NULL OR d.next_attempt_at <= now())
                  AND (d.drained_until IS NULL OR d.drained_until < now())
-               ORDER BY d.next_attempt_at NULLS FIRST LIMIT %s""",
+               ORDER BY random() LIMIT %s""",
             (limit,),
         )
 
@@ -135,6 +138,15 @@ async def claim(tx: Transaction, destination_id: UUID, drainer: str, lease_s: fl
            RETURNING *""",
         (drainer, lease_s, destination_id),
     )
+
+
+async def hold(tx: Transaction, destination_id: UUID, fence: int, lease_s: float) -> bool:
+    """Keep a claimed destination for another `lease_s`; False when somebody else has claimed it meanwhile."""
+    touched = await tx.execute(
+        "UPDATE destinations SET drained_until = now() + make_interval(secs => %s) WHERE id = %s AND fence = %s",
+        (lease_s, destination_id, fence),
+    )
+    return touched == 1
 
 
 async def release(tx: Transaction, destination_id: UUID, fence: int) -> None:
