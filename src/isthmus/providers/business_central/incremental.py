@@ -13,9 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from isthmus.odata.literals import parse_stamp
+from isthmus.providers.business_central.declaration import LIMITS
 
-OVERLAP: Final = timedelta(minutes=5)
-"""Long transactions commit minutes after their stamp; 5 minutes is the upper end of what the field uses."""
+OVERLAP: Final = timedelta(seconds=LIMITS.operation_s_max) + timedelta(minutes=2)
+"""A transaction commits as long after its stamp as the vendor lets it work: 8 minutes for an operation, 10 until its
+gateway gives up. Two minutes more are for a read replica that lags [verify]; what comes twice is told by its hash."""
 
 BLANK_STAMP: Final = "0001-01-01T00:00:00Z"
 """Carried by records that were never touched since an upgrade: they must not pull the watermark down (BC-97)."""
