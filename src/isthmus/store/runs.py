@@ -204,6 +204,17 @@ async def note(tx: Transaction, run_id: UUID, name: str, value: Any) -> None:
     )
 
 
+async def keep_first(tx: Transaction, run_id: UUID, epoch: int, name: str, value: Any) -> None:
+    """As `note`, but what an earlier attempt has kept under that name stays. Raises RunSuperseded."""
+    touched = await tx.execute(
+        """UPDATE runs SET options = jsonb_build_object(%s::text, %s::jsonb) || options
+           WHERE id = %s AND epoch = %s AND state = 'running'""",
+        (name, Jsonb(value), run_id, epoch),
+    )
+    if touched == 0:
+        raise RunSuperseded
+
+
 async def checkpoints(tx: Transaction, run_id: UUID) -> list[Checkpoint]:
     """The run's slices by name."""
     return await tx.rows(
@@ -241,12 +252,18 @@ async def progress(tx: Transaction, run_id: UUID) -> Progress:
 
 
 async def advance_watermarks(tx: Transaction, run_id: UUID, epoch: int) -> None:
-    """After the last page of every slice: each stream's watermark becomes the largest stamp seen (BC-96)."""
+    """After the last page of every slice: each stream's watermark becomes the largest stamp seen (BC-96).
+
+    But at most the run's horizon, the vendor's time before its first page, without one the run's start: whatever
+    changes behind the reader has a later stamp, and has to lie above the watermark to be found by the next run.
+    """
     await fence(tx, run_id, epoch)
     await tx.execute(
-        """UPDATE streams t SET watermark = greatest(t.watermark, c.watermark)
-           FROM (SELECT stream_id, max(watermark) AS watermark FROM checkpoints
-                 WHERE run_id = %s GROUP BY stream_id HAVING bool_and(done)) c
+        """UPDATE streams t SET watermark = greatest(t.watermark, least(c.watermark, c.horizon))
+           FROM (SELECT p.stream_id, max(p.watermark) AS watermark,
+                        min(coalesce((r.options ->> 'horizon')::timestamptz, r.started_at)) AS horizon
+                 FROM checkpoints p JOIN runs r ON r.id = p.run_id
+                 WHERE p.run_id = %s GROUP BY p.stream_id HAVING bool_and(p.done)) c
            WHERE t.id = c.stream_id AND c.watermark IS NOT NULL""",
         (run_id,),
     )

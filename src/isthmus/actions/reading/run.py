@@ -20,6 +20,7 @@ import msgspec
 
 from isthmus.actions.reading.arriving import fetch_arrivals
 from isthmus.actions.reading.drift import check_selection, drift_of, fields_of
+from isthmus.actions.reading.horizon import Horizon
 from isthmus.actions.reading.journal import RunJournal
 from isthmus.actions.reading.mode import Mode
 from isthmus.actions.reading.plan import (
@@ -138,8 +139,10 @@ class Reader:
             obj = await opened.describe(sync.object, sync.route)
             await self._note_fields(run, sync, obj)
             companies = _companies_of(sync, opened.company_ids)
-            plan = await make_plan(self._db, opened.access, self._clock, run, sync, obj, companies)
-            reading = _PlanReader(self._db, opened.access, run, sync, obj, journal, self._on_progress)
+            horizon = Horizon(self._clock, run)
+            access = horizon.watching(opened.access)
+            plan = await make_plan(self._db, access, self._clock, run, sync, obj, companies)
+            reading = _PlanReader(self._db, access, run, sync, obj, journal, self._on_progress, horizon)
             try:
                 await reading.read(plan)
                 if plan.ranges:
@@ -249,8 +252,10 @@ class _PlanReader:
         obj: ObjectInfo,
         journal: RunJournal,
         on_progress: OnProgress | None,
+        horizon: Horizon,
     ) -> None:
         self._db = db
+        self._horizon = horizon
         self._access = access
         self._run = run
         self._sync = sync
@@ -326,6 +331,7 @@ class _PlanReader:
 
     async def _commit(self, planned: PlannedPart, fetched: FetchedPage, number: int) -> None:
         page, run = fetched.page, self._run
+        await self._horizon.keep(self._db)
         if planned.reading.mode is Mode.IDS:
             await sweeps.commit_ids(
                 self._db,
