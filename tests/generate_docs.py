@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import typer
+from tests.api_reference import api_page
 from tests.command_reference import commands_page
 from tests.conformance_ids import FACTS, Later, Side, VendorFact
 from tests.conformance_scan import Scan, scan_folder
@@ -130,6 +131,7 @@ def command_page() -> str:
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "api.md": api_page,
     "commands.md": command_page,
     "conformance.md": lambda: conformance_page(scan_folder(ROOT)),
     "failures.md": failures_page,

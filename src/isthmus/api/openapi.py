@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 import msgspec
@@ -55,12 +56,26 @@ def finished(document: dict[str, Any]) -> dict[str, Any]:
     done: dict[str, Any] = json.decode(json.encode(document))
     schemas = done["components"].setdefault("schemas", {})
     schemas.update(_problem_schemas())
+    for name, words in _docstrings().items():
+        if name in schemas:
+            schemas[name].setdefault("description", words)
     for path, item in done["paths"].items():
         for operation in item.values():
             _finish_operation(path, operation)
     done["paths"] |= proxy_paths()
     done["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     return done
+
+
+def _docstrings() -> dict[str, str]:
+    """What each shape says about itself; Litestar leaves it out."""
+    rooms = [module for name, module in sys.modules.items() if name.startswith("isthmus.api.")]
+    shapes = [each for room in rooms for each in vars(room).values() if isinstance(each, type)]
+    return {
+        each.__name__: " ".join((each.__doc__ or "").split())
+        for each in shapes
+        if issubclass(each, msgspec.Struct) and each.__module__.startswith("isthmus.")
+    }
 
 
 def _problem_schemas() -> dict[str, Any]:
