@@ -123,17 +123,23 @@ async def _served(server: uvicorn.Server, listening: socket.socket) -> None:
 
 
 async def _welcome(opened: Hub, address: str, public_url: str, host: str, *, worker: bool) -> None:
+    from isthmus.console import first_administrator_link
     from isthmus.store import api_keys
 
+    link = await first_administrator_link(opened, public_url)
     async with opened.db.project(opened.project.id) as tx:
         keys = [each for each in await api_keys.every(tx) if each.revoked_at is None]
     say(f"[green]✓[/] Isthmus serves project {escape(opened.project.name)}.")
+    say(f"  Console       {escape(public_url)}/console")
     say(f"  API           {escape(address)}/v1")
     say(f"  Description   {escape(address)}/openapi.json")
     say(f"  Redirect URI  {escape(public_url)}/oauth/callback  (for app registrations)")
     say(f"  Worker        {'in this process' if worker else 'none here; start isthmus worker'}")
     if host not in _HERE:
         say("[yellow]![/] This address is open to others: put a reverse proxy with TLS in front of it.")
+    if link is not None:
+        say("  Nobody may sign in yet. This link makes the first administrator, once, within a day:")
+        say(f"  [bold]{escape(link)}[/]")
     if not keys:
         say("  No key yet. In another terminal:  isthmus keys create me --scope admin")
     say("Ctrl-C stops.")

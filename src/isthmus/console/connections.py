@@ -25,6 +25,26 @@ from isthmus.vault.secrets import Secret
 
 ORDER: Final = ("blocked", "needs_reauth", "degraded", "pending", "connected", "disconnected")
 REQUESTS_SHOWN: Final = 8
+OBJECTS_SHOWN: Final = 30
+COMMON: Final = (
+    "customers",
+    "vendors",
+    "items",
+    "salesInvoices",
+    "purchaseInvoices",
+    "salesOrders",
+    "salesCreditMemos",
+    "generalLedgerEntries",
+    "accounts",
+    "contacts",
+    "employees",
+    "dimensions",
+    "journals",
+    "currencies",
+    "paymentTerms",
+)
+"""What most people come for stands first in the list of objects; the rest follows by name."""
+
 TABS: Final = (("", "Overview"), ("/objects", "Objects"), ("/companies", "Companies"), ("/settings", "Settings"))
 
 
@@ -84,8 +104,7 @@ async def connection_page(visit: Visiting, connection_id: FromPath[UUID]) -> Res
 async def check_connection(visit: Visiting, connection_id: FromPath[UUID]) -> Redirect:
     """Take all steps again."""
     connection = await _connection(visit, connection_id)
-    await check_and_keep(visit, connection)
-    return visit.go(f"/console/connections/{connection_id}", "checked")
+    return await _checked(visit, connection)
 
 
 @get("/connections/{connection_id:uuid}/objects")
@@ -105,13 +124,17 @@ async def objects_page(visit: Visiting, connection_id: FromPath[UUID]) -> Respon
     for line, word in lines:
         by_object.setdefault((line.object, line.route), []).append((line, word))
     shown = [each for each in objects if text.casefold() in f"{each.name} {each.label}".casefold()]
-    shown.sort(key=lambda each: ((each.name, each.route) not in by_object, not each.bulk, each.name))
+    shown.sort(key=lambda each: ((each.name, each.route) not in by_object, _commonness(each.name), each.name))
+    found = len(shown)
+    if not text and visit.query.get("all") != "1":
+        shown = shown[:OBJECTS_SHOWN]
     return await _tab(
         visit,
         connection,
         "objects.html",
         "/objects",
         shown=shown,
+        found=found,
         total=len(objects),
         by_object=by_object,
         failure=failure,
@@ -168,8 +191,7 @@ async def new_secret(visit: Visiting, connection_id: FromPath[UUID]) -> Response
     except Failure as failure:
         return await _settings(visit, connection, errors_of(failure, "client_secret"), status=422)
     await visit.note("connection.secret_replaced", connection.name)
-    await check_and_keep(visit, connection)
-    return visit.go(f"/console/connections/{connection_id}", "checked")
+    return await _checked(visit, connection)
 
 
 @post("/connections/{connection_id:uuid}/disconnect", status_code=200)
@@ -182,6 +204,17 @@ async def disconnect(visit: Visiting, connection_id: FromPath[UUID]) -> Response
         await connections.delete(tx, connection_id)
     await visit.note("connection.deleted", connection.name, id=str(connection_id))
     return visit.go("/console/connections", "disconnected")
+
+
+def _commonness(name: str) -> int:
+    return COMMON.index(name) if name in COMMON else len(COMMON)
+
+
+async def _checked(visit: Visit, connection: Connection) -> Redirect:
+    """Take the steps; good news is said, bad news is the page itself."""
+    report = await check_and_keep(visit, connection)
+    well = report is not None and report.failure is None
+    return visit.go(f"/console/connections/{connection.id}", "checked" if well else "")
 
 
 async def _connection(visit: Visit, connection_id: UUID) -> Connection:

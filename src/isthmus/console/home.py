@@ -162,7 +162,6 @@ def _dead_letters(waiting: int) -> Trouble:
 
 
 def _setup(every: list[Connection], lines: list[Any], targets: list[Destination]) -> list[Setup]:
-    connected = any(each.state == "connected" for each in every)
     return [
         Setup(
             title="Connect a system",
@@ -176,7 +175,7 @@ def _setup(every: list[Connection], lines: list[Any], targets: list[Destination]
             words="Customers, items, invoices …: each object becomes a sync with its own schedule.",
             path=f"/console/connections/{every[0].id}/objects" if every else "/console/connections",
             button="Choose objects",
-            done=connected and bool(lines),
+            done=bool(lines),
         ),
         Setup(
             title="Send the changes somewhere",

@@ -93,6 +93,7 @@ def _templates() -> Environment:
         short_id=words.short_id,
         turn=words.turn,
         request_line=words.request_line,
+        vendor_said=words.vendor_said,
         pretty=payloads.pretty,
         segment=lambda text: quote(str(text), safe=""),
     )

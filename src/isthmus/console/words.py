@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from isthmus.kernel.ids import short
+
+VENDOR_WORDS_MAX: Final = 300
 
 _LONG_ID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
@@ -87,7 +90,7 @@ NOTICES: Final = {
     "connected": "Connected. Everything the check tried works.",
     "saved": "Saved.",
     "companies-saved": "Saved. The next run reads exactly the chosen companies.",
-    "checked": "Checked just now.",
+    "checked": "Checked just now: everything works.",
     "disconnected": "The connection is gone, with its syncs and records. Nothing changed at the vendor's side.",
     "sync-created": "The sync is set up. One record was read as a sample, so fields and filter are known to work.",
     "sync-deleted": "The sync is gone, with its stored records.",
@@ -176,6 +179,13 @@ def short_id(identifier: UUID | str) -> str:
 def request_line(url: str) -> str:
     """An address short enough for a table: the part below the API, long ids by their end."""
     return _LONG_ID.sub(lambda found: f"…{found.group()[-4:]}", url.partition("/api/")[2] or url)
+
+
+def vendor_said(vendor: Mapping[str, Any] | None) -> str:
+    """The vendor's own words, once: without the code said twice and the numbers that stand elsewhere."""
+    code, message = str((vendor or {}).get("code") or ""), str((vendor or {}).get("message") or "")
+    message = message.partition(" Trace ID:")[0][:VENDOR_WORDS_MAX]
+    return message if code in message else f"{code} {message}".strip()
 
 
 def turn(name: str | None) -> str:
