@@ -1,4 +1,4 @@
-"""Lists of a project's rows in pages, forwards and backwards by key: nothing is skipped or shown twice as rows arrive."""
+"""Lists of a project's rows in pages, forwards and backwards by key: nothing is skipped as rows arrive."""
 
 from __future__ import annotations
 

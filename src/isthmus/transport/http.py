@@ -69,6 +69,9 @@ class HttpTransport:
             max_field_size=_HEADER_BYTES_MAX,
             headers={"User-Agent": self._settings.user_agent, "Accept-Encoding": ACCEPTED_ENCODINGS},
         )
+        # aiohttp would repeat a GET, PUT or DELETE by itself when a kept connection turns out to be closed, unseen by
+        # the journal and the budget. It has no public switch; whether to repeat is decided in `transport.retry` alone.
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(
