@@ -32,6 +32,7 @@ from isthmus.kernel.messages import Request, Response
 from isthmus.settings import Settings
 from isthmus.store import connections, feed, runs, syncs
 from isthmus.store.rows import Change, Connection, Progress, Run, RunKind, Sync
+from isthmus.vault.keys import key_id
 from isthmus.vault.secrets import Secret
 from isthmus_sandbox.business_central import changes
 from isthmus_sandbox.business_central.service import BusinessCentralService, Place
@@ -40,6 +41,7 @@ from isthmus_sandbox.worlds import identities
 __all__ = ["House", "Typed", "house", "master_key"]
 
 MASTER_KEY = base64.b64encode(bytes(range(32))).decode()
+MASTER_KEY_ID = key_id(bytes(range(32))).hex()
 US, W1 = identities.US_COMPANY, identities.W1_COMPANY
 US_ID, W1_ID = identities.US_COMPANY_ID, identities.W1_COMPANY_ID
 _REDIRECTS_MAX = 6
@@ -301,9 +303,13 @@ def master_key() -> str:
 
 @pytest.fixture
 def house(sandbox: SandboxThread, database_url: str, master_key: str, tmp_path: Path) -> House:
-    """A project of its own, with nothing in it. The vendor has forgotten what earlier tests asked for: so must we."""
+    """A project of its own, with nothing in it. The vendor has forgotten what earlier tests asked for: so must we.
+
+    Keys that tests without a hub have left are forgotten too: a database has one master key.
+    """
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("DELETE FROM isthmus.budgets")
+        connection.execute("DELETE FROM isthmus.project_keys WHERE master_key_id <> %s", (MASTER_KEY_ID,))
     project = f"p{next(_NAMES)}-{uuid.uuid4().hex[:8]}"
     environ = {
         "ISTHMUS_HOME": str(tmp_path),

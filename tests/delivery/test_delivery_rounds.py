@@ -79,7 +79,7 @@ async def test_what_is_wrong_with_one_destination_is_kept_with_it_and_stops_no_o
 ) -> None:
     broken = await with_webhook(place, keys)
     statements = {
-        "sealed secret": "UPDATE destinations SET secret_sealed = set_byte(secret_sealed, 40, 255 - get_byte(secret_sealed, 40))",
+        "sealed secret": "UPDATE destinations SET secret_sealed = secret_sealed || '!'::bytea",
         "missing secret": "UPDATE destinations SET secret_sealed = NULL",
         "filter": """UPDATE destinations SET filter = '{"objects": 7}'""",
         "missing key": "SELECT 1",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.store.conftest import Place
 
-from isthmus.kernel.failures import InvalidInput, RunSuperseded, SecretExpired
+from isthmus.kernel.failures import InvalidInput, MasterKeyMissing, RunSuperseded, SecretExpired
 from isthmus.kernel.ids import new_id
 from isthmus.store import connections, feed, projects, runs, syncs
 from isthmus.store.database import Database
@@ -25,12 +25,29 @@ async def test_a_project_name_is_given_once_and_ensure_finds_it(database: Databa
 
 async def test_two_processes_agree_on_the_first_key_of_a_project(place: Place) -> None:
     async def offer(wrapped: bytes) -> bytes:
-        async with place.db.project(place.project_id) as tx:
-            return (await projects.first_key(tx, new_id(), wrapped, "master-1")).wrapped
+        return (await projects.first_key(place.db, place.project_id, new_id(), wrapped, "master-1")).wrapped
 
+    await forget_all_keys(place.db)
     one, two = await asyncio.gather(offer(b"one"), offer(b"two"))
     assert one == two
-    assert await projects.any_key(place.db) is not None
+
+
+async def test_of_two_first_starts_with_two_master_keys_one_is_refused(place: Place, other_place: Place) -> None:
+    await forget_all_keys(place.db)
+    outcomes = await asyncio.gather(
+        projects.first_key(place.db, place.project_id, new_id(), b"one", "master-1"),
+        projects.first_key(place.db, other_place.project_id, new_id(), b"two", "master-2"),
+        return_exceptions=True,
+    )
+    assert [isinstance(each, MasterKeyMissing) for each in outcomes].count(True) == 1
+    async with place.db.system() as tx:
+        assert len(await projects.master_keys(tx)) == 1
+
+
+async def forget_all_keys(database: Database) -> None:
+    """The database is shared by all tests; this one has to be the first to come."""
+    async with database.system() as tx:
+        await tx.execute("DELETE FROM project_keys")
 
 
 async def test_a_rotated_key_comes_first_and_the_old_one_stays(place: Place) -> None:

@@ -29,14 +29,15 @@ class Keyring:
         Raises MasterKeyMissing when the database was encrypted under a master key that is not here: a second machine
         must never invent a second key.
         """
-        wrapped_by = await projects.any_key(db)
+        async with db.system() as tx:
+            known = await projects.master_keys(tx)
         environment = {ENVIRONMENT_NAME: master_key} if master_key else {}
-        master = load_master_key(home, wrapped_keys_exist=wrapped_by is not None, environment=environment)
+        master = load_master_key(home, wrapped_keys_exist=bool(known), environment=environment)
         async with db.project(project_id) as tx:
             rows = await projects.keys(tx)
-            if not rows:
-                fresh = wrap(master, new_data_key(), str(project_id))
-                rows = [await projects.first_key(tx, new_id(), fresh, master.id.hex())]
+        if not rows:
+            fresh = wrap(master, new_data_key(), str(project_id))
+            rows = [await projects.first_key(db, project_id, new_id(), fresh, master.id.hex())]
         keys = [unwrap(master, row.wrapped, str(project_id)) for row in rows[:_KEYS_MAX]]
         return cls(keys[0], {key.id: key for key in keys})
 

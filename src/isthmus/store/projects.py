@@ -6,7 +6,7 @@ from uuid import UUID
 
 import psycopg
 
-from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.failures import InvalidInput, MasterKeyMissing
 from isthmus.kernel.ids import new_id
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Project, ProjectKey
@@ -63,11 +63,11 @@ async def delete(db: Database, project_id: UUID) -> None:
         await tx.execute("DELETE FROM projects WHERE id = %s", (project_id,))
 
 
-async def any_key(db: Database) -> str | None:
-    """The id of the master key that some project's key is wrapped by, or None when there is no wrapped key at all."""
-    async with db.system() as tx:
-        found = await tx.value("SELECT master_key_id FROM project_keys ORDER BY created_at DESC LIMIT 1")
-        return None if found is None else str(found)
+async def master_keys(tx: Transaction) -> set[str]:
+    """The ids of the master keys that wrap the keys of any project: one, but for the time of a rotation. Needs
+    `Database.system`.
+    """
+    return {str(found) for (found,) in await tx.tuples("SELECT DISTINCT master_key_id FROM project_keys")}
 
 
 async def add_key(tx: Transaction, key_id: UUID, wrapped: bytes, master_key_id: str) -> None:
@@ -78,14 +78,28 @@ async def add_key(tx: Transaction, key_id: UUID, wrapped: bytes, master_key_id: 
     )
 
 
-async def first_key(tx: Transaction, key_id: UUID, wrapped: bytes, master_key_id: str) -> ProjectKey:
-    """Keep this key unless the project has one; the one that holds. Two processes that start at once agree."""
-    await tx.execute("SELECT 1 FROM projects WHERE id = %s FOR UPDATE", (tx.project_id,))
-    present = await keys(tx)
-    if not present:
-        await add_key(tx, key_id, wrapped, master_key_id)
-        present = await keys(tx)
-    return present[0]
+async def first_key(db: Database, project_id: UUID, key_id: UUID, wrapped: bytes, master_key_id: str) -> ProjectKey:
+    """Keep this key unless the project has one; the one that holds. Processes that start at once agree, also those of
+    two projects: the first one decides which master key this database is encrypted with.
+
+    Raises MasterKeyMissing when other keys are here, and none of them is wrapped by this master key.
+    """
+    async with db.system() as tx:
+        await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('isthmus first project key', 0))")
+        known = await master_keys(tx)
+        if known and master_key_id not in known:
+            raise MasterKeyMissing
+        await tx.execute(
+            """INSERT INTO project_keys (project_id, id, wrapped, master_key_id)
+               SELECT %(project)s, %(id)s, %(wrapped)s, %(master)s
+               WHERE NOT EXISTS (SELECT 1 FROM project_keys WHERE project_id = %(project)s)""",
+            {"project": project_id, "id": key_id, "wrapped": wrapped, "master": master_key_id},
+        )
+        present = await tx.row(
+            ProjectKey, "SELECT * FROM project_keys WHERE project_id = %s ORDER BY id DESC LIMIT 1", (project_id,)
+        )
+        assert present is not None
+        return present
 
 
 async def keys(tx: Transaction) -> list[ProjectKey]:
