@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from pathlib import Path
 
 from tests.api_server import Served
@@ -67,6 +68,22 @@ async def test_what_was_typed_is_kept_when_something_is_missing_but_never_the_se
     assert 'value="cronus"' in answer.text
     assert "my-own-secret" not in answer.text
     assert "Tenant ID" in words(answer.text)
+
+
+async def test_a_person_signs_in_at_the_vendor_and_finds_the_connection_checked(admin: Visitor, served: Served) -> None:
+    tell_where_the_sandbox_is(served)
+    form = typed(way="person", client_id=identities.WEB_APP_ID, client_secret=identities.WEB_APP_SECRET, tenant="")
+    page = await admin.send("/console/apps/business_central/connect", **form)
+    found = re.search(r'href="(https://[^"]+/authorize[^"]+)"', page.text)
+    assert found is not None, words(page.text)
+    came_back = await served.house.browse(served.hub, unescape(found.group(1)))
+    assert (await admin.get("/oauth/callback", **came_back)).status_code == 200
+    async with served.hub.db.project(served.hub.project.id) as tx:
+        (connection,) = await connections.every(tx)
+    checked = await admin.send(f"/console/connections/{connection.id}/check")
+    assert checked.headers["location"].endswith("notice=checked")
+    shown = words(await admin.text(f"/console/connections/{connection.id}/settings"))
+    assert "as the person who signed in" in shown
 
 
 async def test_an_unknown_field_in_a_filter_is_refused_at_once_and_nothing_is_saved(

@@ -24,6 +24,7 @@ COLUMNS: Final = ("number", "displayName", "name", "description", "code", "docum
 """Fields that tell records apart, of which the first few that a record has are shown in lists."""
 
 COLUMNS_MAX: Final = 3
+TITLES: Final = ("displayName", "name", "description", "number", "code")
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,11 +103,18 @@ async def record_page(visit: Visiting, sync_id: FromPath[UUID]) -> Response[str]
         row=row,
         company=next((each.display_name or each.name for each in companies if each.remote_id == company), company),
         history=history,
+        title=_title(row) or sync.object,
         plain=payloads.plain(row.raw),
         asked=_asked(visit),
         here=f"/console/data/{sync_id}/record?" + urlencode({"company": company, "id": remote_id}),
         **{"differences": [], "failure": None, **compared},
     )
+
+
+def _title(row: RecordRow) -> str:
+    """What a person would call the record."""
+    fields = _fields(row)
+    return next((_text(fields[name]) for name in TITLES if fields.get(name) not in (None, "")), "")
 
 
 def _asked(visit: Visit) -> bool:
