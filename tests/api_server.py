@@ -109,7 +109,7 @@ async def serving(house: House, **options: Any) -> AsyncIterator[Served]:
     """Serve until the end of the block."""
     async with contextlib.AsyncExitStack() as stack:
         hub = await stack.enter_async_context(house.hub())
-        listening = socket.socket()
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         application = create_server(hub, public_url=address, **options)

@@ -5,6 +5,7 @@ Bodies are bounded and held in memory once on their way, in both directions: the
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,8 +17,10 @@ from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.finding import one
 from isthmus.api.metrics import Metrics
 from isthmus.api.problems import Refused
-from isthmus.api.services import Services
+from isthmus.api.services import ProjectServices, Services
 from isthmus.connections.dead import refuse_dead
+from isthmus.connections.opening import OpenConnection
+from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import InvalidInput
 from isthmus.store import connections
 
@@ -26,6 +29,11 @@ PREFIX: Final = b"/v1/proxy/"
 
 BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 """The largest body towards the vendor: above Business Central's own limits for attachments by API [verify]."""
+
+REMEMBERED_S: Final = 2.0
+"""How long a connection that was looked up is used without another look."""
+
+REMEMBERED_MAX: Final = 1_000
 
 _METHODS: Final = [
     HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE,
@@ -36,8 +44,37 @@ class PassedOn(Response[bytes]):
     """A vendor's answer: its own content type, or none."""
 
 
+class KnownConnections:
+    """Connections that were looked up a moment ago: calls come in rows, and the database is asked once for a row.
+
+    A connection that is changed or forgotten meanwhile is noticed within `REMEMBERED_S`.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known: OrderedDict[tuple[UUID, UUID], tuple[OpenConnection, float]] = OrderedDict()
+
+    async def opened(self, project: ProjectServices, connection_id: UUID, notes: CallNotes) -> OpenConnection:
+        """The connection, ready for one call. Raises RecordNotFound, and SignInAgain for a dead one."""
+        key, now_s = (project.project.id, connection_id), self._clock.monotonic_s()
+        kept = self._known.get(key)
+        if kept is not None and now_s < kept[1]:
+            before = kept[0]
+            return await project.opener.put_together(before.connection, before.grant, before.companies, notes)
+        async with project.db.project(project.project.id) as tx:
+            await one(connections.get, tx, connection_id, "connection")
+        async with project.connection(connection_id, notes) as opened:
+            refuse_dead(opened.connection)
+            self._known[key] = (opened, now_s + REMEMBERED_S)
+            self._known.move_to_end(key)
+            while len(self._known) > REMEMBERED_MAX:
+                self._known.popitem(last=False)
+            return opened
+
+
 def proxy_routes(services: Services, access: Access, metrics: Metrics) -> Router:
     """The route."""
+    known = KnownConnections(services.clock)
 
     @route(
         "/{path:path}",
@@ -55,14 +92,10 @@ def proxy_routes(services: Services, access: Access, metrics: Metrics) -> Router
             headers=_headers(request),
             body=await request.body(),
         )
-        connection_id = _connection(request)
-        project = await project_of(request, services)
-        async with project.db.project(project.project.id) as tx:
-            refuse_dead(await one(connections.get, tx, connection_id, "connection"))
-        notes = CallNotes()
+        project, connection_id, notes = await project_of(request, services), _connection(request), CallNotes()
+        opened = await known.opened(project, connection_id, notes)
         try:
-            async with project.connection(connection_id, notes) as opened:
-                answer = await send(opened, call, notes)
+            answer = await send(opened, call, notes)
         finally:
             metrics.proxied(notes.attempts)
         return _passed_on(answer)

@@ -12,7 +12,7 @@ from isthmus.client.protocols import Journal
 from isthmus.connections.checking import Report
 from isthmus.connections.connecting import Connecting
 from isthmus.connections.keyring import Keyring
-from isthmus.connections.opening import OpenConnection
+from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.delivery.ports import Destination
 from isthmus.engine import Engine
@@ -30,6 +30,7 @@ class ProjectServices(Protocol):
     keyring: Keyring
     connecting: Connecting
     deliveries: Deliveries
+    opener: Opener
     settings: Settings
     writer: Writer
 
