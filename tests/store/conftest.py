@@ -76,8 +76,8 @@ def page_of(
     )
 
 
-async def make_place(db: Database, name: str = "customers") -> Place:
-    """A fresh project around a fresh sync."""
+async def make_place(db: Database, name: str = "customers", *, older_stream: bool = False) -> Place:
+    """A fresh project around a fresh sync; on request its stream by a statement that fits the first schema too."""
     project = await projects.create(db, f"test-{new_id()}")
     async with db.project(project.id) as tx:
         grant = await grants.create(
@@ -92,8 +92,14 @@ async def make_place(db: Database, name: str = "customers") -> Place:
             tx, grant_id=grant.id, provider="business_central", environment="production", name="Contoso"
         )
         sync = await syncs.create(tx, connection_id=connection.id, object=name, route="v2.0")
-        stream = await syncs.ensure_stream(tx, sync.id, "company-1")
-    return Place(db=db, project_id=project.id, connection_id=connection.id, sync_id=sync.id, stream_id=stream.id)
+        if older_stream:
+            stream_id = await tx.value(
+                "INSERT INTO streams (project_id, sync_id, company) VALUES (%s, %s, 'company-1') RETURNING id",
+                (project.id, sync.id),
+            )
+        else:
+            stream_id = (await syncs.ensure_stream(tx, sync.id, "company-1")).id
+    return Place(db=db, project_id=project.id, connection_id=connection.id, sync_id=sync.id, stream_id=stream_id)
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from tests.store.conftest import Place, make_place
 from tests.store.test_migrations import empty_url
 
 from isthmus.kernel.failures import IdempotencyMismatch, InvalidInput, RunSuperseded
-from isthmus.store import connections, feed, operations
+from isthmus.store import connections, feed, operations, runs
 from isthmus.store import migrate as migrating
 from isthmus.store.database import Database
 from isthmus.store.operations import NewOperation, Operation, OperationState, Sending, Step
+from isthmus.store.rows import RunKind
 
 __all__ = ["empty_url"]
 
@@ -228,14 +229,29 @@ def at_version(url: str, version: str) -> None:
     engine.dispose()
 
 
+async def load_as_before(place: Place, content: dict[str, str]) -> None:
+    """A run of one page by the statement of a worker that knows none of the newer columns."""
+    async with place.db.project(place.project_id) as tx:
+        requested, _ = await runs.request(tx, place.sync_id, RunKind.BACKFILL)
+        run = await runs.claim(tx, requested.id, "older")
+        assert run is not None
+        await tx.execute(
+            "INSERT INTO checkpoints (run_id, project_id, slice, stream_id, lower, upper) "
+            "VALUES (%s, %s, 's0', %s, NULL, NULL)",
+            (run.id, place.project_id, place.stream_id),
+        )
+    await place.store(run, content, done=True)
+    await place.end(run)
+
+
 async def test_an_upgrade_keeps_data_and_lets_older_workers_go_on(empty_url: str) -> None:
     await asyncio.to_thread(at_version, empty_url, "0001")
     async with await Database.open(empty_url) as older:
-        place = await make_place(older)
-        await place.load({"a": "1", "b": "2"})
+        place = await make_place(older, older_stream=True)
+        await load_as_before(place, {"a": "1", "b": "2"})
         assert await migrating.migrate(empty_url) is True
         # The older worker's connections are still open: it goes on reading and storing on the new schema.
-        await place.load({"b": "3", "c": "4"})
+        await load_as_before(place, {"b": "3", "c": "4"})
         async with older.project(place.project_id) as tx:
             changes = (await feed.read(tx, 0)).changes
         assert [change.remote_id for change in changes] == ["a", "b", "b", "c"]

@@ -134,7 +134,10 @@ class Sync(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
-    """The records of one sync in one company. `watermark` is the largest stamp seen in the data (BC-96)."""
+    """The records of one sync in one company. `watermark` is the largest stamp seen in the data (BC-96).
+
+    `resets` counts how often it was told to start over; `read_since` is where its backfill window began.
+    """
 
     id: int
     sync_id: UUID
@@ -142,6 +145,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     leaf: int
     watermark: datetime | None
     born_run: UUID | None
+    resets: int = 0
+    read_since: datetime | None = None
 
 
 class RunKind(StrEnum):

@@ -27,12 +27,13 @@ RUNS_KEPT_PER_SYNC = 200
 
 
 class PlannedSlice(msgspec.Struct, frozen=True, kw_only=True):
-    """One independently readable part: `slice` is its name within the run."""
+    """One independently readable part: `slice` names it within the run, `resets` is its stream's as it was planned."""
 
     slice: str
     stream_id: int
     lower: str | None = None
     upper: str | None = None
+    resets: int = 0
 
 
 async def request(
@@ -178,9 +179,12 @@ async def plan(tx: Transaction, run_id: UUID, epoch: int, slices: Sequence[Plann
     )
     async with tx.connection.cursor() as cursor:
         await cursor.executemany(
-            """INSERT INTO checkpoints (run_id, project_id, slice, stream_id, lower, upper)
-               VALUES (%s, %s, %s, %s, %s, %s)""",
-            [(run_id, tx.project_id, part.slice, part.stream_id, part.lower, part.upper) for part in slices],
+            """INSERT INTO checkpoints (run_id, project_id, slice, stream_id, lower, upper, resets)
+               VALUES (%s, %s, %s, %s, %s, %s, %s)""",
+            [
+                (run_id, tx.project_id, part.slice, part.stream_id, part.lower, part.upper, part.resets)
+                for part in slices
+            ],
         )
     return await checkpoints(tx, run_id)
 
@@ -189,9 +193,17 @@ async def add_slice(tx: Transaction, run_id: UUID, epoch: int, part: PlannedSlic
     """One more slice than the plan had; the same one when it was added before."""
     await fence(tx, run_id, epoch)
     await tx.execute(
-        """INSERT INTO checkpoints (run_id, project_id, slice, stream_id, lower, upper)
-           VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
-        (run_id, tx.project_id, part.slice, part.stream_id, part.lower, part.upper),
+        """INSERT INTO checkpoints (run_id, project_id, slice, stream_id, lower, upper, resets)
+           SELECT %(run)s, %(project)s, %(slice)s, %(stream)s, %(lower)s, %(upper)s, coalesce(max(resets), 0)
+           FROM checkpoints WHERE run_id = %(run)s AND stream_id = %(stream)s ON CONFLICT DO NOTHING""",
+        {
+            "run": run_id,
+            "project": tx.project_id,
+            "slice": part.slice,
+            "stream": part.stream_id,
+            "lower": part.lower,
+            "upper": part.upper,
+        },
     )
     return next(found for found in await checkpoints(tx, run_id) if found.slice == part.slice)
 
@@ -255,16 +267,18 @@ async def advance_watermarks(tx: Transaction, run_id: UUID, epoch: int) -> None:
     """After the last page of every slice: each stream's watermark becomes the largest stamp seen (BC-96).
 
     But at most the run's horizon, the vendor's time before its first page, without one the run's start: whatever
-    changes behind the reader has a later stamp, and has to lie above the watermark to be found by the next run.
+    changes behind the reader has a later stamp, and has to lie above the watermark to be found by the next run. A
+    stream that was reset since the run was planned keeps none.
     """
     await fence(tx, run_id, epoch)
     await tx.execute(
         """UPDATE streams t SET watermark = greatest(t.watermark, least(c.watermark, c.horizon))
            FROM (SELECT p.stream_id, max(p.watermark) AS watermark,
-                        min(coalesce((r.options ->> 'horizon')::timestamptz, r.started_at)) AS horizon
+                        min(coalesce((r.options ->> 'horizon')::timestamptz, r.started_at)) AS horizon,
+                        max(p.resets) AS resets
                  FROM checkpoints p JOIN runs r ON r.id = p.run_id
                  WHERE p.run_id = %s GROUP BY p.stream_id HAVING bool_and(p.done)) c
-           WHERE t.id = c.stream_id AND c.watermark IS NOT NULL""",
+           WHERE t.id = c.stream_id AND t.resets = c.resets AND c.watermark IS NOT NULL""",
         (run_id,),
     )
 

@@ -104,8 +104,11 @@ async def delete(tx: Transaction, sync_id: UUID) -> None:
 
 
 async def reset(tx: Transaction, sync_id: UUID) -> None:
-    """Forget the watermarks: the next run reads everything again. Known records that did not change emit nothing."""
-    await tx.execute("UPDATE streams SET watermark = NULL WHERE sync_id = %s", (sync_id,))
+    """Forget the watermarks: the next run reads everything again. Known records that did not change emit nothing.
+
+    A run that is under way sets none any more: it began before the reset.
+    """
+    await tx.execute("UPDATE streams SET watermark = NULL, resets = resets + 1 WHERE sync_id = %s", (sync_id,))
 
 
 async def ensure_stream(tx: Transaction, sync_id: UUID, company: str) -> Stream:
@@ -116,7 +119,7 @@ async def ensure_stream(tx: Transaction, sync_id: UUID, company: str) -> Stream:
     )
     stream = await tx.row(
         Stream,
-        """SELECT id, sync_id, company, leaf, watermark, born_run FROM streams
+        """SELECT id, sync_id, company, leaf, watermark, born_run, resets, read_since FROM streams
            WHERE sync_id = %s AND company = %s""",
         (sync_id, company),
     )
@@ -128,7 +131,7 @@ async def streams(tx: Transaction, sync_id: UUID) -> list[Stream]:
     """The sync's streams."""
     return await tx.rows(
         Stream,
-        """SELECT id, sync_id, company, leaf, watermark, born_run FROM streams
+        """SELECT id, sync_id, company, leaf, watermark, born_run, resets, read_since FROM streams
            WHERE sync_id = %s ORDER BY company""",
         (sync_id,),
     )
@@ -144,9 +147,17 @@ async def stream_counts(tx: Transaction, sync_id: UUID) -> dict[str, int]:
     return {str(company): int(count) for company, count in rows}
 
 
-async def set_watermark(tx: Transaction, stream_id: int, watermark: datetime) -> None:
-    """The largest stamp seen in a finished run's data (BC-96). Never moves backwards."""
-    await tx.execute("UPDATE streams SET watermark = greatest(watermark, %s) WHERE id = %s", (watermark, stream_id))
+async def start_at(tx: Transaction, stream: Stream, watermark: datetime) -> None:
+    """Let a stream begin at the newest stamp that there is (BC-96), unless it was reset since `stream` was read."""
+    await tx.execute(
+        "UPDATE streams SET watermark = greatest(watermark, %s) WHERE id = %s AND resets = %s",
+        (watermark, stream.id, stream.resets),
+    )
+
+
+async def keep_window(tx: Transaction, stream_id: int, read_since: datetime) -> None:
+    """Remember where a stream's backfill window began; the first one stays."""
+    await tx.execute("UPDATE streams SET read_since = coalesce(read_since, %s) WHERE id = %s", (read_since, stream_id))
 
 
 async def mark_born(tx: Transaction, stream_ids: Sequence[int], run_id: UUID) -> None:

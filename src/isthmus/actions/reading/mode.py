@@ -56,7 +56,8 @@ def reading_of(
     """Decide. `since` is the provider's watermark arithmetic; `full` compares everything whatever is known.
 
     The first read of a full history is never filtered by the stamp: untouched records carry `0001-01-01` (BC-97). The
-    clock serves only to cut a backfill window, never as a watermark (BC-96).
+    clock serves only to cut a backfill window, never as a watermark (BC-96); the window stays where it was cut first,
+    so that a long pause before anything was found loses nothing.
     """
     base = ReadSpec(select=tuple(sync.fields), filter=sync.filter, expand=tuple(sync.expand))
     if not obj.incremental or full:
@@ -69,6 +70,8 @@ def reading_of(
     if sync.backfill_days is None:
         return Reading(mode=Mode.FULL, spec=base)
     if sync.backfill_days == 0:
-        return Reading(mode=Mode.PRESENT, spec=base)
-    window = msgspec.structs.replace(base, since=now - timedelta(days=sync.backfill_days))
+        # Only at first: whoever resets such a sync wants everything read, as the command says.
+        return Reading(mode=Mode.FULL if stream.resets else Mode.PRESENT, spec=base)
+    begins = stream.read_since or now - timedelta(days=sync.backfill_days)
+    window = msgspec.structs.replace(base, since=begins)
     return Reading(mode=Mode.FULL, spec=window)

@@ -128,6 +128,9 @@ async def _write(
         ]
         if first:
             await syncs.mark_born(tx, first, run.id)
+        for company, reading in readings.items():
+            if reading.mode is Mode.FULL and reading.spec.since is not None:
+                await syncs.keep_window(tx, streams[company].id, reading.spec.since)
         return await runs.plan(
             tx,
             run.id,
@@ -138,6 +141,7 @@ async def _write(
                     stream_id=streams[part.company_id or ""].id,
                     lower=part.lower,
                     upper=part.upper,
+                    resets=streams[part.company_id or ""].resets,
                 )
                 for number, part in enumerate(planned)
             ],

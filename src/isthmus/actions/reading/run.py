@@ -181,13 +181,14 @@ class Reader:
         if sync.backfill_days != 0 or not obj.incremental:
             return
         for company, stream in (await streams_of(self._db, sync, companies)).items():
-            if stream.watermark is not None:
+            if stream.watermark is not None or stream.resets:
                 continue
             spec = ReadSpec(filter=sync.filter)
             request = access.provider.newest_request(access.target, obj, spec, Slice(company_id=company or None))
             newest = access.provider.watermark(access.provider.page(obj, await access.call(request)).stamps)
             async with self._db.project(run.project_id) as tx:
-                await syncs.set_watermark(tx, stream.id, newest or _NOTHING_YET)
+                await runs.fence(tx, run.id, run.epoch)
+                await syncs.start_at(tx, stream, newest or _NOTHING_YET)
 
     async def _close(self, run: Run, sync: Sync, held: int | None) -> None:
         """A held sweep waits for a person; a good end says that the connection works. The engine ends the rest."""
