@@ -7,14 +7,17 @@ from html import unescape
 from typing import Any
 
 import httpx
+from argon2 import PasswordHasher
 from tests.api_server import Served
 
 from isthmus.console import first_administrator_link
-from isthmus.console.sessions import hash_password
 from isthmus.console.sessions import hashed as token_hash
 from isthmus.store import console_people
 
 PASSWORD = "correct horse battery"
+PASSWORD_HASH = PasswordHasher().hash(PASSWORD)
+"""Made once: hashing takes its time on purpose."""
+
 _PROOF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 
 
@@ -60,7 +63,7 @@ async def new_person(served: Served, name: str, role: str) -> None:
     """Somebody who may sign in, made by an invitation as the console does."""
     token = f"{name}-{role}"
     await console_people.invite(served.hub.db, token_hash(token), role, 1)
-    await console_people.accept(served.hub.db, token_hash(token), name, await hash_password(PASSWORD))
+    await console_people.accept(served.hub.db, token_hash(token), name, PASSWORD_HASH)
 
 
 async def link_of(served: Served) -> str | None:

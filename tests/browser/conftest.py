@@ -1,6 +1,7 @@
 """The console in the system's Chromium, over a server with a worker, the test database and the sandbox.
 
-With ISTHMUS_PICTURES=1 the tests write what they see to docs/pictures/screens.
+With ISTHMUS_PICTURES=1 the tests write what they see to docs/pictures/screens: the first screen of the pages that the
+documentation shows; with ISTHMUS_PICTURES=all every page, from top to bottom, to look at.
 """
 
 from __future__ import annotations
@@ -34,6 +35,18 @@ WIDE = ViewportSize(width=1280, height=900)
 PHONE = ViewportSize(width=360, height=780)
 
 
+SHOWN = ("home", "connect", "guide", "objects", "connection", "connection-broken", "run", "records", "record")
+"""The pages whose pictures the documentation keeps."""
+
+
+def _whole() -> bool:
+    return os.environ.get("ISTHMUS_PICTURES") == "all"
+
+
+def _wanted(name: str) -> bool:
+    return _whole() or (bool(os.environ.get("ISTHMUS_PICTURES")) and name in SHOWN)
+
+
 class Eyes:
     """What a test sees: pages, and pictures of them when they are wanted."""
 
@@ -51,20 +64,20 @@ class Eyes:
 
     async def picture(self, page: Page, name: str) -> None:
         """The page in light and dark, when pictures are wanted."""
-        if not os.environ.get("ISTHMUS_PICTURES"):
+        if not _wanted(name):
             return
         SCREENS.mkdir(parents=True, exist_ok=True)
         for scheme in ("light", "dark"):
             await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            await page.screenshot(path=SCREENS / f"{name}-{scheme}.png", full_page=True)
+            await page.screenshot(path=SCREENS / f"{name}-{scheme}.png", full_page=_whole())
         await page.emulate_media(color_scheme="light")
 
     async def phone_picture(self, page: Page, name: str) -> None:
         """The page at 360 px."""
-        if not os.environ.get("ISTHMUS_PICTURES"):
+        if not _wanted(name):
             return
         await page.set_viewport_size(PHONE)
-        await page.screenshot(path=SCREENS / f"{name}-phone.png", full_page=True)
+        await page.screenshot(path=SCREENS / f"{name}-phone.png", full_page=_whole())
         await page.set_viewport_size(WIDE)
 
 
