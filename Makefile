@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench bench-peers crash docs lock clean
+.PHONY: help demo test chromium lint bench bench-peers crash docs lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,8 +30,15 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 demo: $(VENV)/.runtime ## the whole road on this machine: connect, read, change, deliver, export
 	@$(BIN)/isthmus demo $(if $(KEEP),--keep,)
 
-test: $(VENV)/.dev ## all tests
+test: $(VENV)/.dev chromium ## all tests
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -n 2 --dist loadfile
+
+# The browser tests drive Debian's own Chromium. Where it is missing and cannot be installed they are skipped, loudly.
+chromium:
+	@command -v chromium >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing Chromium for the browser tests …" \
+	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	} || echo "NO CHROMIUM HERE, and it cannot be installed: the browser tests will be SKIPPED." >&2
 
 lint: $(VENV)/.dev ## style, types, and the direction of every arrow
 	@$(BIN)/ruff check .
