@@ -94,3 +94,13 @@ def test_every_variable_that_the_module_reads_is_described() -> None:
 def test_a_silence_that_cannot_be_meant_is_refused_with_its_variable(tmp_path: Path, silent_s: str) -> None:
     with pytest.raises(InvalidInput, match="ISTHMUS_SILENT_S"):
         load_settings({"ISTHMUS_SILENT_S": silent_s}, home=tmp_path)
+
+
+@pytest.mark.parametrize("address", ["hub.example.com", "ftp://hub.example.com", "https://hub.example.com/?a=b"])
+def test_a_public_address_that_is_none_is_refused_by_its_name(address: str) -> None:
+    with pytest.raises(InvalidInput, match="ISTHMUS_PUBLIC_URL"):
+        load_settings({"ISTHMUS_PUBLIC_URL": address})
+
+
+def test_a_public_address_is_kept_without_its_last_slash() -> None:
+    assert load_settings({"ISTHMUS_PUBLIC_URL": "https://hub.example.com/"}).public_url == "https://hub.example.com"
