@@ -160,6 +160,41 @@ async def test_an_idle_connection_stays_alive_by_being_checked(house: House, hub
         await token(hub, connection)
 
 
+async def test_a_refusal_that_lasts_is_not_asked_for_again_until_the_secret_is_new(house: House, hub: Hub) -> None:
+    connection = await house.connect(hub)
+    wrong = AppCredentials(client_id=identities.CONFIDENTIAL_APP_ID, secret=Secret("wrong"))
+    await hub.connecting.with_app(house.wish(), wrong)
+    before = house.token_requests()
+    for _ in range(5):
+        with pytest.raises(SecretWrong):
+            await token(hub, connection)
+    assert house.token_requests() - before == 1
+    right = Secret(identities.CONFIDENTIAL_APP_SECRET)
+    await hub.connecting.with_app(house.wish(), AppCredentials(client_id=wrong.client_id, secret=right))
+    assert await token(hub, connection)
+
+
+async def test_a_new_secret_that_another_process_stored_ends_a_refusal(house: House, hub: Hub) -> None:
+    connection = await house.connect(hub)
+    wrong = AppCredentials(client_id=identities.CONFIDENTIAL_APP_ID, secret=Secret("wrong"))
+    await hub.connecting.with_app(house.wish(), wrong)
+    with pytest.raises(SecretWrong):
+        await token(hub, connection)
+    async with house.hub() as other:
+        await house.connect(other)
+    assert await token(hub, connection)
+
+
+async def test_a_check_asks_whatever_was_said_a_moment_ago(house: House, hub: Hub) -> None:
+    connection = await house.connect(hub)
+    await forget_token(hub, connection)
+    house.sandbox.switch("secret-wrong")
+    with pytest.raises(SecretWrong):
+        await token(hub, connection)
+    house.sandbox.clear_switch("secret-wrong")
+    assert (await hub.check(connection)).connection.state == "connected"
+
+
 # -- secrets and certificates ------------------------------------------------------------------------------------------
 
 
@@ -173,6 +208,7 @@ async def test_a_persons_sign_in_survives_a_wrong_secret_and_goes_on_with_the_ri
     kept = await grant_of(hub, connection)
     assert kept.refresh_token_sealed is not None
     house.sandbox.clear_switch("secret-wrong")
+    await forget_token(hub, connection)  # as a new secret does
     assert await token(hub, connection)
     assert uses(house, "authorization_code") == 1, "nobody signed in again"
 

@@ -6,10 +6,12 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
 from tests.store.conftest import Place
 
-from isthmus.kernel.failures import InvalidInput
+from isthmus.auth.entra.grants import TOKEN_DEADLINE_S
+from isthmus.kernel.failures import InvalidInput, TransientFailure
 from isthmus.kernel.ids import new_id
 from isthmus.store import connections, grants
 from isthmus.store.database import Database
@@ -101,6 +103,34 @@ async def test_a_refresh_that_fails_lets_the_next_one_in(place: Place) -> None:
         await fail()
     async with grants.refreshing(place.db, place.project_id, grant.id) as refreshing:
         assert refreshing.grant.fence == grant.fence
+
+
+async def test_a_renewal_that_takes_too_long_elsewhere_is_passing_trouble(place: Place) -> None:
+    grant = await grant_of(place)
+    async with grants.refreshing(place.db, place.project_id, grant.id):
+        with pytest.raises(TransientFailure, match="renewed by another process"):
+            async with grants.refreshing(place.db, place.project_id, grant.id, wait_s=1):
+                pytest.fail("two are inside")
+
+
+def test_nobody_is_cut_while_others_wait_and_a_token_request_ends_before_they_give_up() -> None:
+    assert TOKEN_DEADLINE_S < grants.REFRESH_WAIT_MAX_S < grants.REFRESH_IDLE_MAX_S
+
+
+@pytest.mark.conformance("OA-30")
+async def test_a_new_refresh_token_is_kept_although_the_locks_connection_has_broken(
+    place: Place, database_url: str
+) -> None:
+    grant = await grant_of(place)
+    async with grants.refreshing(place.db, place.project_id, grant.id) as refreshing:
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as owner:
+            await owner.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+            )
+        assert await refreshing.store(
+            access_token_sealed=b"a", access_expires_at=SOON, refresh_token_sealed=b"the only one"
+        )
+    assert (await grant_of(place)).refresh_token_sealed == b"the only one"
 
 
 async def test_a_new_secret_keeps_the_tokens(place: Place) -> None:

@@ -68,6 +68,7 @@ async def check(
     """
     consented_at = clock.now() if just_consented else None
     async with opener.open(connection.project_id, connection.id, journal) as opened:
+        opened.tokens.forget_refusal()
         while True:
             report = Report(connection=connection, steps=await _steps(db, opened))
             failure = report.failure

@@ -6,6 +6,7 @@ app user and environment.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -23,7 +24,7 @@ from isthmus.client.call import AuthorisedCall, RetryingCall
 from isthmus.client.protocols import Journal, JournalEntry
 from isthmus.connections.credentials import cloud_of
 from isthmus.connections.keyring import Keyrings
-from isthmus.connections.tokens import StoredTokens
+from isthmus.connections.tokens import REFRESHES_MAX, StoredTokens
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import UnknownObject
 from isthmus.kernel.ids import new_id
@@ -121,6 +122,7 @@ class Opener:
         self._stack = AsyncExitStack()
         self._session: HttpTransport | None = None
         self._budgets: dict[str, SharedBudget] = {}
+        self._renewals = asyncio.Semaphore(REFRESHES_MAX)
         self._tokens: dict[tuple[UUID, str, str], tuple[StoredTokens, JournalRelay]] = {}
 
     async def __aenter__(self) -> Opener:
@@ -198,6 +200,7 @@ class Opener:
                 self._clock,
                 permissions=provider.declaration.delegated_scopes,
                 resource=resource,
+                places=self._renewals,
             )
             found = self._tokens[key] = (source, relay)
         source, relay = found

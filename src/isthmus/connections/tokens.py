@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,7 +23,15 @@ from isthmus.connections.credentials import (
 )
 from isthmus.connections.keyring import Keyring
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import AccessTokenRejected, CredentialFailure, SignInAgain, TransientFailure
+from isthmus.kernel.failures import (
+    AccessTokenRejected,
+    CredentialFailure,
+    IdentityConfiguration,
+    SecretExpired,
+    SecretWrong,
+    SignInAgain,
+    TransientFailure,
+)
 from isthmus.store import grants
 from isthmus.store.database import Database
 from isthmus.store.rows import Grant
@@ -32,6 +42,17 @@ _AHEAD_JITTER_S: Final = 60.0
 
 _AHEAD_SHARE_MAX: Final = 0.25
 """Of a short-lived token at most the last quarter is given away; else every request would ask for a new one."""
+
+REFUSAL_KEPT_S: Final = 60.0
+"""A refusal that repeating cannot change is the answer for so long, unless a new secret or sign-in comes first: an
+identity provider takes many equal requests for a loop and locks the app out (AADSTS50196).
+"""
+
+REFRESHES_MAX: Final = 4
+"""Renewals under way in one process: each holds one of the pool's ten database connections."""
+
+_LASTING: Final = (SecretWrong, SecretExpired, SignInAgain, IdentityConfiguration)
+"""Refusals that only a new credential ends; a missing consent may be given at any moment, without us knowing."""
 
 
 class StoredTokens:
@@ -51,7 +72,9 @@ class StoredTokens:
         *,
         permissions: tuple[str, ...],
         resource: str,
+        places: asyncio.Semaphore | None = None,
     ) -> None:
+        self._places = places or asyncio.Semaphore(REFRESHES_MAX)
         self._db = db
         self._keyring = keyring
         self._grant = grant
@@ -64,6 +87,8 @@ class StoredTokens:
         self._ahead_s = self._early_s
         self._refusals = 0
         self._refused: CredentialFailure | None = None
+        self._refused_fence: int | None = None
+        self._refused_s = 0.0
         self._token: str | None = None
         self._expires_at: datetime | None = None
 
@@ -100,6 +125,11 @@ class StoredTokens:
     def forget(self) -> None:
         """The credential has changed: what was obtained with the old one is not used any more."""
         self._token = self._expires_at = None
+        self.forget_refusal()
+
+    def forget_refusal(self) -> None:
+        """Somebody wants to know: ask the identity provider, whatever it said a moment ago."""
+        self._refused_fence = None
 
     def _good(self) -> bool:
         return self._good_for(self._ahead_s)
@@ -121,11 +151,20 @@ class StoredTokens:
         return min(self._early_s, max(0.0, life_s) * _AHEAD_SHARE_MAX)
 
     async def _shared(self, rejected: str | None, claims: str | None) -> str:
-        async with grants.refreshing(self._db, self._grant.project_id, self._grant.id) as turn:
+        async with (
+            self._place(),
+            grants.refreshing(self._db, self._grant.project_id, self._grant.id) as turn,
+        ):
             stored = self._stored(turn.grant)
             if stored is not None and stored != rejected and claims is None:
                 return self._keep(stored, turn.grant.access_expires_at, _life_s(turn.grant))
-            tokens = await self._obtain(turn.grant, claims)
+            self._refuse_again(turn.grant)
+            try:
+                tokens = await self._obtain(turn.grant, claims)
+            except _LASTING as failure:
+                self._refused = failure
+                self._refused_fence, self._refused_s = turn.grant.fence, self._clock.monotonic_s()
+                raise
             if tokens.access_token == rejected:
                 raise AccessTokenRejected
             await turn.store(
@@ -141,6 +180,25 @@ class StoredTokens:
             )
             life_s = (tokens.expires_at - tokens.obtained_at).total_seconds()
             return self._keep(tokens.access_token, tokens.expires_at, life_s)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """One of the process's few places for renewals. Raises TransientFailure."""
+        try:
+            async with asyncio.timeout(grants.REFRESH_WAIT_MAX_S):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise grants.renewal_takes_long() from error
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def _refuse_again(self, grant: Grant) -> None:
+        """Raise what the identity provider said a moment ago, when nothing has changed since."""
+        young = self._clock.monotonic_s() - self._refused_s < REFUSAL_KEPT_S
+        if self._refused is not None and self._refused_fence == grant.fence and young:
+            raise self._refused
 
     def _stored(self, grant: Grant) -> str | None:
         """What another process has left, if it is still good for a while."""

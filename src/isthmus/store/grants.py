@@ -8,15 +8,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from psycopg.types.json import Jsonb
 
-from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput, TransientFailure
 from isthmus.kernel.ids import new_id
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Authorization, Grant
 
-REFRESH_WAIT_MAX_S = 90
-"""How long one process waits for another's refresh: longer than a token request with its repeats may take."""
+REFRESH_WAIT_MAX_S = 75
+"""How long one process waits for another's refresh: longer than the minute that a token request may take."""
+
+REFRESH_IDLE_MAX_S = 120
+"""How long the holder's transaction may stand still: longer than anybody waits for it, so that no living one is cut."""
 
 
 async def create(
@@ -121,9 +125,12 @@ class Refreshing:
     `grant` was read under the lock: look whether it has a good token by now before asking for one.
     """
 
-    def __init__(self, lock: Transaction, grant: Grant) -> None:
+    def __init__(self, db: Database, lock: Transaction, grant: Grant) -> None:
+        self._db = db
         self._lock = lock
         self.grant = grant
+        self.rescued = False
+        """The lock broke before the result could be stored under it, and it was stored without."""
 
     async def store(
         self,
@@ -132,34 +139,64 @@ class Refreshing:
         access_expires_at: datetime | None,
         refresh_token_sealed: bytes | None = None,
     ) -> bool:
-        """Store the result, at once and for good, before anybody uses it.
+        """Store the result, at once and for good, before anybody uses it. Should the lock's connection have broken
+        meanwhile, a new one is used: a refresh token that was replaced must not be lost.
 
-        False when a newer one is there (OA-29): read the grant again then.
+        False when a newer one is there (OA-29): read the grant again then. Raises DatabaseUnavailable.
         """
-        stored = await store_tokens(
-            self._lock,
-            self.grant.id,
-            fence=self.grant.fence,
-            access_token_sealed=access_token_sealed,
-            access_expires_at=access_expires_at,
-            refresh_token_sealed=refresh_token_sealed,
-        )
-        await self._lock.commit()
+
+        async def keep(tx: Transaction) -> bool:
+            return await store_tokens(
+                tx,
+                self.grant.id,
+                fence=self.grant.fence,
+                access_token_sealed=access_token_sealed,
+                access_expires_at=access_expires_at,
+                refresh_token_sealed=refresh_token_sealed,
+            )
+
+        try:
+            stored = await keep(self._lock)
+            await self._lock.commit()
+        except psycopg.OperationalError:
+            if not self._lock.connection.closed:
+                raise
+            stored = await self._db.transact(self._lock.project_id, keep)
+            self.rescued = True
         return stored
 
 
 @asynccontextmanager
-async def refreshing(db: Database, project_id: UUID, grant_id: UUID) -> AsyncIterator[Refreshing]:
+async def refreshing(
+    db: Database, project_id: UUID, grant_id: UUID, *, wait_s: int = REFRESH_WAIT_MAX_S
+) -> AsyncIterator[Refreshing]:
     """Single flight: of all processes, one at a time is inside for a grant.
 
     The lock is an advisory one that ends with its transaction. Should that break while the token request is slow,
     somebody else refreshes meanwhile and the fence keeps the late result from overwriting the newer one (OA-29).
+    Raises TransientFailure when another one holds the lock for longer than `wait_s`.
     """
-    async with db.project(project_id) as lock:
-        await lock.execute(f"SET LOCAL lock_timeout = '{REFRESH_WAIT_MAX_S}s'")
-        await lock.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{REFRESH_WAIT_MAX_S}s'")
-        await lock.execute("SELECT pg_advisory_xact_lock(hashtextextended('grant:' || %s, 0))", (str(grant_id),))
-        yield Refreshing(lock, await get(lock, grant_id))
+    turn: Refreshing | None = None
+    try:
+        async with db.project(project_id) as lock:
+            await lock.execute(f"SET LOCAL lock_timeout = '{wait_s}s'")
+            await lock.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{REFRESH_IDLE_MAX_S}s'")
+            try:
+                await lock.execute(
+                    "SELECT pg_advisory_xact_lock(hashtextextended('grant:' || %s, 0))", (str(grant_id),)
+                )
+            except psycopg.errors.LockNotAvailable as error:
+                raise renewal_takes_long() from error
+            turn = Refreshing(db, lock, await get(lock, grant_id))
+            yield turn
+    except DatabaseUnavailable:
+        if turn is None or not turn.rescued:
+            raise
+
+
+def renewal_takes_long() -> TransientFailure:
+    """Somebody else is renewing the same sign-in, or all places for renewals are taken, for unusually long."""
+    return TransientFailure("The sign-in is being renewed by another process, which takes unusually long.")
 
 
 async def begin_authorization(

@@ -19,8 +19,10 @@ from isthmus.kernel.failures import IdentityConfiguration
 from isthmus.kernel.messages import Repeat, Request, Response
 
 TOKEN_TIMEOUT_S: Final = 30.0
-TOKEN_DEADLINE_S: Final = 120.0
-"""A token answer takes well under a second; two minutes ride out a passing trouble at the identity provider."""
+TOKEN_DEADLINE_S: Final = 60.0
+"""A token answer takes well under a second; a minute rides out a passing trouble at the identity provider. Shorter than
+the wait for another process's refresh (`store.grants.REFRESH_WAIT_MAX_S`).
+"""
 
 _LIFE_S_DEFAULT: Final = 3_000.0
 _LIFE_S_MAX: Final = 86_400.0
