@@ -13,6 +13,7 @@ from isthmus.api import create_api
 from isthmus.api.openapi import finished
 from isthmus.api.problems import STATUSES, Problem
 from isthmus.api.services import Services
+from isthmus.kernel.clock import SystemClock
 
 _METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -28,6 +29,7 @@ class _Nowhere:
     """Services that are never asked."""
 
     public_url = ""
+    clock = SystemClock()
 
 
 def api_page() -> str:
