@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from isthmus.cli.named import synced_objects
 from isthmus.cli.options import CompanyNames, ConnectionName, Expand, Filter, Home, Json, Route, Select, listed
 from isthmus.cli.output import out, print_json, print_json_lines, print_table, say
 from isthmus.cli.running import chosen_connection, hub, run
@@ -193,8 +194,10 @@ def changes(
 
         after = decode_cursor(since)
         async with hub(home) as opened, opened.db.project(opened.project.id) as tx:
-            wanted = feed.FeedFilter(objects=(await _synced_object(tx, object_name),) if object_name else None)
-            page = await feed.read(tx, after, limit, wanted)
+            wanted = feed.FeedFilter(
+                objects=await synced_objects(tx, (object_name,)) if object_name is not None else None
+            )
+            page = await feed.read(tx, after, limit, feed.FeedFilter(objects=only or None))
         cursor = encode_cursor(page.next_number)
         if as_json:
             print_json_lines(_change_plain(each) for each in page.changes)
@@ -221,25 +224,6 @@ def changes(
         say(f"next_cursor: {cursor}{'  (there is more)' if page.more else ''}")
 
     run(work)
-
-
-async def _synced_object(tx: Any, name: str) -> str:
-    """The exact name of an object that a sync reads. Raises UnknownObject."""
-    from difflib import get_close_matches
-
-    from isthmus.kernel.failures import UnknownObject
-    from isthmus.store import syncs
-
-    names = {sync.object.casefold(): sync.object for sync in await syncs.every(tx)}
-    found = names.get(name.strip().casefold())
-    if found is None:
-        raise UnknownObject(
-            f"No sync reads an object “{name}”.",
-            nearest=get_close_matches(name, names.values(), n=3),
-            remedy="Run `isthmus sync list` to see which objects have changes.",
-            subject=name,
-        )
-    return found
 
 
 async def wished(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,10 +12,12 @@ import typer
 from rich.markup import escape
 from rich.text import Text
 
+from isthmus.cli.named import given, synced_objects
 from isthmus.cli.options import Home, Json, listed
 from isthmus.cli.output import ago, print_json, print_table, say
 from isthmus.cli.running import chosen, confirm, hub, run
 from isthmus.kernel.failures import InvalidInput
+from isthmus.transport.redaction import redact_url
 
 if TYPE_CHECKING:
     from isthmus.app import Hub
@@ -53,16 +58,17 @@ def add_webhook(
     async def work() -> None:
         from isthmus.store import feed
 
+        called = given(name, "name")
         async with hub(home) as opened:
-            after = 0
-            if only_new:
-                async with opened.db.project(opened.project.id) as tx:
-                    after = await feed.head(tx)
-            made, secret = await opened.create_webhook(name, url, objects=listed(objects), after=after)
+            async with opened.db.project(opened.project.id) as tx:
+                wanted = await synced_objects(tx, listed(objects))
+                after = await feed.head(tx) if only_new else 0
+            with _name_taken(called):
+                made, secret = await opened.create_webhook(called, url, objects=wanted, after=after)
         if as_json:
-            print_json({"id": str(made.id), "name": name, "url": url, "secret": secret})
+            print_json({"id": str(made.id), "name": called, "url": redact_url(url), "secret": secret})
             return
-        say(f"[green]✓[/] Webhook {escape(name)}. Its signing secret, shown only now:")
+        say(f"[green]✓[/] Webhook {escape(called)}. Its signing secret, shown only now:")
         print(secret)
         say("Next: `isthmus worker` delivers while it runs; `isthmus destination deliver` does it once.")
 
@@ -71,16 +77,21 @@ def add_webhook(
 
 def add_folder(
     name: Annotated[str, typer.Argument(help="How to call it.")],
-    folder: Annotated[Path, typer.Argument(help="An existing folder.")],
+    folder: Annotated[str, typer.Argument(help="An existing folder.")],
     objects: Objects = None,
     home: Home = None,
 ) -> None:
     """Write changes as JSON lines into a folder."""
+    place = Path(given(folder, "folder")).resolve()
 
     async def work() -> None:
+        called = given(name, "name")
         async with hub(home) as opened:
-            await opened.create_folder(name, folder, objects=listed(objects))
-        say(f"[green]✓[/] Changes go to {escape(str(folder.resolve()))} while `isthmus worker` runs.")
+            async with opened.db.project(opened.project.id) as tx:
+                wanted = await synced_objects(tx, listed(objects))
+            with _name_taken(called):
+                await opened.create_folder(called, place, objects=wanted)
+        say(f"[green]✓[/] Changes go to {escape(str(place))} while `isthmus worker` runs.")
 
     run(work)
 
@@ -111,7 +122,7 @@ def list_destinations(home: Home = None, as_json: Json = False) -> None:
                     head - each.cursor,
                     ago(each.next_attempt_at) if each.failing_since else "–",
                     each.paused or (each.failure or {}).get("message", ""),
-                    each.url,
+                    redact_url(each.url),
                 ]
                 for each in every
             ],
@@ -276,6 +287,17 @@ def delete(
     run(work)
 
 
+@contextmanager
+def _name_taken(name: str) -> Iterator[None]:
+    """A name that another destination has is refused with the way out."""
+    try:
+        yield
+    except InvalidInput as failure:
+        if failure.subject == name:
+            failure.remedy = f"Choose another name, or: isthmus destination delete {shlex.quote(name)}"
+        raise
+
+
 async def _one(opened: Hub, name: str) -> Destination:
     from isthmus.store import destinations
 
@@ -298,7 +320,7 @@ def _plain(row: Destination, head: int) -> dict[str, Any]:
         "id": str(row.id),
         "name": row.name,
         "kind": row.kind,
-        "url": row.url,
+        "url": redact_url(row.url),
         "cursor": row.cursor,
         "behind": head - row.cursor,
         "failing_since": row.failing_since,

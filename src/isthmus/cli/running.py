@@ -10,12 +10,12 @@ import secrets
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from isthmus.cli.named import choice, nearest
 from isthmus.cli.output import err, exit_code, print_failure
 from isthmus.kernel.failures import ConfigurationFailure, Failure, InvalidInput, StorageFull
 
@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 INTERRUPTED = 130
+
+_LISTINGS = {
+    "sync": "isthmus sync list",
+    "run": "isthmus runs",
+    "destination": "isthmus destination list",
+    "key": "isthmus keys list",
+    "operation": "isthmus operations list",
+}
+"""What lists the things that a person may mean by a name."""
 
 
 def guarded(app: typer.Typer, arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -166,7 +175,13 @@ async def chosen_connection(opened: Hub, name: str | None) -> Connection:
     for each in every:
         if name.casefold() in (each.name.casefold(), str(each.id)):
             return each
-    raise InvalidInput(f"There is no connection “{name}”.", remedy=f"Choose one of: {', '.join(names)}.", nearest=names)
+    near = nearest(name, names)
+    raise InvalidInput(
+        f"There is no connection “{name}”.",
+        remedy=choice(names, near, listing="isthmus connections"),
+        nearest=near,
+        subject=name,
+    )
 
 
 def chosen(items: Sequence[Any], text: str, *, what: str, words: Callable[[Any], Sequence[str]]) -> Any:
@@ -185,8 +200,11 @@ def chosen(items: Sequence[Any], text: str, *, what: str, words: Callable[[Any],
         ends = ", ".join(words(item)[1][-8:] for item in found[:10])
         raise InvalidInput(f"“{text}” fits several: {ends}.", remedy=f"Give one of these ends of an id for the {what}.")
     names = sorted({words(item)[-1] for item in items})
+    near = nearest(text, names)
+    listing = _LISTINGS.get(what, "isthmus --help")
     raise InvalidInput(
         f"There is no {what} “{text}”.",
-        remedy=f"Choose one of: {', '.join(names[:10])}." if names else f"There is no {what} at all yet.",
-        nearest=get_close_matches(text, names, n=3),
+        remedy=choice(names, near, listing=listing) if names else f"There is no {what} at all yet.",
+        nearest=near,
+        subject=text,
     )
