@@ -194,9 +194,7 @@ def changes(
 
         after = decode_cursor(since)
         async with hub(home) as opened, opened.db.project(opened.project.id) as tx:
-            wanted = feed.FeedFilter(
-                objects=await synced_objects(tx, (object_name,)) if object_name is not None else None
-            )
+            only = await synced_objects(tx, () if object_name is None else (object_name,))
             page = await feed.read(tx, after, limit, feed.FeedFilter(objects=only or None))
         cursor = encode_cursor(page.next_number)
         if as_json:
