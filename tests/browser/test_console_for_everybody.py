@@ -94,6 +94,7 @@ async def test_the_keyboard_reaches_everything_and_shows_where_it_is(worked: Ser
 async def test_slash_searches_and_g_then_a_letter_goes_there(worked: Served, eyes: Eyes) -> None:
     page = await eyes.page()
     await _sign_in(worked, page)
+    await page.wait_for_load_state()
     await page.keyboard.press("/")
     await expect(page.get_by_role("searchbox").first).to_be_focused()
     await page.keyboard.press("Escape")
@@ -101,6 +102,7 @@ async def test_slash_searches_and_g_then_a_letter_goes_there(worked: Served, eye
     await page.keyboard.press("g")
     await page.keyboard.press("d")
     await page.wait_for_url("**/console/data")
+    await page.wait_for_load_state()
     await page.keyboard.press("?")
     await expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
 

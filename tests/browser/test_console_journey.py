@@ -73,7 +73,10 @@ async def _keep_in_step(eyes: Eyes, page: Page) -> None:
 async def _look_at_records(eyes: Eyes, page: Page) -> None:
     await page.get_by_role("navigation", name="Rooms").get_by_role("link", name="Data").click()
     await page.get_by_role("main").get_by_role("link", name="customers").click()
+    await expect(page.get_by_role("heading", name="customers", level=1)).to_be_visible()
+    await page.wait_for_load_state()
     await page.keyboard.press("/")
+    await expect(page.get_by_role("main").get_by_role("searchbox")).to_be_focused()
     await page.keyboard.type("adatum")
     await page.keyboard.press("Enter")
     await page.wait_for_url("**q=adatum*")

@@ -19,6 +19,11 @@ KIND_WORDS: Final = {
 }
 
 
+BEGAN: Final = Tone("began", "working", "play")
+ASKED: Final = Tone("asked", "working", "deliveries")
+STORED: Final = Tone("stored", "working", "data")
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A sentence of the story."""
 
@@ -50,7 +55,7 @@ def tell(run: Run, checkpoints: list[Checkpoint], journal: list[JournalRow]) -> 
         words = f"after waiting {duration(waited)}" if waited >= 1 else "at once"
         if run.epoch > 1:
             words += f"; taken over {plural(run.epoch - 1, 'time')} since, each time from where it stood"
-        events.append(Event(look=RUN_TONES["running"], title="A worker began", words=words, at=run.started_at))
+        events.append(Event(look=BEGAN, title="A worker began", words=words, at=run.started_at))
     events += _asking(journal)
     events += _reading(run, checkpoints)
     events += _remarks(run.options)
@@ -88,7 +93,7 @@ def _asking(journal: list[JournalRow]) -> list[Event]:
     words = ", ".join(f"{count} for {purpose}" for purpose, count in purposes.most_common(6))
     events = [
         Event(
-            look=RUN_TONES["running"],
+            look=ASKED,
             title=f"{plural(len(journal), 'request')} to the vendor",
             words=f"{words}; {received / 1000:,.0f} KB received in {duration(spent)} of waiting for answers",
             at=journal[0].at,
@@ -119,7 +124,7 @@ def _reading(run: Run, checkpoints: list[Checkpoint]) -> list[Event]:
     of_total = f" of {number(run.total)}" if run.total and run.state is RunState.RUNNING else ""
     events = [
         Event(
-            look=RUN_TONES["running"],
+            look=STORED,
             title=f"{number(seen)}{of_total} records read",
             words=f"{plural(pages, 'page')} in {plural(len(parts), 'company', 'companies')}, each stored with its "
             "checkpoint in one transaction",
