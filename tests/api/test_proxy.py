@@ -80,8 +80,15 @@ async def test_a_read_comes_back_as_the_vendor_sent_it(connected: tuple[Served, 
     assert answer.headers["content-type"].startswith("application/json")
     assert answer.headers["x-isthmus-retries"] == "0"
     assert int(answer.headers["x-isthmus-budget-remaining"]) > 0
+    assert len(answer.headers.get_list("date")) == len(answer.headers.get_list("content-type")) == 1
     sent = served.house.requests("customers")[-1]
     assert sent["path"].endswith("/customers")
+
+
+async def test_a_head_request_answers_without_a_body(connected: tuple[Served, httpx.AsyncClient]) -> None:
+    _, client = connected
+    answer = await client.head(CUSTOMERS, params={"$top": "1"})
+    assert (answer.status_code, answer.content) == (200, b"")
 
 
 async def test_a_write_goes_through_with_its_body_and_headers(connected: tuple[Served, httpx.AsyncClient]) -> None:

@@ -40,7 +40,7 @@ _OWN: Final = frozenset(
 _OWN_BEGINNINGS: Final = ("isthmus-", "x-isthmus-", "x-forwarded-", "sec-")
 
 _ANSWER_DROPPED: Final = frozenset(
-    {*HOP_BY_HOP, "content-length", "content-encoding", "set-cookie", "strict-transport-security", "alt-svc"}
+    {*HOP_BY_HOP, "date", "content-length", "content-encoding", "set-cookie", "strict-transport-security", "alt-svc"}
 )
 """Of the vendor's headers: what speaks of its own connection. Bodies arrive here unpacked."""
 
