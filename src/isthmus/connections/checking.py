@@ -22,7 +22,7 @@ from isthmus.kernel.failures import (
 )
 from isthmus.kernel.messages import Response
 from isthmus.providers.base import Check, Finding
-from isthmus.store import connections
+from isthmus.store import connections, grants
 from isthmus.store.database import Database
 from isthmus.store.rows import CompanyRow, Connection
 
@@ -77,7 +77,8 @@ async def check(
             await clock.sleep(CONSENT_PAUSE_S)
     if not isinstance(failure, TransientFailure):
         async with db.project(connection.project_id) as tx:
-            await connections.set_state(tx, connection.id, _state(failure), failure)
+            number = grants.credential_number(opened.grant)
+            await connections.set_state(tx, connection.id, _state(failure), failure, credential=number)
             return Report(connection=await connections.get(tx, connection.id), steps=report.steps)
     return report
 

@@ -11,6 +11,7 @@ import msgspec
 
 from isthmus.auth.entra.authorization import SIGN_IN_MAX_S, SignIn, begin_sign_in, read_callback
 from isthmus.auth.entra.clouds import Cloud
+from isthmus.auth.entra.credentials import ClientSecret, Credential
 from isthmus.auth.entra.errors import claims_of
 from isthmus.auth.entra.grants import redeem_code
 from isthmus.auth.entra.id_token import Identity, identify
@@ -21,7 +22,6 @@ from isthmus.client.tokens import await_consent, run_grant
 from isthmus.connections.credentials import (
     CertificateFile,
     GrantKind,
-    cloud_of,
     credential_of,
     seal_certificate,
     seal_secret,
@@ -72,6 +72,18 @@ class StartedSignIn(msgspec.Struct, frozen=True, kw_only=True):
     connection_id: UUID
 
 
+class _Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """A sign-in under way, sealed as a whole: nothing of it counts for the connection before it has succeeded.
+
+    `secret` None with the app that the grant has already means that app's own credential.
+    """
+
+    sign_in: SignIn
+    client_id: str
+    cloud: Cloud
+    secret: str | None = None
+
+
 class Connecting:
     """Creates connections of one project and replaces what they sign in with."""
 
@@ -93,6 +105,8 @@ class Connecting:
         async with self._db.project(self._project_id) as tx:
             kind = GrantKind.APP if app.secret is not None else GrantKind.APP_CERTIFICATE
             connection, grant = await self._ensure(tx, wish, kind, app.client_id)
+            cloud: dict[str, Any] = msgspec.to_builtins(wish.cloud)
+            await grants.set_settings(tx, grant.id, tenant=grant.tenant, client_id=app.client_id, cloud=cloud)
             await grants.set_secret(
                 tx,
                 grant.id,
@@ -111,12 +125,14 @@ class Connecting:
     ) -> StartedSignIn:
         """Send a person to the vendor's sign-in page. The state is good once and for a quarter of an hour.
 
-        A step-up that an earlier refusal asked for is passed on (OA-32).
+        A connection of that name goes on with what it has until the sign-in has come to its end: who closes the
+        browser, or types another app's id, has changed nothing. A step-up that an earlier refusal asked for is passed
+        on (OA-32).
         """
         provider = provider_named(wish.provider)
         tenant = wish.tenant or SHARED_TENANT
         async with self._db.project(self._project_id) as tx:
-            connection, grant = await self._ensure(
+            connection, _ = await self._ensure(
                 tx, msgspec.structs.replace(wish, tenant=tenant), GrantKind.PERSON, client_id
             )
             sign_in = begin_sign_in(
@@ -128,10 +144,13 @@ class Connecting:
                 prompt="select_account",
                 claims=_claims_asked_for(connection),
             )
-            if secret is not None:
-                sealed = seal_secret(self._keyring, grant.id, secret)
-                await grants.set_secret(tx, grant.id, secret_sealed=sealed)
-            plain = msgspec.json.encode(sign_in).decode()
+            pending = _Pending(
+                sign_in=sign_in,
+                client_id=client_id,
+                cloud=wish.cloud,
+                secret=secret.reveal() if secret is not None else None,
+            )
+            plain = msgspec.json.encode(pending).decode()
             await grants.begin_authorization(
                 tx,
                 state_hash=_state_hash(sign_in.state),
@@ -147,24 +166,24 @@ class Connecting:
         Coming back twice is fine: the second time finds the first one's result (OA-25). Raises SignInAgain for a state
         that nobody here has issued, IdentityMismatch for another tenant than the connection's, and what was refused.
         """
-        pending = await grants.find_authorization(self._db, _state_hash(parameters.get("state", "")))
-        if pending is None or pending.project_id != self._project_id:
+        found = await grants.find_authorization(self._db, _state_hash(parameters.get("state", "")))
+        if found is None or found.project_id != self._project_id:
             raise SignInAgain(
                 "The answer does not belong to a sign-in that was started here.", remedy="Start the sign-in again."
             )
-        connection_id = UUID(str(pending.context["connection_id"]))
+        connection_id = UUID(str(found.context["connection_id"]))
         async with self._db.project(self._project_id) as tx:
-            taken = await grants.use_authorization(tx, pending.id)
+            taken = await grants.use_authorization(tx, found.id)
             connection = await connections.get(tx, connection_id)
             grant = await grants.get(tx, connection.grant_id)
         if not taken:
             if grant.refresh_token_sealed is not None:
                 return connection
             raise SignInAgain("This sign-in took too long or was used before.", remedy="Start the sign-in again.")
-        sealed = self._keyring.open_sealed(pending.sealed, table="authorizations", column="sealed", row=connection_id)
-        sign_in = msgspec.json.decode(sealed.reveal(), type=SignIn)
+        sealed = self._keyring.open_sealed(found.sealed, table="authorizations", column="sealed", row=connection_id)
         try:
-            await self._redeem(connection, grant, sign_in, parameters, journal)
+            pending = _opened(sealed)
+            await self._redeem(grant, pending, parameters, journal)
         except Failure as failure:
             if grant.refresh_token_sealed is None or connection.state != "connected":  # else the old sign-in lives on
                 async with self._db.project(self._project_id) as tx:
@@ -174,17 +193,17 @@ class Connecting:
             await connections.set_state(tx, connection.id, "pending")
             return await connections.get(tx, connection_id)
 
-    async def _redeem(
-        self, connection: Connection, grant: Grant, sign_in: SignIn, parameters: dict[str, str], journal: Journal
-    ) -> None:
+    async def _redeem(self, grant: Grant, pending: _Pending, parameters: dict[str, str], journal: Journal) -> None:
+        sign_in = pending.sign_in
         code = read_callback(parameters, expected_state=sign_in.state)
-        call = self._opener.token_call(cloud_of(grant), journal)
-        credential = credential_of(self._keyring, grant)
+        call = self._opener.token_call(pending.cloud, journal)
+        own = pending.secret is None and pending.client_id == grant.client_id
+        credential = credential_of(self._keyring, grant) if own else _secret_of(pending)
 
         async def redeem() -> TokenSet:
             steps = redeem_code(
                 sign_in.authority,
-                client_id=grant.client_id,
+                client_id=pending.client_id,
                 credential=credential,
                 code=code,
                 redirect_uri=sign_in.redirect_uri,
@@ -202,13 +221,19 @@ class Connecting:
             )
         if tokens.missing_scopes:
             raise ConsentMissing(f"The sign-in did not grant {', '.join(tokens.missing_scopes)}.")
-        identity = await self._identity(tokens.id_token, grant, sign_in, call)
+        identity = await self._identity(tokens.id_token, grant, pending, call)
+        secret = seal_secret(self._keyring, grant.id, Secret(pending.secret)) if pending.secret is not None else None
+        cloud: dict[str, Any] = msgspec.to_builtins(pending.cloud)
         access = seal_token(self._keyring, grant.id, "access_token_sealed", tokens.access_token)
         refresh = seal_token(self._keyring, grant.id, "refresh_token_sealed", tokens.refresh_token)
         for _ in range(_STORE_ATTEMPTS_MAX):
             async with self._db.project(self._project_id) as tx:
                 fence = (await grants.get(tx, grant.id)).fence
-                await grants.set_identity(tx, grant.id, tenant=identity.tenant_id, user_id=identity.object_id)
+                tenant = identity.tenant_id
+                await grants.set_settings(tx, grant.id, tenant=tenant, client_id=pending.client_id, cloud=cloud)
+                if not own:
+                    await grants.set_secret(tx, grant.id, secret_sealed=secret)
+                await grants.set_identity(tx, grant.id, tenant=tenant, user_id=identity.object_id)
                 if await grants.store_tokens(
                     tx,
                     grant.id,
@@ -220,12 +245,12 @@ class Connecting:
                     break
         self._opener.forget_tokens(grant.id)
 
-    async def _identity(self, id_token: str, grant: Grant, sign_in: SignIn, call: RetryingCall) -> Identity:
+    async def _identity(self, id_token: str, grant: Grant, pending: _Pending, call: RetryingCall) -> Identity:
         steps = identify(
             id_token,
-            authority=sign_in.authority,
-            client_id=grant.client_id,
-            nonce=sign_in.nonce,
+            authority=pending.sign_in.authority,
+            client_id=pending.client_id,
+            nonce=pending.sign_in.nonce,
             now=self._clock.now(),
             expected_tenant=grant.settings.get("tenant_id"),
         )
@@ -262,8 +287,21 @@ class Connecting:
                 remedy="Choose another name with --name, or forget the old one first: isthmus disconnect NAME",
                 subject=wish.name,
             )
-        await grants.set_settings(tx, grant.id, tenant=grant.tenant, client_id=client_id, cloud=cloud)
-        return present, await grants.get(tx, grant.id)
+        return present, grant
+
+
+def _opened(sealed: Secret) -> _Pending:
+    """What a sign-in was started with. Raises SignInAgain for one that an earlier isthmus has started."""
+    try:
+        return msgspec.json.decode(sealed.reveal(), type=_Pending)
+    except msgspec.ValidationError as error:
+        raise SignInAgain(
+            "This sign-in was started before isthmus was updated.", remedy="Start the sign-in again."
+        ) from error
+
+
+def _secret_of(pending: _Pending) -> Credential:
+    return ClientSecret(pending.secret) if pending.secret is not None else None
 
 
 def _claims_asked_for(connection: Connection) -> str | None:

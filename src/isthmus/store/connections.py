@@ -60,6 +60,16 @@ async def get(tx: Transaction, connection_id: UUID) -> Connection:
     return connection
 
 
+async def credential_number(tx: Transaction, connection_id: UUID) -> int:
+    """`grants.credential_number` of the connection's grant."""
+    found = await tx.value(
+        """SELECT (g.settings ->> 'credential')::integer FROM connections c JOIN grants g ON g.id = c.grant_id
+           WHERE c.id = %s""",
+        (connection_id,),
+    )
+    return int(found or 0)
+
+
 async def every(tx: Transaction) -> list[Connection]:
     """The project's connections, oldest first."""
     return await tx.rows(Connection, "SELECT * FROM connections ORDER BY id LIMIT %s", (CONNECTIONS_MAX,))
@@ -80,15 +90,27 @@ async def delete(tx: Transaction, connection_id: UUID) -> None:
     )
 
 
-async def set_state(tx: Transaction, connection_id: UUID, state: str, failure: Failure | None = None) -> None:
-    """Move to a state with its reason and whose turn it is. `since` changes only when the state does."""
+async def set_state(
+    tx: Transaction,
+    connection_id: UUID,
+    state: str,
+    failure: Failure | None = None,
+    *,
+    credential: int | None = None,
+) -> None:
+    """Move to a state with its reason and whose turn it is. `since` changes only when the state does.
+
+    With `credential` (`grants.credential_number` of when it was learned), only if nobody has signed in anew since.
+    """
     await tx.execute(
-        """UPDATE connections
+        """UPDATE connections c
            SET state = %(state)s, reason = %(reason)s, turn = %(turn)s, failure = %(failure)s,
                since = CASE WHEN state = %(state)s THEN since ELSE now() END
-           WHERE id = %(id)s""",
+           WHERE id = %(id)s AND (%(credential)s::integer IS NULL OR %(credential)s = (
+               SELECT coalesce((g.settings ->> 'credential')::integer, 0) FROM grants g WHERE g.id = c.grant_id))""",
         {
             "id": connection_id,
+            "credential": credential,
             "state": state,
             "reason": failure.message if failure else None,
             "turn": failure.whose_turn.value if failure else None,

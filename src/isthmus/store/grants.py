@@ -237,7 +237,10 @@ async def use_authorization(tx: Transaction, authorization_id: UUID) -> bool:
 async def set_identity(tx: Transaction, grant_id: UUID, *, tenant: str, user_id: str) -> None:
     """Who signed in: the tenant becomes the grant's own, so that another one is refused from now on (OA-22)."""
     await tx.execute(
-        """UPDATE grants SET tenant = %s, settings = settings || %s, updated_at = now() WHERE id = %s""",
+        """UPDATE grants
+           SET tenant = %s, updated_at = now(), settings = settings || %s || jsonb_build_object(
+               'credential', coalesce((settings ->> 'credential')::integer, 0) + 1)
+           WHERE id = %s""",
         (tenant, Jsonb({"tenant_id": tenant, "user_id": user_id}), grant_id),
     )
 
@@ -245,7 +248,17 @@ async def set_identity(tx: Transaction, grant_id: UUID, *, tenant: str, user_id:
 async def forget_access_token(tx: Transaction, grant_id: UUID) -> None:
     """The credential has changed: the next call asks for a token with the new one. The refresh token stays (OA-15)."""
     await tx.execute(
-        """UPDATE grants SET access_token_sealed = NULL, access_expires_at = NULL, fence = fence + 1,
-                             updated_at = now() WHERE id = %s""",
+        """UPDATE grants
+           SET access_token_sealed = NULL, access_expires_at = NULL, fence = fence + 1, updated_at = now(),
+               settings = settings || jsonb_build_object(
+                   'credential', coalesce((settings ->> 'credential')::integer, 0) + 1)
+           WHERE id = %s""",
         (grant_id,),
     )
+
+
+def credential_number(grant: Grant) -> int:
+    """Grows with every new secret and every new sign-in, and with nothing else: renewals leave it alone. What somebody
+    learns about a connection counts only while this is what it was (`connections.set_state`).
+    """
+    return int(grant.settings.get("credential", 0))

@@ -115,6 +115,7 @@ class Reader:
         """
         async with self._db.project(run.project_id) as tx:
             sync = await syncs.get(tx, run.sync_id)
+            credential = await connections.credential_number(tx, sync.connection_id)
         journal = RunJournal()
         try:
             held = await self._read(run, sync, journal)
@@ -122,7 +123,7 @@ class Reader:
             raise
         except Failure as failure:
             await journal.write(self._db, run.project_id, run.id)
-            await self._report_trouble(sync, failure)
+            await self._report_trouble(sync, failure, credential)
             if not await self._put_back(run, failure):
                 raise
             return
@@ -131,7 +132,7 @@ class Reader:
                 await asyncio.shield(journal.write(self._db, run.project_id, run.id))
             raise
         await journal.write(self._db, run.project_id, run.id)
-        await self._close(run, sync, held)
+        await self._close(run, sync, held, credential)
 
     async def _read(self, run: Run, sync: Sync, journal: RunJournal) -> int | None:
         """Everything between claiming and finishing; the number of held deletions, if any."""
@@ -190,7 +191,7 @@ class Reader:
                 await runs.fence(tx, run.id, run.epoch)
                 await syncs.start_at(tx, stream, newest or _NOTHING_YET)
 
-    async def _close(self, run: Run, sync: Sync, held: int | None) -> None:
+    async def _close(self, run: Run, sync: Sync, held: int | None, credential: int) -> None:
         """A held sweep waits for a person; a good end says that the connection works. The engine ends the rest."""
         async with self._db.project(run.project_id) as tx:
             if held:
@@ -199,14 +200,16 @@ class Reader:
             await runs.forget_old(tx, sync.id)
             state = (await connections.get(tx, sync.connection_id)).state
             if state != "connected" and not (state == "degraded" and await _others_lack_permission(tx, sync)):
-                await connections.set_state(tx, sync.connection_id, "connected")
+                await connections.set_state(tx, sync.connection_id, "connected", credential=credential)
 
-    async def _report_trouble(self, sync: Sync, failure: Failure) -> None:
-        """What a failure says about the connection. Trouble of one object leaves the others running (BC-21)."""
+    async def _report_trouble(self, sync: Sync, failure: Failure, credential: int) -> None:
+        """What a failure says about the connection. Trouble of one object leaves the others running (BC-21), and what
+        was said about an earlier sign-in than the present one says nothing any more.
+        """
         if isinstance(failure, CredentialFailure):
             state = "degraded" if isinstance(failure, PermissionMissing) else "needs_reauth"
             async with self._db.project(sync.project_id) as tx:
-                await connections.set_state(tx, sync.connection_id, state, failure)
+                await connections.set_state(tx, sync.connection_id, state, failure, credential=credential)
 
     async def _put_back(self, run: Run, failure: Failure) -> bool:
         """Passing trouble: the run keeps its checkpoints and is tried again later."""
