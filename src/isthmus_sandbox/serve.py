@@ -72,7 +72,6 @@ async def run_sandbox(options: SandboxOptions | None = None) -> AsyncIterator[Ru
     chosen = options or SandboxOptions()
     with contextlib.ExitStack() as stack:
         data_dir = chosen.data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="isthmus-sandbox-")))
-        files = _write_certificates(data_dir)
         estate = Estate(world=chosen.world, limits=chosen.limits)
         names = [ENTRA_SERVERS[cloud] for cloud in chosen.clouds] + [BUSINESS_CENTRAL_SERVER]
         sockets: dict[str, list[socket.socket]] = {}
@@ -80,6 +79,7 @@ async def run_sandbox(options: SandboxOptions | None = None) -> AsyncIterator[Ru
             sockets[name] = _listen(chosen.port_base + index if chosen.port_base else 0)
             for opened in sockets[name]:
                 stack.callback(opened.close)
+        files = _write_certificates(data_dir)  # after the ports: one that cannot start leaves a running one's files
         urls = {name: f"https://{chosen.host}:{found[0].getsockname()[1]}" for name, found in sockets.items()}
         addresses = SandboxAddresses(
             login_urls={cloud: urls[ENTRA_SERVERS[cloud]] for cloud in chosen.clouds},

@@ -192,5 +192,6 @@ def test_the_sandbox_command_serves_a_cloud_to_connect_to(house: House, tmp_path
         assert "● connected" in answer.words
     finally:
         command.send_signal(signal.SIGINT)
-        command.communicate(timeout=20)
+        printed, _ = command.communicate(timeout=20)
+    assert printed.index("is up") < printed.index("Then, in another terminal:")
     assert not ready.exists(), "a sandbox that has stopped is not offered"

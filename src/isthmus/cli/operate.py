@@ -133,14 +133,11 @@ def sandbox_up(
     folder = settings(home).home
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     ready: Path = folder / SANDBOX_FILE
-    say("Then, in another terminal:  isthmus connect business-central --cloud sandbox\n")
-    try:
-        code = sandbox_main(
-            ["up", "--world", world, "--port-base", str(port_base), "--ready-file", str(ready),
-             "--data", str(folder / "sandbox")]
-        )  # fmt: skip
-    finally:
-        ready.unlink(missing_ok=True)
+    code = sandbox_main(
+        ["up", "--world", world, "--port-base", str(port_base), "--ready-file", str(ready),
+         "--data", str(folder / "sandbox")],
+        next_step="Then, in another terminal:  isthmus connect business-central --cloud sandbox",
+    )  # fmt: skip
     if code:
         sys.exit(code)
 

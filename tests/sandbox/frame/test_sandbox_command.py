@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -43,6 +44,43 @@ def test_it_says_where_it_is_and_stops_cleanly(tmp_path: Path, stop_signal: sign
     assert addresses["business_central_url"] in output
 
 
+def test_a_second_one_for_the_same_folder_says_where_the_first_is_and_leaves_its_files_alone(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    command = [sys.executable, "-m", "isthmus_sandbox", "up", "--world", "empty", "--port-base", "0"]
+    command += ["--data", str(tmp_path / "data"), "--ready-file", str(ready)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3] / "src")}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            addresses = wait_for(ready, process)
+            kept = ready.read_bytes(), Path(addresses["ca_file"]).read_bytes()
+            second = subprocess.run(
+                command, capture_output=True, text=True, timeout=START_TIMEOUT_S, env=environment, check=False
+            )
+            assert second.returncode == 1
+            assert second.stdout == ""
+            assert f"already running for this folder at {addresses['business_central_url']}" in second.stderr
+            assert (ready.read_bytes(), Path(addresses["ca_file"]).read_bytes()) == kept
+        finally:
+            process.send_signal(signal.SIGINT)
+        process.communicate(timeout=START_TIMEOUT_S)
+    assert not ready.exists()
+
+
+def test_one_whose_predecessor_was_killed_starts(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    ready.write_text('{"business_central_url": "https://gone"}')
+    command = [sys.executable, "-m", "isthmus_sandbox", "up", "--world", "empty", "--port-base", "0"]
+    command += ["--data", str(tmp_path / "data"), "--ready-file", str(ready)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3] / "src")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert "is up" in process.stdout.readline()
+        assert "gone" not in ready.read_text()
+        process.send_signal(signal.SIGTERM)
+
+
 def test_an_unknown_world_is_explained_without_a_traceback() -> None:
     command = [sys.executable, "-m", "isthmus_sandbox", "up", "--world", "atlantis", "--port-base", "0"]
     source = Path(__file__).resolve().parents[3] / "src"
@@ -72,3 +110,4 @@ async def test_a_taken_port_is_named(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=f"port {port} cannot be used"):
             async with run_sandbox(SandboxOptions(port_base=port, data_dir=tmp_path)):
                 raise AssertionError("it must not start")
+    assert await asyncio.to_thread(os.listdir, tmp_path) == []
