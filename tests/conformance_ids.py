@@ -22,8 +22,7 @@ class Side(StrEnum):
 class Later(StrEnum):
     """Why the product does not keep a fact yet; the value is the sentence that the page prints."""
 
-    WRITING = "belongs to writing records; the product reads only, the sandbox already answers writes"
-    BATCH = "the product sends no batch yet; encoding and decoding exist in `odata`, the sandbox runs batches"
+    DEEP_UPDATES = "new documents are written with their lines; an update with nested lines is refused, not split yet"
     WEBHOOKS = "belongs to push subscriptions; changes are found by polling until then"
     UNIFIED = "belongs to the unified models; records are handed out as the vendor wrote them"
     USERS = "belongs to the unified user directory; the objects themselves can be read"
@@ -220,12 +219,10 @@ _SIGN_IN = {
 _LATER: dict[str, tuple[frozenset[Side], Later]] = {
     "BC-13": (_NEITHER, Later.PUBLISHED_PAGES),
     "BC-55": (_SANDBOX, Later.UNIFIED),
-    "BC-57": (_SANDBOX, Later.WRITING),
     "BC-58": (_SANDBOX, Later.STREAMS),
-    **{f"BC-{number}": (_SANDBOX, Later.WRITING) for number in (56, *range(59, 77), 88)},
+    "BC-65": (_SANDBOX, Later.DEEP_UPDATES),
     "BC-77": (_SANDBOX, Later.STREAMS),
     "BC-78": (_SANDBOX, Later.UNIFIED),
-    **{f"BC-{number}": (_SANDBOX, Later.BATCH) for number in range(79, 84)},
     **{f"BC-{number}": (_NEITHER, Later.WEBHOOKS) for number in range(89, 95)},
     "BC-99": (_SANDBOX, Later.USERS),
     **{

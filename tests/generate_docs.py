@@ -41,10 +41,10 @@ def conformance_page(scan: Scan) -> str:
             "test that carries an id fails when the behaviour is broken. Each fact has two sides: the *product* copes",
             "with it, the *sandbox* shows it.",
             "",
-            f"**{len(carried)} of the {len(promised)} facts that connecting and reading need are carried by tests**, "
-            f"{len(by_product)} of them by tests of the product. {len(later)} are left for later.",
+            f"**{len(carried)} of the {len(promised)} facts that connecting, reading and writing need have tests**, "
+            f"{len(by_product)} of them tests of the product. {len(later)} are left for later.",
             "",
-            "## Connecting and reading",
+            "## Connecting, reading and writing",
             "",
             *page_table(
                 ("id", "fact", "product", "sandbox"),
@@ -62,7 +62,7 @@ def conformance_page(scan: Scan) -> str:
 
 
 def missing(scan: Scan) -> list[str]:
-    """Ids that connecting and reading need and that no test carries."""
+    """Ids that are promised and that no test carries."""
     return [fact.id for fact in FACTS.values() if fact.needs_test and not scan.of(fact.id)]
 
 
