@@ -196,10 +196,13 @@ def connection_routes(services: Services, access: Access) -> Router:
     async def delete_connection(request: Ask, connection_id: FromPath[UUID]) -> None:
         """Forgets its credentials, syncs and stored records. Nothing happens at the vendor's side."""
         project = await project_of(request, services)
-        async with project.db.project(project.project.id) as tx:
+
+        async def forget(tx: Transaction) -> None:
             connection = await one(connections.get, tx, connection_id, "connection")
             await connections.delete(tx, connection_id)
             await note(tx, request, "connection.delete", connection_id, name=connection.name)
+
+        await project.db.transact(project.project.id, forget)
 
     return Router(
         "/connections",

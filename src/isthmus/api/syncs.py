@@ -172,10 +172,13 @@ def sync_routes(services: Services, access: Access) -> Router:
     async def delete_sync(request: Ask, sync_id: FromPath[UUID]) -> None:
         """Forgets its stored records, runs and feed entries. Nothing happens at the vendor's side."""
         project = await project_of(request, services)
-        async with project.db.project(project.project.id) as tx:
+
+        async def forget(tx: Transaction) -> None:
             sync = await one(syncs.get, tx, sync_id, "sync")
             await syncs.delete(tx, sync_id)
             await note(tx, request, "sync.delete", sync_id, object=sync.object)
+
+        await project.db.transact(project.project.id, forget)
 
     return Router(
         "/syncs",

@@ -200,8 +200,7 @@ async def disconnect(visit: Visiting, connection_id: FromPath[UUID]) -> Response
     connection = await _connection(visit, connection_id)
     if visit.text("confirm") != connection.name:
         return await _settings(visit, connection, {"confirm": f"Type exactly {connection.name}."}, status=422)
-    async with visit.services.db.project(visit.project.id) as tx:
-        await connections.delete(tx, connection_id)
+    await visit.services.db.transact(visit.project.id, lambda tx: connections.delete(tx, connection_id))
     await visit.note("connection.deleted", connection.name, id=str(connection_id))
     return visit.go("/console/connections", "disconnected")
 

@@ -125,8 +125,7 @@ async def delete(visit: Visiting, sync_id: FromPath[UUID]) -> Response[Any]:
     sync = await _sync(visit, sync_id)
     if visit.text("confirm") != sync.object:
         return await _page(visit, sync_id, {"confirm": f"Type exactly {sync.object}."}, status=422)
-    async with visit.services.db.project(visit.project.id) as tx:
-        await syncs.delete(tx, sync_id)
+    await visit.services.db.transact(visit.project.id, lambda tx: syncs.delete(tx, sync_id))
     await visit.note("sync.deleted", sync.object, id=str(sync_id))
     return visit.go(f"/console/connections/{sync.connection_id}", "sync-deleted")
 

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.kernel.ids import new_id
+from isthmus.store import syncs
 from isthmus.store.database import Transaction
 from isthmus.store.rows import CompanyRow, Connection, ObjectSchema
 
@@ -76,8 +77,14 @@ async def every(tx: Transaction) -> list[Connection]:
 
 
 async def delete(tx: Transaction, connection_id: UUID) -> None:
-    """Forget a connection with its syncs, records and feed entries; its grant goes when nothing else uses it."""
+    """Forget a connection with its syncs, records and feed entries; its grant goes when nothing else uses it.
+
+    Runs under way end first. Fit for `Database.transact`.
+    """
     grant_id = (await get(tx, connection_id)).grant_id
+    await syncs.end_runs(tx, [sync.id for sync in await syncs.every(tx, connection_id)])
+    await tx.execute("SELECT 1 FROM connections WHERE id = %s FOR UPDATE", (connection_id,))
+    await syncs.end_runs(tx, [sync.id for sync in await syncs.every(tx, connection_id)])  # with one made in between
     await tx.execute(
         """DELETE FROM records WHERE stream_id IN (
                SELECT t.id FROM streams t JOIN syncs s ON s.id = t.sync_id WHERE s.connection_id = %s)""",

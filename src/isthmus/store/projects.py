@@ -8,6 +8,7 @@ import psycopg
 
 from isthmus.kernel.failures import InvalidInput, MasterKeyMissing
 from isthmus.kernel.ids import new_id
+from isthmus.store import syncs
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Project, ProjectKey
 
@@ -56,11 +57,17 @@ async def every(db: Database) -> list[Project]:
 
 
 async def delete(db: Database, project_id: UUID) -> None:
-    """Forget a project and everything in it."""
-    async with db.project(project_id) as tx:
+    """Forget a project and everything in it; runs under way end first."""
+
+    async def work(tx: Transaction) -> None:
+        await syncs.end_runs(tx, [sync.id for sync in await syncs.every(tx)])
+        await tx.execute("SELECT 1 FROM projects WHERE id = %s FOR UPDATE", (project_id,))
+        await syncs.end_runs(tx, [sync.id for sync in await syncs.every(tx)])  # with one made in between
         await tx.execute("DELETE FROM records")
         await tx.execute("DELETE FROM connections")
         await tx.execute("DELETE FROM projects WHERE id = %s", (project_id,))
+
+    await db.transact(project_id, work)
 
 
 async def master_keys(tx: Transaction) -> set[str]:

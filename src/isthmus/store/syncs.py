@@ -97,8 +97,32 @@ async def remember_fields(tx: Transaction, sync_id: UUID, known_fields: dict[str
     await tx.execute("UPDATE syncs SET known_fields = %s WHERE id = %s", (Jsonb(known_fields), sync_id))
 
 
+async def end_runs(tx: Transaction, sync_ids: Sequence[UUID]) -> None:
+    """End what the syncs' runs do and let nobody begin another until the transaction ends.
+
+    Pages that are being stored are waited for, and later ones are refused: what is deleted next stays deleted. Runs
+    come before syncs, as in every transaction that locks both.
+    """
+    ids = list(sync_ids)
+    await _cancel(tx, ids)
+    await tx.execute("SELECT 1 FROM syncs WHERE id = ANY (%s) ORDER BY id FOR UPDATE", (ids,))
+    await _cancel(tx, ids)  # one that began in between
+
+
+async def _cancel(tx: Transaction, sync_ids: list[UUID]) -> None:
+    await tx.execute(
+        """UPDATE runs SET state = 'cancelled', epoch = epoch + 1, finished_at = now()
+           WHERE sync_id = ANY (%s) AND state IN ('queued', 'running')""",
+        (sync_ids,),
+    )
+
+
 async def delete(tx: Transaction, sync_id: UUID) -> None:
-    """Forget a sync with its records, runs and feed entries."""
+    """Forget a sync with its records, runs and feed entries; a run under way ends first.
+
+    Fit for `Database.transact`.
+    """
+    await end_runs(tx, [sync_id])
     await tx.execute("DELETE FROM records WHERE stream_id IN (SELECT id FROM streams WHERE sync_id = %s)", (sync_id,))
     await tx.execute("DELETE FROM syncs WHERE id = %s", (sync_id,))
 
