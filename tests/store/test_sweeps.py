@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.store.conftest import Place
 
 from isthmus.kernel.failures import InvalidInput, RunSuperseded
-from isthmus.store import feed, records, runs, sweeps
+from isthmus.store import feed, records, runs, sweeps, syncs
 from isthmus.store.rows import Change, Run, RunKind
 
 
@@ -148,3 +149,55 @@ async def test_deletions_that_the_vendor_reports_are_told_once(place: Place) -> 
             place.db, place.project_id, run.id, run.epoch, place.stream_id, ["b", "never-there"]
         )
     assert [change.kind.value for change in await changes(place, 2)] == ["deleted"]
+
+
+async def second_company(place: Place, names: list[str]) -> int:
+    """Another company's stream of the same sync, with records."""
+    async with place.db.project(place.project_id) as tx:
+        stream = await syncs.ensure_stream(tx, place.sync_id, "company-2")
+    other = msgspec.structs.replace(place, stream_id=stream.id)
+    await other.load(dict.fromkeys(names, "x"), RunKind.INCREMENTAL)
+    return stream.id
+
+
+async def begin_both(place: Place, second: int) -> Run:
+    async with place.db.project(place.project_id) as tx:
+        asked, _ = await runs.request(tx, place.sync_id, RunKind.SWEEP)
+        run = await runs.claim(tx, asked.id, "worker-1")
+        assert run is not None
+        parts = [runs.PlannedSlice(slice=f"s{n}", stream_id=at) for n, at in enumerate((place.stream_id, second))]
+        await runs.plan(tx, run.id, run.epoch, parts)
+        return run
+
+
+async def test_a_small_company_that_is_lost_behind_a_large_one_holds_the_sweep(place: Place) -> None:
+    large = [f"l{number:03}" for number in range(400)]
+    await place.load(dict.fromkeys(large, "x"))
+    run = await begin_both(place, await second_company(place, [f"s{number:02}" for number in range(40)]))
+    await see(place, run, large)
+    await see(place, run, ["s00"], slice="s1")
+    held = await conclude(place, run)
+    assert (held.held, held.present, held.missing, held.deleted) == (True, 440, 39, 0)
+    assert (await conclude(place, run, force=True)).deleted == 39
+
+
+async def test_a_small_company_of_which_nothing_was_seen_holds_the_sweep(place: Place) -> None:
+    await place.load({"a": "1"})
+    run = await begin_both(place, await second_company(place, [f"s{number}" for number in range(8)]))
+    await see(place, run, ["a"])
+    await see(place, run, [], slice="s1")
+    assert (await conclude(place, run)).held
+
+
+async def test_nothing_is_deleted_of_a_company_that_was_left_out(place: Place) -> None:
+    await place.load({"a": "1", "b": "2"})
+    second = await second_company(place, ["x", "y"])
+    run = await begin_both(place, second)
+    await see(place, run, ["a"])
+    async with place.db.project(place.project_id) as tx:
+        await runs.leave_out(tx, run.id, run.epoch, [second])
+    result = await conclude(place, run)
+    assert (result.missing, result.deleted) == (1, 1)
+    async with place.db.project(place.project_id) as tx:
+        assert await syncs.stream_counts(tx, place.sync_id) == {"company-1": 1, "company-2": 2}
+        assert (await runs.get(tx, run.id)).options["companies_left_out"] == ["company-2"]

@@ -31,6 +31,8 @@ async def unknown(tx: Transaction, run_id: UUID, limit: int = ARRIVALS_MAX + 1) 
            WHERE NOT EXISTS (
                SELECT 1 FROM records r
                WHERE r.stream_id = seen.stream_id AND r.remote_id = seen.remote_id AND NOT r.deleted)
+             AND NOT EXISTS (
+               SELECT 1 FROM checkpoints c WHERE c.run_id = %s AND c.stream_id = seen.stream_id AND c.left_out)
            ORDER BY seen.stream_id, seen.remote_id LIMIT %s""",
-        (run_id, limit),
+        (run_id, run_id, limit),
     )

@@ -199,7 +199,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Durable progress of one slice: `link` is the page to fetch next (None = the first, or none left when `done`)."""
+    """Durable progress of one slice: `link` is the page to fetch next (None = the first, or none left when `done`).
+
+    `left_out`: its company was not there, so it was not read to its end and nothing may be concluded from it.
+    """
 
     run_id: UUID
     slice: str
@@ -215,6 +218,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     deleted: int
     watermark: datetime | None
     done: bool
+    left_out: bool = False
 
 
 class RecordRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -232,9 +232,34 @@ async def checkpoints(tx: Transaction, run_id: UUID) -> list[Checkpoint]:
     return await tx.rows(
         Checkpoint,
         """SELECT c.run_id, c.slice, c.stream_id, t.company, c.lower, c.upper, c.link, c.pages, c.seen, c.created,
-                  c.updated, c.deleted, c.watermark, c.done
+                  c.updated, c.deleted, c.watermark, c.done, c.left_out
            FROM checkpoints c JOIN streams t ON t.id = c.stream_id WHERE c.run_id = %s ORDER BY c.slice""",
         (run_id,),
+    )
+
+
+async def leave_out(tx: Transaction, run_id: UUID, epoch: int, stream_ids: Sequence[int]) -> None:
+    """Go on without what is not read yet of these streams: their company is not there. Noted in the run.
+
+    Neither a watermark nor a deletion comes of such a stream in this run. Raises RunSuperseded.
+    """
+    await fence(tx, run_id, epoch)
+    await tx.execute(
+        "UPDATE checkpoints SET left_out = true WHERE run_id = %s AND stream_id = ANY (%s) AND NOT done",
+        (run_id, list(stream_ids)),
+    )
+    found = await tx.tuples(
+        """SELECT DISTINCT t.company FROM checkpoints c JOIN streams t ON t.id = c.stream_id
+           WHERE c.run_id = %s AND c.left_out ORDER BY t.company""",
+        (run_id,),
+    )
+    await note(tx, run_id, "companies_left_out", [str(company) for (company,) in found])
+
+
+async def unfinished(tx: Transaction, run_id: UUID) -> int:
+    """How many slices are neither read to their end nor left out."""
+    return int(
+        await tx.value("SELECT count(*) FROM checkpoints WHERE run_id = %s AND NOT done AND NOT left_out", (run_id,))
     )
 
 

@@ -22,11 +22,21 @@ CHUNK_RECORDS: Final = 5_000
 
 HOLD_SHARE: Final = 0.3
 HOLD_RECORDS_MIN: Final = 25
-"""A sweep that would delete more than this share of a sync, and at least so many records, waits for a person: far more
-often than a mass deletion it is a lost permission or a changed filter."""
+"""A sweep that would delete more than this share, and at least so many records, waits for a person: far more often than
+a mass deletion it is a lost permission or a changed filter. It is judged for each company, which a large neighbour must
+not hide, and for the whole."""
 
 HOLD_EMPTY_RECORDS_MIN: Final = 5
 """The same when nothing at all was seen although so many records are known."""
+
+
+class _Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """One stream: the records known before, how many of them were not seen, whether anything was."""
+
+    stream_id: int
+    present: int
+    missing: int
+    seen: bool
 
 
 class SweepResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,33 +110,28 @@ async def conclude(
 
 async def _judge(tx: Transaction, run_id: UUID, epoch: int, force: bool, hold_share: float) -> SweepResult:
     await runs.fence(tx, run_id, epoch)
-    open_slices = await tx.value("SELECT count(*) FROM checkpoints WHERE run_id = %s AND NOT done", (run_id,))
+    open_slices = await runs.unfinished(tx, run_id)
     if open_slices:
         raise InvalidInput(f"{open_slices} slices of this sweep are unfinished; nothing may be deleted yet.")
     kept = await tx.value("SELECT options -> 'sweep' FROM runs WHERE id = %s", (run_id,))
     if kept is not None:
         return SweepResult(present=kept["present"], missing=kept["missing"], deleted=0)
     await tx.execute("DELETE FROM sweep_missing WHERE run_id = %s", (run_id,))
-    present = int(
-        await tx.value(
-            """SELECT count(*) FROM records WHERE NOT deleted
-               AND stream_id IN (SELECT stream_id FROM checkpoints WHERE run_id = %s)""",
-            (run_id,),
-        )
-    )
-    missing = await tx.execute(
+    await tx.execute(
         """INSERT INTO sweep_missing (run_id, project_id, stream_id, remote_id)
            SELECT %(run)s, %(project)s, stream_id, remote_id FROM (
                SELECT r.stream_id, r.remote_id FROM records r
-               WHERE r.stream_id IN (SELECT stream_id FROM checkpoints WHERE run_id = %(run)s)
+               WHERE r.stream_id IN (SELECT stream_id FROM checkpoints WHERE run_id = %(run)s
+                                     GROUP BY stream_id HAVING bool_and(done))
                  AND NOT r.deleted AND r.changed_at < (SELECT started_at FROM runs WHERE id = %(run)s)
                EXCEPT
                SELECT stream_id, unnest(remote_ids) COLLATE "C" FROM sweep_pages WHERE run_id = %(run)s) missing""",
         {"run": run_id, "project": tx.project_id},
     )
-    seen_nothing = not await tx.value("SELECT EXISTS (SELECT 1 FROM sweep_pages WHERE run_id = %s)", (run_id,))
-    too_many = missing >= HOLD_RECORDS_MIN and missing > hold_share * present
-    if not force and (too_many or (seen_nothing and missing >= HOLD_EMPTY_RECORDS_MIN)):
+    compared = await _compared(tx, run_id)
+    present, missing = sum(each.present for each in compared), sum(each.missing for each in compared)
+    whole = _Compared(stream_id=0, present=present, missing=missing, seen=any(each.seen for each in compared))
+    if not force and any(_suspicious(each, hold_share) for each in (whole, *compared)):
         return SweepResult(present=present, missing=missing, deleted=0, held=True)
     await tx.execute(
         """UPDATE runs SET options = options || jsonb_build_object(
@@ -134,6 +139,28 @@ async def _judge(tx: Transaction, run_id: UUID, epoch: int, force: bool, hold_sh
         (present, missing, run_id),
     )
     return SweepResult(present=present, missing=missing, deleted=0)
+
+
+async def _compared(tx: Transaction, run_id: UUID) -> list[_Compared]:
+    """Each stream that was read whole: of one with a slice that was left out nothing may be concluded."""
+    return await tx.rows(
+        _Compared,
+        """SELECT whole.stream_id,
+                   (SELECT count(*) FROM records r WHERE r.stream_id = whole.stream_id AND NOT r.deleted) AS present,
+                   (SELECT count(*) FROM sweep_missing m
+                    WHERE m.run_id = %(run)s AND m.stream_id = whole.stream_id) AS missing,
+                   EXISTS (SELECT 1 FROM sweep_pages p
+                           WHERE p.run_id = %(run)s AND p.stream_id = whole.stream_id) AS seen
+            FROM (SELECT stream_id FROM checkpoints WHERE run_id = %(run)s
+                  GROUP BY stream_id HAVING bool_and(done)) whole""",
+        {"run": run_id},
+    )
+
+
+def _suspicious(compared: _Compared, hold_share: float) -> bool:
+    """More is missing than a day's work explains."""
+    too_many = compared.missing >= HOLD_RECORDS_MIN and compared.missing > hold_share * compared.present
+    return too_many or (not compared.seen and compared.missing >= HOLD_EMPTY_RECORDS_MIN)
 
 
 async def _delete_chunk(tx: Transaction, run_id: UUID, epoch: int) -> int | None:

@@ -56,7 +56,7 @@ async def make_plan(
     company_ids: Sequence[str],
 ) -> Plan:
     """Plan a run's slices, or find the plan that an earlier worker wrote down. Raises RunSuperseded and Failures."""
-    streams = await streams_of(db, sync, [""] if obj.tenant_level else company_ids)
+    streams = await streams_of(db, sync, company_ids)
     now = clock.now()
     readings = {
         company: reading_of(
@@ -75,10 +75,14 @@ async def make_plan(
     if not checkpoints:
         planned, total = await _slices(access, obj, readings)
         checkpoints = await _write(db, run, streams, readings, planned, total)
+    gone = {each.stream_id for each in checkpoints if each.company not in readings and not each.done}
+    if gone:  # planned by an earlier attempt; deselected or vanished since
+        async with db.project(sync.project_id) as tx:
+            await runs.leave_out(tx, run.id, run.epoch, sorted(gone))
     parts = [
         _planned(checkpoint, readings[checkpoint.company])
         for checkpoint in checkpoints
-        if not checkpoint.slice.startswith(ARRIVALS_PREFIX)
+        if checkpoint.company in readings and not checkpoint.slice.startswith(ARRIVALS_PREFIX)
     ]
     return Plan(
         parts=parts,

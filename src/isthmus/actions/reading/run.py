@@ -11,6 +11,7 @@ from the checkpoints. A graceful stop hands the run back the same way.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from isthmus.actions.reading.drift import check_selection, drift_of, fields_of
 from isthmus.actions.reading.horizon import Horizon
 from isthmus.actions.reading.journal import RunJournal
 from isthmus.actions.reading.mode import Mode
+from isthmus.actions.reading.pieces import Piece, pieces_of
 from isthmus.actions.reading.plan import (
     READERS_PER_RUN_MAX,
     Plan,
@@ -33,7 +35,7 @@ from isthmus.actions.reading.plan import (
     whole_again,
 )
 from isthmus.client.access import Access
-from isthmus.client.reading import FetchedPage, ReadPosition
+from isthmus.client.reading import ReadPosition
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
     CompanyNotFound,
@@ -50,6 +52,8 @@ from isthmus.providers.base import ObjectInfo, ReadSpec, Slice
 from isthmus.store import connections, pages, runs, sweeps, syncs
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Checkpoint, Progress, Run, RunState, Sync
+
+_log = logging.getLogger(__name__)
 
 RETRIES_MAX = 10
 _RETRY_FIRST_S = 10.0
@@ -139,7 +143,7 @@ class Reader:
         async with self._open(sync, journal) as opened:
             obj = await opened.describe(sync.object, sync.route)
             await self._note_fields(run, sync, obj)
-            companies = _companies_of(sync, opened.company_ids)
+            companies = [""] if obj.tenant_level else _companies_of(sync, opened.company_ids)
             horizon = Horizon(self._clock, run)
             access = horizon.watching(opened.access)
             plan = await make_plan(self._db, access, self._clock, run, sync, obj, companies)
@@ -152,6 +156,7 @@ class Reader:
                 # The description may be an hour old: tell a field that is gone from one that was never there.
                 await self._note_fields(run, sync, await opened.describe(sync.object, sync.route, fresh=True))
                 raise
+            await self._refuse_unfinished(run)
             await self._start_at_present(opened.access, run, sync, obj, companies)
             if sync.backfill_days is None and any(part.reading.mode is Mode.IDS for part in plan.parts):
                 # With a backfill window most unknown ids are older than the window and not wanted.
@@ -165,6 +170,13 @@ class Reader:
             async with self._db.project(run.project_id) as tx:
                 await runs.advance_watermarks(tx, run.id, run.epoch)
             return held
+
+    async def _refuse_unfinished(self, run: Run) -> None:
+        """Nothing is concluded, and no run succeeds, while a slice is open: whatever stopped its reader in silence."""
+        async with self._db.project(run.project_id) as tx:
+            left = await runs.unfinished(tx, run.id)
+        if left:
+            raise TransientFailure(f"{left} parts of this run were not read to their end.")
 
     async def _note_fields(self, run: Run, sync: Sync, obj: ObjectInfo) -> None:
         drift = drift_of(sync, obj)
@@ -186,7 +198,13 @@ class Reader:
                 continue
             spec = ReadSpec(filter=sync.filter)
             request = access.provider.newest_request(access.target, obj, spec, Slice(company_id=company or None))
-            newest = access.provider.watermark(access.provider.page(obj, await access.call(request)).stamps)
+            try:
+                response = await access.call(request)
+            except CompanyNotFound:
+                if len(companies) == 1:
+                    raise
+                continue  # told by the run that reads it; the other companies begin
+            newest = access.provider.watermark(access.provider.page(obj, response).stamps)
             async with self._db.project(run.project_id) as tx:
                 await runs.fence(tx, run.id, run.epoch)
                 await syncs.start_at(tx, stream, newest or _NOTHING_YET)
@@ -228,8 +246,11 @@ class Reader:
 def _companies_of(sync: Sync, present: list[str]) -> list[str]:
     """Those of the sync's companies that there are. Raises CompanyNotFound when none of them is left."""
     companies = [each for each in present if sync.companies is None or each in sync.companies]
-    if sync.companies and not companies:
-        raise CompanyNotFound(f"The companies of “{sync.object}” are not there any more.", subject=sync.companies[0])
+    if not companies:
+        raise CompanyNotFound(
+            f"The companies of “{sync.object}” are not there any more, or none is selected.",
+            subject=sync.companies[0] if sync.companies else None,
+        )
     return companies
 
 
@@ -268,10 +289,14 @@ class _PlanReader:
         self._on_progress = on_progress
         self._places = asyncio.Semaphore(READERS_PER_RUN_MAX)
         self._page_records = sync.page_records
+        self._gone: dict[int, CompanyNotFound] = {}
 
     async def read(self, plan: Plan) -> None:
-        """Read what is not done yet. The first failure stops all; what is committed stays."""
-        todo = [part for part in plan.parts if not part.checkpoint.done]
+        """Read what is not done yet. The first failure stops all; what is committed stays.
+
+        A company that is not there (any more) is left out, unless there is no other.
+        """
+        todo = [part for part in plan.parts if not part.checkpoint.done and not part.checkpoint.left_out]
         if len(todo) == 1:
             await self._slice(todo[0])
         else:
@@ -281,6 +306,8 @@ class _PlanReader:
                         group.create_task(self._slice(part))
             except BaseExceptionGroup as group_error:
                 raise _first(group_error) from group_error
+        if self._gone and all(part.checkpoint.stream_id in self._gone for part in plan.parts):
+            raise next(iter(self._gone.values()))
         if self._page_records != self._sync.page_records and self._page_records is not None:
             async with self._db.project(self._run.project_id) as tx:
                 await syncs.remember_page_size(tx, self._sync.id, self._page_records)
@@ -288,7 +315,8 @@ class _PlanReader:
     async def fill_gaps(self, plan: Plan) -> None:
         """Key ranges rest on an assumption about the vendor's order [verify]: count, and read whole where it fails."""
         seen = await part_counts(self._db, self._run.project_id, self._run.id)
-        for stream_id in {part.checkpoint.stream_id for part in plan.parts if part.part.lower or part.part.upper}:
+        cut = {part.checkpoint.stream_id for part in plan.parts if part.part.lower or part.part.upper}
+        for stream_id in cut - self._gone.keys():
             example = next(part for part in plan.parts if part.checkpoint.stream_id == stream_id)
             whole = Slice(company_id=example.part.company_id)
             count = await self._access.count(self._obj, example.reading.spec, whole)
@@ -299,16 +327,46 @@ class _PlanReader:
 
     async def _slice(self, planned: PlannedPart) -> None:
         async with self._places:
+            if planned.checkpoint.stream_id in self._gone:
+                return
             try:
-                await self._pages(planned)
-            except RequestFailure:
-                link = planned.checkpoint.link or (await self._checkpoint(planned)).link
-                if link is None:
+                await self._to_its_end(planned)
+            except CompanyNotFound as failure:
+                if planned.part.company_id is None:
                     raise
-                # The link to the next page has died; from the first page on, what is stored is told by its hash.
-                async with self._db.project(self._run.project_id) as tx:
-                    await runs.restart_slice(tx, self._run.id, self._run.epoch, planned.checkpoint.slice)
-                await self._pages(msgspec.structs.replace(planned, checkpoint=await self._checkpoint(planned)))
+                await self._leave_out(planned, failure)
+
+    async def _to_its_end(self, planned: PlannedPart) -> None:
+        try:
+            await self._pages(planned)
+        except CompanyNotFound:
+            raise
+        except RequestFailure:
+            link = planned.checkpoint.link or (await self._checkpoint(planned)).link
+            if link is None:
+                raise
+            # The link to the next page has died; from the first page on, what is stored is told by its hash.
+            async with self._db.project(self._run.project_id) as tx:
+                await runs.restart_slice(tx, self._run.id, self._run.epoch, planned.checkpoint.slice)
+            await self._pages(msgspec.structs.replace(planned, checkpoint=await self._checkpoint(planned)))
+
+    async def _leave_out(self, planned: PlannedPart, failure: CompanyNotFound) -> None:
+        """The company is not there: keep its records, go on with the others, and look which companies there are."""
+        first = not self._gone
+        self._gone.setdefault(planned.checkpoint.stream_id, failure)
+        async with self._db.project(self._run.project_id) as tx:
+            await runs.leave_out(tx, self._run.id, self._run.epoch, [planned.checkpoint.stream_id])
+        if not first:
+            return
+        try:
+            found = await self._access.companies()
+        except (RequestFailure, TransientFailure, CredentialFailure) as trouble:
+            _log.warning("the companies of sync %s could not be listed: %s", self._sync.id, trouble)
+            return
+        async with self._db.project(self._run.project_id) as tx:
+            await connections.save_companies(
+                tx, self._sync.connection_id, [(each.id, each.name, each.display_name) for each in found]
+            )
 
     async def _checkpoint(self, planned: PlannedPart) -> Checkpoint:
         """The slice's progress as it is stored now."""
@@ -326,15 +384,17 @@ class _PlanReader:
         )
         checkpoint = planned.checkpoint
         start = ReadPosition(link=checkpoint.link, records=checkpoint.seen)
-        number = checkpoint.pages
+        number, link = checkpoint.pages, checkpoint.link
         async for fetched in reader.pages(start):
-            number += 1
-            await self._commit(planned, fetched, number)
+            for piece in pieces_of(fetched, link):
+                number += 1
+                await self._commit(planned, piece, number)
+            link = fetched.next.link
             if self._on_progress is not None:
                 await self._tell(self._on_progress)
 
-    async def _commit(self, planned: PlannedPart, fetched: FetchedPage, number: int) -> None:
-        page, run = fetched.page, self._run
+    async def _commit(self, planned: PlannedPart, piece: Piece, number: int) -> None:
+        page, run = piece.page, self._run
         await self._horizon.keep(self._db)
         if planned.reading.mode is Mode.IDS:
             await sweeps.commit_ids(
@@ -345,8 +405,8 @@ class _PlanReader:
                 slice=planned.checkpoint.slice,
                 number=number,
                 ids=page.ids,
-                next_link=fetched.next.link,
-                done=fetched.last,
+                next_link=piece.link,
+                done=piece.done,
             )
             return
         await pages.commit_page(
@@ -361,8 +421,8 @@ class _PlanReader:
                 stamps=page.stamps,
                 hashes=page.hashes,
                 raws=page.raws,
-                next_link=fetched.next.link,
-                done=fetched.last,
+                next_link=piece.link,
+                done=piece.done,
                 watermark=self._access.provider.watermark(page.stamps),
                 stage=planned.reading.staged,
             ),
