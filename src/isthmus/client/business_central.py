@@ -28,6 +28,7 @@ from isthmus.auth.tokens import TokenSet
 from isthmus.client.access import Access
 from isthmus.client.call import AuthorisedCall, RetryingCall
 from isthmus.client.protocols import JournalEntry
+from isthmus.client.sandbox import SANDBOX, example_app, read_sandbox, sandbox_cloud, usual_home
 from isthmus.client.tokens import CachedTokenSource, run_grant
 from isthmus.kernel.clock import SystemClock
 from isthmus.kernel.failures import CompanyNotFound, InvalidInput
@@ -61,15 +62,17 @@ class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
 class BusinessCentral:
     """One environment of one tenant. Give a client secret, a certificate (PEM or PFX file), or a refresh token.
 
-    `cloud` is a built-in name (`public`, `us_government`, `china`) or a `Cloud` of your own. Stays inside the vendor's
-    request budget by itself, repeats what is safe to repeat, and raises a `Failure` that says whose turn it is.
+    `cloud` is a built-in name (`public`, `us_government`, `china`), a `Cloud` of your own, or `sandbox`: the one that
+    `isthmus sandbox up` runs for this folder (or `ISTHMUS_HOME`), which brings a tenant and an app of its own. The
+    client stays inside the vendor's request budget by itself, repeats what is safe to repeat, and raises a `Failure`
+    that says whose turn it is.
     """
 
     def __init__(
         self,
         *,
-        tenant: str,
-        client_id: str,
+        tenant: str = "",
+        client_id: str = "",
         environment: str = "Production",
         client_secret: str | None = None,
         certificate_file: str | Path | None = None,
@@ -78,6 +81,13 @@ class BusinessCentral:
         cloud: str | Cloud = "public",
         route: str = "v2.0",
     ) -> None:
+        if cloud == SANDBOX:
+            running = read_sandbox(usual_home())
+            cloud = sandbox_cloud(running)
+            if not (tenant or client_id or client_secret or certificate_file or refresh_token):
+                example = example_app(running)
+                tenant, client_id, client_secret = example.tenant, example.client_id, example.client_secret
+        _check_given(tenant=tenant, client_id=client_id)
         self._cloud = find_cloud(cloud) if isinstance(cloud, str) else cloud
         self._tenant = tenant
         self._client_id = client_id
@@ -100,6 +110,11 @@ class BusinessCentral:
     def note(self, entry: JournalEntry) -> None:
         """Keep a request in `journal`."""
         self.journal.append(entry)
+
+    def __repr__(self) -> str:
+        return (
+            f"BusinessCentral(tenant={self._tenant!r}, environment={self._environment!r}, cloud={self._cloud.name!r})"
+        )
 
     async def __aenter__(self) -> BusinessCentral:
         session = await self._stack.enter_async_context(HttpTransport(TransportSettings()))
@@ -179,6 +194,8 @@ class BusinessCentral:
         `since` and `until` are inclusive bounds of the modification stamp; without `since` records that were never
         touched are included (BC-97).
         """
+        _check_list("select", select)
+        _check_list("expand", expand)
         obj = await self.describe(name, route)
         spec = ReadSpec(
             select=tuple(select),
@@ -246,6 +263,22 @@ class BusinessCentral:
             claims=claims,
         )
         return await run_grant(grant, self._tokens_call)
+
+
+def _check_given(**texts: str) -> None:
+    for name, text in texts.items():
+        if not text:
+            raise InvalidInput(f"{name} is missing.", remedy=f"Give {name}=…, as the app registration shows it.")
+
+
+def _check_list(name: str, value: Sequence[str]) -> None:
+    """A text is a sequence of its letters, which nobody means."""
+    if isinstance(value, str):
+        raise InvalidInput(
+            f"{name} is the text “{value[:60]}”, not a list.",
+            remedy=f"Pass a list: {name}={[part.strip() for part in value.split(',')][:10]!r}.",
+            subject=name,
+        )
 
 
 def _credential(

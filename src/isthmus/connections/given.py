@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 from pathlib import Path
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from isthmus.auth.entra.clouds import Cloud, find_cloud
+from isthmus.client import sandbox
 from isthmus.connections.connecting import AppCredentials
 from isthmus.connections.credentials import CertificateFile
 from isthmus.kernel.failures import InvalidInput
 from isthmus.vault.secrets import Secret
 
-SANDBOX_FILE: Final = "sandbox.json"
+SANDBOX_FILE: Final = sandbox.SANDBOX_FILE
 """Where a sandbox that runs for a data folder writes down where it is."""
 
 
@@ -42,20 +41,6 @@ def given_secret(text: str | None) -> Secret | None:
 
 def cloud_named(name: str, home: Path) -> Cloud:
     """A built-in cloud, or `sandbox` for the one that runs for this data folder. Raises InvalidInput."""
-    if name != "sandbox":
+    if name != sandbox.SANDBOX:
         return find_cloud(name)
-    try:
-        running: dict[str, Any] = msgspec.json.decode((home / SANDBOX_FILE).read_bytes())
-    except FileNotFoundError as error:
-        raise InvalidInput(
-            "No sandbox is running for this server's data folder.",
-            remedy="Start one in another terminal: isthmus sandbox up",
-            subject="cloud",
-        ) from error
-    return Cloud(
-        name="sandbox",
-        title="The sandbox on this machine",
-        login_url=next(iter(running["login_urls"].values())),
-        business_central_url=running["business_central_url"],
-        ca_file=running["ca_file"],
-    )
+    return sandbox.sandbox_cloud(sandbox.read_sandbox(home))
