@@ -87,9 +87,13 @@ def test_a_failure_is_plain_json_with_one_shape(cls: type[Failure]) -> None:
 
 def test_an_instance_sharpens_the_words_of_its_class() -> None:
     failure = UnknownObject("There is no “custmers”.", remedy="Look again.", nearest=["customers"], subject="custmers")
-    assert str(failure) == failure.message == "There is no “custmers”."
+    assert failure.message == "There is no “custmers”."
     told = failure.to_dict()
     assert (told["remedy"], told["nearest"], told["subject"]) == ("Look again.", ["customers"], "custmers")
+
+
+def test_a_traceback_says_what_to_do_as_well() -> None:
+    assert str(UnknownObject("There is no “x”.", remedy="Look again.")) == "There is no “x”. → Look again."
 
 
 def test_whose_turn_it_is_can_be_sharpened_without_changing_the_class() -> None:

@@ -117,6 +117,10 @@ class Failure(Exception):
         """The vendor's whole answer, for whoever passes it on (the proxy); never stored and never shown."""
         super().__init__(self.message)
 
+    def __str__(self) -> str:
+        """For tracebacks and logs: what happened and what to do. Surfaces show `message` and `remedy` apart."""
+        return f"{self.message} → {self.remedy}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain form for JSON answers, the journal and the database. Holds no secret by construction."""
         return {
