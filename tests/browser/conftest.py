@@ -16,9 +16,10 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright
 from tests.api_server import Served, serving
 from tests.hub_fixtures import House, house, master_key
+from tests.own_database import database_url
 from tests.sandbox_fixtures import sandbox, sandbox_server
 
-__all__ = ["house", "master_key", "sandbox", "sandbox_server"]
+__all__ = ["database_url", "house", "master_key", "sandbox", "sandbox_server"]
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [

@@ -11,11 +11,12 @@ import pytest
 from tests.api_server import Served, served
 from tests.console_people import Visitor, new_person
 from tests.hub_fixtures import house, master_key
+from tests.own_database import database_url
 from tests.sandbox_fixtures import sandbox, sandbox_server
 
 from isthmus.kernel.ids import new_id
 
-__all__ = ["house", "master_key", "sandbox", "sandbox_server", "served"]
+__all__ = ["database_url", "house", "master_key", "sandbox", "sandbox_server", "served"]
 
 _NUMBERS = itertools.count(1)
 
