@@ -82,7 +82,7 @@ def test_a_revoked_key_is_listed_as_such(house: House) -> None:
 
 def test_a_scope_that_is_not_known_is_refused_with_the_names(house: House) -> None:
     refused = house.type("keys", "create", "mine", "--scope", "everything", "--json")
-    assert refused.code == 3
+    assert refused.code == 2
     assert "admin" in refused.error["remedy"]
 
 

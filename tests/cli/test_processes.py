@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -131,7 +132,7 @@ def test_a_database_that_is_not_there_is_named(house: House) -> None:
 def test_an_address_that_is_none_is_named(house: House) -> None:
     answer = house.type("connections", "--json", ISTHMUS_DATABASE_URL="nonsense")
     assert answer.code == 3
-    assert answer.error["code"] == "invalid_input"
+    assert answer.error["code"] == "configuration"
 
 
 def test_another_master_key_is_refused_with_where_to_find_the_right_one(house: House, tmp_path: Path) -> None:
@@ -165,15 +166,27 @@ def test_a_setting_that_cannot_be_used_is_named(house: House, name: str, value: 
     assert name in answer.words
 
 
-def test_the_demo_works_twice_in_a_row_in_the_same_folder(house: House, open_folder: Path) -> None:
+def test_the_demo_works_twice_in_a_row_in_the_same_folder_and_what_it_keeps_can_be_looked_at(
+    house: House, open_folder: Path
+) -> None:
     for _ in range(2):
         ended = subprocess.run(
-            [*COMMAND, "demo", "--home", str(open_folder)],
-            env=house.environ(), capture_output=True, text=True, timeout=110, check=False,
+            [*COMMAND, "demo", "--keep"], cwd=open_folder,
+            env=house.environ() | {"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=110, check=False,
         )  # fmt: skip
         assert ended.returncode == 0, ended.stderr
         assert "Stopped cleanly" in ended.stdout
         assert "Traceback" not in ended.stderr
+    assert f"source {sys.prefix}/bin/activate" in ended.stdout
+    look, _, _ = ended.stdout.partition("Look at what was kept")[2].partition("unset")
+    exported = next(line for line in look.splitlines() if line.startswith("  export "))
+    environ = dict(part.split("=", 1) for part in shlex.split(exported)[1:])
+    commands = [line.strip() for line in look.splitlines() if line.startswith("  isthmus ")]
+    assert len(commands) == 3
+    for line in commands:
+        answer = house.type(*shlex.split(line.split("   ")[0])[1:], ISTHMUS_DATABASE_URL="", **environ)
+        assert answer.code == 0, answer
+        assert "customers" in answer.words, answer
 
 
 def test_the_sandbox_command_serves_a_cloud_to_connect_to(house: House, tmp_path: Path) -> None:

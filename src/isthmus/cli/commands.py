@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import connections, data, deliver, keys, operate, serving, syncs, writes
+from isthmus.cli import connections, data, deliver, keys, operate, runs, serving, syncs, writes
 
 _HELP = """Connect Business Central to your product: read it, keep it in step, hand every change on.
 
@@ -42,6 +42,7 @@ def build_app() -> typer.Typer:
     connections.register(app)
     data.register(app)
     syncs.register(app)
+    runs.register(app)
     writes.register(app)
     deliver.register(app)
     serving.register(app)

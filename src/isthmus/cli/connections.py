@@ -14,7 +14,7 @@ from rich.text import Text
 from isthmus.cli.options import ConnectionName, Home, Json
 from isthmus.cli.output import ago, exit_code, out, print_json, print_table, say
 from isthmus.cli.running import ask, chosen_connection, confirm, hub, run, settings
-from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.failures import ConfigurationFailure, InvalidInput
 
 if TYPE_CHECKING:
     from isthmus.app import Hub
@@ -356,10 +356,10 @@ def sandbox_cloud(running: dict[str, Any]) -> Cloud:
 
 
 def read_sandbox(home: Path) -> dict[str, Any]:
-    """What the sandbox of this folder has written down about itself. Raises InvalidInput when none is running."""
+    """What the sandbox of this folder has written down about itself. Raises ConfigurationFailure when none runs."""
     path = home / SANDBOX_FILE
     if not path.exists():
-        raise InvalidInput(
+        raise ConfigurationFailure(
             "No sandbox is running for this folder.", remedy="Start one in another terminal: isthmus sandbox up"
         )
     found: dict[str, Any] = msgspec.json.decode(path.read_bytes())

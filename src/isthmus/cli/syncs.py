@@ -1,4 +1,4 @@
-"""`sync` and `runs`: keeping objects in step."""
+"""`sync`: keeping objects in step."""
 
 from __future__ import annotations
 
@@ -6,25 +6,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.text import Text
 
-from isthmus.cli.options import CompanyNames, ConnectionName, Expand, Filter, Home, Json, Route, Select, listed
-from isthmus.cli.output import ago, exit_code, print_json, print_table, say
-from isthmus.cli.running import chosen, chosen_connection, confirm, hub, run
+from isthmus.cli.busy import awaited
+from isthmus.cli.options import (
+    CompanyNames,
+    ConnectionName,
+    Expand,
+    Filter,
+    Home,
+    Json,
+    Route,
+    Select,
+    listed,
+    not_blank,
+)
+from isthmus.cli.output import BUSY, HELD, ago, exit_code, print_json, print_table, say
+from isthmus.cli.running import chosen_connection, confirm, hub, run
+from isthmus.cli.runs import one_sync, run_plain, run_text
 from isthmus.kernel.failures import Failure, InvalidInput
 
 if TYPE_CHECKING:
+    from isthmus.actions.reading.setup import SyncWish
     from isthmus.app import Hub
-    from isthmus.store.rows import Progress, Run, RunKind, Sync
+    from isthmus.store.rows import Connection, Progress, Run, RunKind, Sync
 
-RUN_TONES = {
-    "succeeded": ("✓ succeeded", "green"),
-    "running": ("◌ running", "cyan"),
-    "queued": ("○ queued", "dim"),
-    "failed": ("✗ failed", "red"),
-    "held": ("‖ held", "yellow"),
-    "cancelled": ("– cancelled", "dim"),
-}
+BACKFILL_DAYS_MAX = 36_500
+"""A century; more is `full`."""
 
 SyncName = Annotated[str, typer.Argument(help="A sync: its object, its id, or the end of its id.")]
 
@@ -41,8 +48,6 @@ def register(app: typer.Typer) -> None:
     sync.command("schedule")(schedule)
     sync.command("delete")(delete)
     app.add_typer(sync, name="sync")
-    app.command("runs")(list_runs)
-    app.command("requests")(list_requests)
 
 
 def create(
@@ -59,6 +64,9 @@ def create(
         typer.Option("--schedule", help="“every 10m”, or cron in UTC such as “15 3 * * *”.", show_default=False),
     ] = None,
     sweep: Annotated[str, typer.Option(help="How often to look for deletions; none for never.")] = "every 1d",
+    another: Annotated[
+        bool, typer.Option("--another", help="Set up a second sync of an object that is kept in step already.")
+    ] = False,
     route: Route = "v2.0",
     connection: ConnectionName = None,
     home: Home = None,
@@ -74,14 +82,17 @@ def create(
             route=route,
             companies=tuple(company) if company else None,
             fields=listed(select),
-            filter=filter_text,
+            filter=not_blank(filter_text, "--filter"),
             expand=listed(expand),
             backfill_days=_backfill_days(backfill),
-            schedule=every,
+            schedule=not_blank(every, "--schedule"),
             sweep_schedule=None if sweep.lower() == "none" else sweep,
         )
         async with hub(home) as opened:
-            sync, checked = await opened.create_sync(await chosen_connection(opened, connection), wish)
+            place = await chosen_connection(opened, connection)
+            if not another:
+                await _refuse_second(opened, place, wish)
+            sync, checked = await opened.create_sync(place, wish)
         if as_json:
             print_json(_sync_plain(sync))
             return
@@ -95,6 +106,27 @@ def create(
         )
 
     run(work)
+
+
+async def _refuse_second(opened: Hub, place: Connection, wish: SyncWish) -> None:
+    """Raise InvalidInput when the object is kept in step already: its changes would come twice."""
+    from isthmus.providers.registry import provider_named
+    from isthmus.store import syncs
+
+    route = provider_named(place.provider).parse_route(wish.route)
+    async with opened.db.project(opened.project.id) as tx:
+        present = await syncs.every(tx, place.id)
+    for sync in present:
+        if sync.object.casefold() == wish.object.strip().casefold() and sync.route == route:
+            only = [f"fields {', '.join(sync.fields)}"] if sync.fields else []
+            only += [f"filter {sync.filter}"] if sync.filter else []
+            about = ", ".join([sync.state, sync.schedule or "by hand", *only])
+            raise InvalidInput(
+                f"{sync.object} is kept in step already: sync {sync.id.hex[-8:]} ({about}).",
+                remedy=f"Run it: `isthmus sync run {sync.object}`. For a second one, whose changes come on top, add "
+                "--another.",
+                subject=sync.object,
+            )
 
 
 def list_syncs(home: Home = None, as_json: Json = False) -> None:
@@ -174,9 +206,14 @@ async def run_syncs(
     with bars() as progress:
         for sync in chosen_syncs:
             run_row, fresh = await opened.begin_run(sync.id, kind, wanted)
-            if not fresh and run_row.state == "running" and _alive(run_row):
-                print_busy(sync, run_row, as_json=as_json)
-                continue
+            if not fresh and run_row.state == "running":
+                waited = await awaited(opened, sync, run_row)
+                if waited.state == "running" and not waited.due:
+                    print_busy(sync, run_row, as_json=as_json)
+                    code = code or BUSY
+                    continue
+                if waited.state not in ("queued", "running"):  # it came to its end meanwhile
+                    run_row, fresh = await opened.begin_run(sync.id, kind, wanted)
             code = await _perform(opened, sync, run_row, progress, as_json=as_json) or code
             if not fresh and (wanted or kind not in (None, run_row.kind)):  # that was a leftover; now what was asked
                 run_row, _ = await opened.begin_run(sync.id, kind, wanted)
@@ -202,13 +239,10 @@ def print_busy(sync: Sync, row: Run, *, as_json: bool) -> None:
     if as_json:
         print_json({"sync": str(sync.id), "object": sync.object, "id": str(row.id), "state": row.state.value})
     else:
-        say(f"– {sync.object}: another worker is at it since {ago(row.started_at)}. `isthmus runs` shows how far.")
-
-
-def _alive(row: Run) -> bool:
-    from datetime import UTC, datetime
-
-    return row.heartbeat_at is not None and (datetime.now(UTC) - row.heartbeat_at).total_seconds() < 20
+        say(
+            f"– {sync.object}: not run, another worker is at it since {ago(row.started_at)}. `isthmus runs` shows how "
+            "far; if that worker has died, the same command takes over after a while."
+        )
 
 
 async def _tell_end(opened: Hub, sync: Sync, ended: Run, *, as_json: bool) -> int:
@@ -217,7 +251,7 @@ async def _tell_end(opened: Hub, sync: Sync, ended: Run, *, as_json: bool) -> in
     async with opened.db.project(opened.project.id) as tx:
         progress = await runs.progress(tx, ended.id)
     if as_json:
-        print_json(_run_plain(ended, sync, progress))
+        print_json(run_plain(ended, sync, progress))
     elif ended.state in ("queued", "running"):
         print_busy(sync, ended, as_json=False)
     elif ended.state == "held":
@@ -237,7 +271,9 @@ async def _tell_end(opened: Hub, sync: Sync, ended: Run, *, as_json: bool) -> in
             fields = (ended.options.get("drift") or {}).get(name)
             if fields:
                 say(f"  [yellow]![/] {text}: {', '.join(fields)}")
-    return 0 if ended.failure is None else _code_of(ended.failure["code"])
+    if ended.failure is not None:
+        return _code_of(ended.failure["code"])
+    return {"held": HELD, "queued": BUSY, "running": BUSY}.get(ended.state.value, 0)
 
 
 def _print_failed(sync: Sync, failure: dict[str, Any]) -> None:
@@ -274,7 +310,7 @@ def _set_state(name: str, home: Any, state: str) -> None:
         from isthmus.store import syncs
 
         async with hub(home) as opened:
-            sync = await _one_sync(opened, name)
+            sync = await one_sync(opened, name)
             async with opened.db.project(opened.project.id) as tx:
                 await syncs.set_state(tx, sync.id, state)
         say(f"[green]✓[/] {sync.object} is {state}.")
@@ -289,7 +325,7 @@ def reset(name: SyncName, home: Home = None) -> None:
         from isthmus.store import syncs
 
         async with hub(home) as opened:
-            sync = await _one_sync(opened, name)
+            sync = await one_sync(opened, name)
             async with opened.db.project(opened.project.id) as tx:
                 await syncs.reset(tx, sync.id)
         say(f"[green]✓[/] {sync.object} starts over at its next run.")
@@ -310,7 +346,7 @@ def schedule(
 
         text = None if spec.lower() == "none" else spec
         async with hub(home) as opened:
-            sync = await _one_sync(opened, name)
+            sync = await one_sync(opened, name)
             async with opened.db.project(opened.project.id) as tx:
                 set_to = await schedules.set_schedule(tx, sync.id, RunKind.INCREMENTAL, text)
                 await syncs.set_schedules(tx, sync.id, schedule=text, sweep_schedule=sync.sweep_schedule)
@@ -325,129 +361,35 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     home: Home = None,
 ) -> None:
-    """Forget a sync with its stored records. Nothing happens at the vendor's side."""
+    """Forget a sync with its stored records and its changes in the feed. Nothing happens at the vendor's side."""
 
     async def work() -> None:
         from isthmus.store import syncs
 
         async with hub(home) as opened:
-            sync = await _one_sync(opened, name)
+            sync = await one_sync(opened, name)
             async with opened.db.project(opened.project.id) as tx:
                 count = sum((await syncs.stream_counts(tx, sync.id)).values())
-            confirm(f"This erases {count:,} stored records.", sync.object, yes=yes)
+            confirm(
+                f"This erases {count:,} stored records; their changes leave the feed too, so who has not read them yet "
+                "never will.",
+                sync.object,
+                yes=yes,
+            )
             async with opened.db.project(opened.project.id) as tx:
                 await syncs.delete(tx, sync.id)
-        say(f"[green]✓[/] {sync.object} is gone, with {count:,} stored records.")
+        say(f"[green]✓[/] {sync.object} is gone, with {count:,} stored records and its changes in the feed.")
 
     run(work)
-
-
-def list_runs(
-    name: Annotated[str | None, typer.Option("--sync", help="Only this sync.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=500)] = 20,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """List runs, newest first."""
-
-    async def work() -> None:
-        from isthmus.store import runs, syncs
-
-        async with hub(home) as opened:
-            wanted = (await _one_sync(opened, name)).id if name else None
-            async with opened.db.project(opened.project.id) as tx:
-                found = await runs.history(tx, wanted, limit)
-                by_id = {sync.id: sync for sync in await syncs.every(tx)}
-                rows = [(each, by_id[each.sync_id], await runs.progress(tx, each.id)) for each in found]
-        if as_json:
-            print_json([_run_plain(*row) for row in rows])
-            return
-        if not rows:
-            say("No run yet. `isthmus sync run` starts one.")
-            return
-        print_table(
-            ["Run", "Sync", "Kind", "Result", "Started", "Took", "Read", "Created", "Updated", "Deleted", "Why"],
-            [
-                [
-                    each.id.hex[-8:],
-                    sync.object,
-                    each.kind.value,
-                    run_text(each.state),
-                    ago(each.started_at),
-                    _took(each),
-                    done.seen,
-                    done.created,
-                    done.updated,
-                    done.deleted,
-                    (each.failure or {}).get("message", ""),
-                ]
-                for each, sync, done in rows
-            ],
-            right=["Took", "Read", "Created", "Updated", "Deleted"],
-        )
-
-    run(work)
-
-
-def list_requests(
-    run_id: Annotated[str, typer.Argument(help="A run's id, or the end of it (`isthmus runs`).")],
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Show what a run asked the vendor, request by request; secrets are never kept."""
-
-    async def work() -> None:
-        from isthmus.store import runs
-
-        async with hub(home) as opened, opened.db.project(opened.project.id) as tx:
-            every = await runs.history(tx, None, 500)
-            found = chosen(every, run_id, what="run", words=lambda each: [str(each.id), each.id.hex])
-            entries = await runs.journal(tx, found.id)
-        if as_json:
-            print_json([each.entry for each in entries])
-            return
-        print_table(
-            ["At", "For", "Status", "Took", "Bytes", "Try", "Request"],
-            [
-                [
-                    f"{each.at:%H:%M:%S}",
-                    each.entry["purpose"],
-                    each.entry.get("failure") or each.entry["status"],
-                    f"{each.entry['elapsed_s'] * 1000:,.0f} ms",
-                    each.entry["bytes_received"],
-                    each.entry["attempt"],
-                    f"{each.entry['method']} {each.entry['url'].partition('/api/')[2] or each.entry['url']}",
-                ]
-                for each in entries
-            ],
-            right=["Took", "Bytes", "Try"],
-        )
-
-    run(work)
-
-
-def run_text(state: str) -> Text:
-    """A run's state as a word with a shape, then a colour."""
-    word, tone = RUN_TONES.get(state, (state, ""))
-    return Text(word, style=tone)
 
 
 async def _chosen_syncs(opened: Hub, names: list[str] | None) -> list[Sync]:
     from isthmus.store import syncs
 
     if names:
-        return [await _one_sync(opened, name) for name in names]
+        return [await one_sync(opened, name) for name in names]
     async with opened.db.project(opened.project.id) as tx:
         return [sync for sync in await syncs.every(tx) if sync.state == "active"]
-
-
-async def _one_sync(opened: Hub, name: str) -> Sync:
-    from isthmus.store import syncs
-
-    async with opened.db.project(opened.project.id) as tx:
-        every = await syncs.every(tx)
-    found: Sync = chosen(every, name, what="sync", words=lambda sync: [str(sync.id), sync.id.hex, sync.object])
-    return found
 
 
 def _backfill_days(text: str) -> int | None:
@@ -455,15 +397,12 @@ def _backfill_days(text: str) -> int | None:
         return None
     if text.lower() == "none":
         return 0
-    if text.isdigit() and int(text) > 0:
+    if text.isdigit() and 0 < int(text[:9]) <= BACKFILL_DAYS_MAX and len(text) <= len(str(BACKFILL_DAYS_MAX)):
         return int(text)
-    raise InvalidInput(f"“{text}” is no backfill window.", remedy="Use full, none, or a number of days.")
-
-
-def _took(row: Run) -> str:
-    if row.started_at is None or row.finished_at is None:
-        return "–"
-    return f"{(row.finished_at - row.started_at).total_seconds():,.1f} s"
+    raise InvalidInput(
+        f"“{text[:40]}” is no backfill window.",
+        remedy=f"Use full, none, or a number of days from 1 to {BACKFILL_DAYS_MAX:,}.",
+    )
 
 
 def _sync_plain(sync: Sync) -> dict[str, Any]:
@@ -480,23 +419,4 @@ def _sync_plain(sync: Sync) -> dict[str, Any]:
         "schedule": sync.schedule,
         "sweep_schedule": sync.sweep_schedule,
         "state": sync.state,
-    }
-
-
-def _run_plain(row: Run, sync: Sync, progress: Progress) -> dict[str, Any]:
-    return {
-        "id": str(row.id),
-        "sync": str(sync.id),
-        "object": sync.object,
-        "kind": row.kind.value,
-        "state": row.state.value,
-        "started_at": row.started_at,
-        "finished_at": row.finished_at,
-        "total": row.total,
-        "read": progress.seen,
-        "created": progress.created,
-        "updated": progress.updated,
-        "deleted": progress.deleted,
-        "notes": row.options,
-        "failure": row.failure,
     }

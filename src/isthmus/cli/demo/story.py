@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import shutil
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -287,9 +290,23 @@ def _done(title: str, text: str) -> None:
 
 def _what_next(kept: Path | None) -> None:
     console = out()
-    console.print("\n[bold]What to try next[/]")
     if kept is not None:
-        console.print(f"  ISTHMUS_HOME={kept / 'data'} ISTHMUS_PROJECT=demo isthmus changes      the feed of this demo")
+        console.print("\n[bold]Look at what was kept[/]  (its sandbox has stopped; these need no vendor)")
+        console.print(f"  export ISTHMUS_HOME={shlex.quote(str(kept / 'data'))} ISTHMUS_PROJECT=demo", soft_wrap=True)
+        console.print("  isthmus changes --since 0 --limit 10                     the feed, in order")
+        console.print("  isthmus sync list                                        what is kept in step, and how fresh")
+        console.print("  isthmus runs                                             what was read, and when")
+        console.print("  unset ISTHMUS_HOME ISTHMUS_PROJECT                       back to the usual data folder")
+    console.print("\n[bold]What to try next[/]")
+    activate = Path(sys.prefix) / "bin" / "activate"
+    if shutil.which("isthmus") is None and activate.exists():
+        console.print(f"  source {_short(activate):<49} puts `isthmus` on your path")
     console.print("  isthmus sandbox up                                       a Business Central to play with")
     console.print("  isthmus connect business-central --cloud sandbox         in another terminal")
     console.print("  isthmus connect business-central --browser --client-id … a real tenant")
+
+
+def _short(path: Path) -> str:
+    """As it is typed from here."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
