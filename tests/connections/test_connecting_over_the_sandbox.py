@@ -195,6 +195,18 @@ async def test_a_check_asks_whatever_was_said_a_moment_ago(house: House, hub: Hu
     assert (await hub.check(connection)).connection.state == "connected"
 
 
+@pytest.mark.conformance("BC-85")
+async def test_all_names_of_one_tenant_share_one_budget(house: House, hub: Hub) -> None:
+    one = await house.connect(hub, name="by id")
+    other = await house.connect(hub, name="by domain", tenant=identities.TENANT_DOMAIN.upper())
+    assert other.state == "connected"
+    async with (
+        hub.connection(one.id, ForgetfulJournal()) as by_id,
+        hub.connection(other.id, ForgetfulJournal()) as by_domain,
+    ):
+        assert by_id.budget is by_domain.budget
+
+
 # -- secrets and certificates ------------------------------------------------------------------------------------------
 
 

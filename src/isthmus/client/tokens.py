@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
@@ -33,15 +33,20 @@ Send = Callable[[Request], Awaitable[Response]]
 
 async def run_grant(grant: Grant, send: Send) -> TokenSet:
     """Drive a grant to its end. `send` usually is a `RetryingCall` with the identity provider's errors."""
+    return await run_steps(grant, send)
+
+
+async def run_steps(steps: Generator[Request, Response, T], send: Send) -> T:
+    """Send what the steps ask for, one request after the other, and give back what they come to."""
     try:
-        request = next(grant)
+        request = next(steps)
         while True:
-            request = grant.send(await send(request))
+            request = steps.send(await send(request))
     except StopIteration as finished:
-        tokens: TokenSet = finished.value
-        return tokens
+        outcome: T = finished.value
+        return outcome
     finally:
-        grant.close()
+        steps.close()
 
 
 async def await_consent(attempt: Callable[[], Awaitable[T]], clock: Clock, *, consented_at: datetime) -> T:

@@ -75,6 +75,9 @@ async def check(
             if failure is None or not _may_be_spreading(failure, consented_at, clock):
                 break
             await clock.sleep(CONSENT_PAUSE_S)
+        if failure is None:
+            with suppress(Failure):  # the connection works without; the next check asks again
+                await opener.learn_tenant(opened.grant, journal)
     if not isinstance(failure, TransientFailure):
         async with db.project(connection.project_id) as tx:
             number = grants.credential_number(opened.grant)

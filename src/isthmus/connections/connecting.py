@@ -18,7 +18,7 @@ from isthmus.auth.entra.id_token import Identity, identify
 from isthmus.auth.tokens import TokenSet
 from isthmus.client.call import RetryingCall
 from isthmus.client.protocols import Journal
-from isthmus.client.tokens import await_consent, run_grant
+from isthmus.client.tokens import await_consent, run_grant, run_steps
 from isthmus.connections.credentials import (
     CertificateFile,
     GrantKind,
@@ -31,7 +31,6 @@ from isthmus.connections.keyring import Keyring
 from isthmus.connections.opening import Opener
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import ConsentMissing, Failure, InvalidInput, SignInAgain, VendorFault
-from isthmus.kernel.messages import Response
 from isthmus.providers.registry import provider_named
 from isthmus.store import connections, grants
 from isthmus.store.database import Database, Transaction
@@ -254,16 +253,8 @@ class Connecting:
             now=self._clock.now(),
             expected_tenant=grant.settings.get("tenant_id"),
         )
-        try:
-            request = next(steps)
-            while True:
-                response: Response = await call(request)
-                request = steps.send(response)
-        except StopIteration as finished:
-            identity: Identity = finished.value[0]
-            return identity
-        finally:
-            steps.close()
+        identity, _ = await run_steps(steps, call)
+        return identity
 
     async def _ensure(self, tx: Transaction, wish: Wish, kind: str, client_id: str) -> tuple[Connection, Grant]:
         """The connection of that name, made when it is missing; another place under the same name is refused."""

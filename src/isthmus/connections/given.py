@@ -11,7 +11,7 @@ from isthmus.auth.entra.clouds import Cloud, find_cloud
 from isthmus.client import sandbox
 from isthmus.connections.connecting import AppCredentials
 from isthmus.connections.credentials import CertificateFile
-from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.failures import ConfigurationFailure, InvalidInput
 from isthmus.vault.secrets import Secret
 
 SANDBOX_FILE: Final = sandbox.SANDBOX_FILE
@@ -43,4 +43,7 @@ def cloud_named(name: str, home: Path) -> Cloud:
     """A built-in cloud, or `sandbox` for the one that runs for this data folder. Raises InvalidInput."""
     if name != sandbox.SANDBOX:
         return find_cloud(name)
-    return sandbox.sandbox_cloud(sandbox.read_sandbox(home))
+    try:
+        return sandbox.sandbox_cloud(sandbox.read_sandbox(home))
+    except ConfigurationFailure as failure:
+        raise InvalidInput(failure.message, remedy=failure.remedy, subject="cloud") from failure

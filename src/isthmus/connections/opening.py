@@ -19,9 +19,11 @@ import xxhash
 
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.auth.entra.errors import token_failure
+from isthmus.auth.entra.id_token import tenant_id
 from isthmus.client.access import Access
 from isthmus.client.call import AuthorisedCall, RetryingCall
 from isthmus.client.protocols import Journal, JournalEntry
+from isthmus.client.tokens import run_steps
 from isthmus.connections.credentials import cloud_of
 from isthmus.connections.keyring import Keyrings
 from isthmus.connections.tokens import REFRESHES_MAX, StoredTokens
@@ -150,6 +152,17 @@ class Opener:
             clock=self._clock,
         )
 
+    async def learn_tenant(self, grant: Grant, journal: Journal) -> None:
+        """Ask once which tenant an app's grant belongs to, so that all names of it share one budget (BC-85)."""
+        cloud = cloud_of(grant)
+        authority = cloud.authority(grant.tenant)
+        if grant.settings.get("tenant_id") or authority.shared:
+            return
+        found = await run_steps(tenant_id(authority), self.token_call(cloud, journal))
+        if found is not None:
+            async with self._db.project(grant.project_id) as tx:
+                await grants.set_tenant_id(tx, grant.id, found)
+
     def forget_tokens(self, grant_id: UUID) -> None:
         """A grant's credential has changed: this process asks for a new token at the next call."""
         for key, (source, _) in self._tokens.items():
@@ -208,9 +221,13 @@ class Opener:
         return source
 
     async def _budget(self, grant: Grant, connection: Connection, provider: Provider) -> SharedBudget:
-        """One budget per app user and environment, whatever the number of connections (BC-85)."""
+        """One budget per app user and environment, whatever the number of connections (BC-85).
+
+        A tenant goes by its id; before a check has learned that, by the name that was typed.
+        """
         user = str(grant.settings.get("user_id") or grant.client_id)
-        scope = "/".join((provider.declaration.name, grant.tenant, connection.environment, user)).casefold()
+        tenant = str(grant.settings.get("tenant_id") or grant.tenant)
+        scope = "/".join((provider.declaration.name, tenant, connection.environment, user)).casefold()
         found = self._budgets.get(scope)
         if found is None:
             found = SharedBudget(

@@ -245,6 +245,13 @@ async def set_identity(tx: Transaction, grant_id: UUID, *, tenant: str, user_id:
     )
 
 
+async def set_tenant_id(tx: Transaction, grant_id: UUID, tenant_id: str) -> None:
+    """Which tenant the grant's tenant is, whatever name of it was typed."""
+    await tx.execute(
+        "UPDATE grants SET settings = settings || %s WHERE id = %s", (Jsonb({"tenant_id": tenant_id}), grant_id)
+    )
+
+
 async def forget_access_token(tx: Transaction, grant_id: UUID) -> None:
     """The credential has changed: the next call asks for a token with the new one. The refresh token stays (OA-15)."""
     await tx.execute(

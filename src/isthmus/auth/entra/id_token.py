@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from datetime import datetime
 from typing import Any, Final
@@ -23,6 +24,8 @@ KEYS_LIFE_S: Final = 86_400.0
 """Signing keys are kept a day, and fetched again at once for a key that is not among them."""
 
 _TOKEN_BYTES_MAX: Final = 64 * 1024
+
+_GUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class SigningKeys(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,15 +89,26 @@ def identify(
 
 def fetch_keys(authority: Authority, *, now: datetime) -> Generator[Request, Response, SigningKeys]:
     """Issuer and signing keys of an authority."""
-    discovery_response = yield from _get(authority.discovery_url, "sign-in discovery")
-    try:
-        discovery = msgspec.json.decode(discovery_response.body, type=_Discovery)
-    except msgspec.DecodeError as error:
-        raise VendorUnavailable("Entra's discovery document cannot be read.") from error
+    discovery = yield from _discover(authority)
     if not discovery.jwks_uri.startswith("https://"):
         raise IdentityConfiguration("Entra's discovery document names an address without TLS.")
     keys_response = yield from _get(discovery.jwks_uri, "signing keys")
     return SigningKeys(issuer=discovery.issuer, jwks=keys_response.body, fetched_at=now)
+
+
+def tenant_id(authority: Authority) -> Generator[Request, Response, str | None]:
+    """The id of an authority's tenant, which has many names; None when its issuer names none."""
+    discovery = yield from _discover(authority)
+    found = _GUID.search(discovery.issuer)
+    return found[0].lower() if found else None
+
+
+def _discover(authority: Authority) -> Generator[Request, Response, _Discovery]:
+    response = yield from _get(authority.discovery_url, "sign-in discovery")
+    try:
+        return msgspec.json.decode(response.body, type=_Discovery)
+    except msgspec.DecodeError as error:
+        raise VendorUnavailable("Entra's discovery document cannot be read.") from error
 
 
 def _get(url: str, purpose: str) -> Generator[Request, Response, Response]:
