@@ -225,15 +225,22 @@ class Engine:
             self._worker.stop()  # type: ignore[no-untyped-call]  # likewise
 
     async def tick(self) -> int:
-        """Start what is due, in one process at a time; how many runs. A paused sync is passed over."""
+        """Start what is due, in one process at a time; how many runs. A paused sync is passed over.
+
+        Of a sync's kinds that are due together the sweep goes first: it comes seldom. What finds a run of another kind
+        under way is due again in a minute, not a whole period later.
+        """
         started = 0
-        for due in await schedules.take_due(self._db):
+        for due in sorted(await schedules.take_due(self._db), key=lambda each: each.kind is not RunKind.SWEEP):
             try:
                 async with self._db.project(due.project_id) as tx:
                     active = (await syncs.get(tx, due.sync_id)).state == "active"
                 if active:
-                    _, fresh = await self.request_run(due.project_id, due.sync_id, due.kind)
+                    run, fresh = await self.request_run(due.project_id, due.sync_id, due.kind)
                     started += fresh
+                    if not fresh and run.kind is not due.kind:
+                        async with self._db.project(due.project_id) as tx:
+                            await schedules.come_back(tx, due.sync_id, due.kind)
             except Failure as failure:  # the others that are due do not wait for this one
                 _log.warning("sync %s was due and could not be started: %s", due.sync_id, failure)
         return started

@@ -21,6 +21,9 @@ INTERVAL_S_MAX: Final = 31 * 24 * 3_600
 DUE_MAX: Final = 500
 """Schedules taken per tick."""
 
+COME_BACK_S: Final = 60
+"""How soon a schedule that found the sync busy with another kind of run tries again."""
+
 _EVERY: Final = re.compile(r"every\s+(\d{1,6})\s*(s|sec|seconds?|m|min|minutes?|h|hours?|d|days?)", re.IGNORECASE)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -84,6 +87,15 @@ async def every(tx: Transaction, sync_id: UUID | None = None) -> list[Schedule]:
         Schedule,
         "SELECT * FROM schedules WHERE %(sync)s::uuid IS NULL OR sync_id = %(sync)s ORDER BY next_due",
         {"sync": sync_id},
+    )
+
+
+async def come_back(tx: Transaction, sync_id: UUID, kind: RunKind) -> None:
+    """Be due again in COME_BACK_S seconds, unless that is later than planned: another kind of run is under way."""
+    await tx.execute(
+        """UPDATE schedules SET next_due = least(next_due, now() + make_interval(secs => %s))
+           WHERE sync_id = %s AND kind = %s""",
+        (COME_BACK_S, sync_id, kind.value),
     )
 
 
