@@ -29,7 +29,10 @@ def reader(vendor: Vendor, provider: NumbersProvider) -> Callable[..., SliceRead
     """Builds a reader of all numbers."""
 
     def build(
-        page_records: int = 10, limit: int | None = None, remember: Callable[[int], None] | None = None
+        page_records: int = 10,
+        limit: int | None = None,
+        remember: Callable[[int], None] | None = None,
+        page_records_usual: int | None = None,
     ) -> SliceReader:
         return SliceReader(
             vendor.call,
@@ -39,6 +42,7 @@ def reader(vendor: Vendor, provider: NumbersProvider) -> Callable[..., SliceRead
             ReadSpec(limit=limit),
             Slice(company_id=None),
             page_records=page_records,
+            page_records_usual=page_records_usual,
             remember=remember,
         )
 

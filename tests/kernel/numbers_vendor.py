@@ -98,6 +98,7 @@ class Vendor:
         self.refusal: Callable[[], Failure] | None = None
         self.gaps: set[int] = set()
         self.fail_at: dict[int, Failure] = {}
+        self.rounds: dict[int, int] = {}
         self.link_flavour = "aid=FIN"
         self.asked: list[tuple[int, int]] = []
         self.urls: list[str] = []
@@ -124,12 +125,12 @@ class Vendor:
             raise self.fail_at[offset]
         if offset in self.gaps:
             self.gaps.discard(offset)
-            return _answer([], self._link(offset))
+            return _answer([], self._link(offset).replace("?", "?gap&"))
         end = min(offset + size, self.total)
         return _answer(list(range(offset, end)), self._link(end) if end < self.total else None)
 
     def _link(self, offset: int) -> str:
-        return f"{ORIGIN}/numbers?{self.link_flavour}&from={offset}"
+        return f"{ORIGIN}/numbers?{self.link_flavour}&from={self.rounds.get(offset, offset)}"
 
 
 def link_of(response: Response) -> str | None:

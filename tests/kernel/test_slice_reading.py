@@ -242,3 +242,49 @@ async def test_a_position_on_another_host_is_refused_before_anything_is_sent(rea
     with pytest.raises(UnsafeLink):
         await _numbers(reader(), ReadPosition(link="https://elsewhere.test/numbers?from=0"))
     assert vendor.asked == []
+
+
+@pytest.mark.conformance("BC-31")
+async def test_a_size_that_was_found_during_an_outage_is_not_remembered(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.total, vendor.size_max, vendor.refusal = 60, 30, VendorUnavailable
+    remembered: list[int] = []
+    await _numbers(reader(page_records=100, remember=remembered.append))
+    assert remembered == []
+
+
+@pytest.mark.conformance("BC-84")
+@pytest.mark.parametrize("refusal", [VendorUnavailable(retry_after_s=60.0), VendorTimeout(unsent=True)])
+async def test_who_names_a_time_or_was_never_asked_is_not_asked_for_less(
+    reader: ReaderOf, vendor: Vendor, refusal: Failure
+) -> None:
+    vendor.fail_at[0] = refusal
+    with pytest.raises(type(refusal)):
+        await _numbers(reader(page_records=100))
+    assert vendor.asked == [(0, 100)]
+
+
+async def test_a_small_page_grows_again_after_good_pages_up_to_the_usual_size(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.total = 1_000
+    remembered: list[int] = []
+    assert await _numbers(reader(page_records=10, page_records_usual=35, remember=remembered.append)) == list(
+        range(1_000)
+    )
+    sizes = [size for _, size in vendor.asked]
+    assert sizes == sorted(sizes)
+    assert list(dict.fromkeys(sizes)) == [10, 20, 35]
+    assert remembered == [20, 35]
+
+
+async def test_a_size_that_fails_again_is_tried_more_seldom(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.total, vendor.size_max, vendor.refusal = 1_000, 15, VendorTimeout
+    assert await _numbers(reader(page_records=10, page_records_usual=20)) == list(range(1_000))
+    assert [size for _, size in vendor.asked].count(20) <= 4
+
+
+@pytest.mark.parametrize("target", [0, 10], ids=["the first page", "itself"])
+async def test_links_that_go_round_end_the_slice(reader: ReaderOf, vendor: Vendor, target: int) -> None:
+    vendor.rounds[20] = target
+    seen: list[int] = []
+    with pytest.raises(CorruptResponse):
+        await _collect(reader(), seen)
+    assert len(vendor.asked) <= 6

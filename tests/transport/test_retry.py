@@ -124,7 +124,13 @@ def test_a_wait_longer_than_the_deadline_is_not_begun() -> None:
 @pytest.mark.conformance("BC-31")
 @pytest.mark.parametrize(
     ("failure", "attempt", "goes_back"),
-    [(VendorTimeout(), 1, True), (VendorUnavailable(), 1, False), (VendorUnavailable(), 2, True)],
+    [
+        (VendorTimeout(), 1, True),
+        (VendorTimeout(unsent=True), 1, False),
+        (VendorUnavailable(), 1, False),
+        (VendorUnavailable(), 7, False),
+        (VendorUnavailable(), 8, True),
+    ],
 )
 def test_a_request_that_can_shrink_goes_back_after_a_time_out(failure: Failure, attempt: int, goes_back: bool) -> None:
     decision = decide(

@@ -129,6 +129,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             spec,
             part,
             page_records=self.provider.starting_size(obj, spec, page_records),
+            page_records_usual=self.provider.starting_size(obj, spec, None),
             remember=remember,
             hashed=hashed,
         )

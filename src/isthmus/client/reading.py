@@ -1,7 +1,11 @@
 """Reading one slice page by page: the next page is on the wire while the current one is being used.
 
 The page size adapts (BC-31): a time-out or a refusal of the size halves it, down to the minimum, and the size that
-works is told to the caller, who remembers it for the next run.
+works is told to the caller, who remembers it for the next run. After some good pages it is doubled again, up to the
+size that is usual. A 503 speaks of the service and not of the page: it is repeated first, and when it lasts a smaller
+page is tried only if the vendor did not name a time, and never remembered.
+
+A link that was followed before leads nowhere new: the slice ends with a failure instead of going round for ever.
 
 Who waits for pages longer than it takes to use them gains a little more: the next request leaves before the page that
 has just come is cut up, by the link that stands at its end. The page itself then has the last word about its link.
@@ -15,12 +19,15 @@ from typing import Any
 
 import msgspec
 
-from isthmus.kernel.failures import CorruptResponse, TooLarge, VendorTimeout, VendorUnavailable
+from isthmus.kernel.failures import CorruptResponse, Failure, TooLarge, VendorTimeout, VendorUnavailable
 from isthmus.kernel.messages import Request, Response
 from isthmus.providers.base import ObjectInfo, Page, Provider, ReadSpec, Slice, Target
 
-_SHRINKS = (VendorTimeout, TooLarge, VendorUnavailable)
-"""What a smaller page may cure: 408, 504, no answer, 413, and 503 that outlasted its repeats."""
+GOOD_PAGES = 10
+"""Pages that have to come well before a larger size is tried; twice as many after each attempt that failed."""
+
+PAGES_PER_SLICE_MAX = 1_000_000
+"""A billion records at the usual sizes: what goes on longer goes round."""
 
 UNREADABLE_MAX = 3
 """A body that arrived whole and still cannot be read is asked for so often (BC-49)."""
@@ -59,7 +66,8 @@ class _Early(msgspec.Struct, frozen=True):
 class SliceReader:
     """Reads one slice of one object.
 
-    `page_records` is the size to start with; `remember` hears of every size that turned out to work after a shrink.
+    `page_records` is the size to start with, `page_records_usual` the one to grow back to (None: it never grows);
+    `remember` hears of every other size that turned out to work, unless it was found during an outage.
     Without `hashed` pages come without content hashes: for whoever compares nothing.
     """
 
@@ -73,6 +81,7 @@ class SliceReader:
         part: Slice,
         *,
         page_records: int,
+        page_records_usual: int | None = None,
         remember: Callable[[int], None] | None = None,
         hashed: bool = True,
     ) -> None:
@@ -83,7 +92,12 @@ class SliceReader:
         self._spec = spec
         self._part = part
         self._page_records = page_records
+        self._usual = page_records_usual or page_records
+        self._good_pages = 0
+        self._good_pages_wanted = GOOD_PAGES
+        self._before_outage: int | None = None
         self._remember = remember
+        self._told = page_records
         self._hashed = hashed
         self._awaited = False
         self._early: _Early | None = None
@@ -93,11 +107,13 @@ class SliceReader:
         limit = self._spec.limit
         position = start or ReadPosition()
         ahead = asyncio.ensure_future(self._fetch(position))
+        followed = {position.link}
         try:
             while True:
                 self._awaited = True
                 fetched = await ahead
                 self._awaited = False
+                _refuse_circle(fetched.next.link, followed)
                 if limit is not None:
                     fetched = _cut(fetched, limit)
                 if not fetched.last:
@@ -154,21 +170,47 @@ class SliceReader:
 
     async def _respond(self, position: ReadPosition) -> tuple[Response, int]:
         """The answer and the page size that brought it."""
-        floor = self._provider.declaration.limits.page_records_min
-        shrunk = False
+        changed = False
         while True:
             size = self._page_records
             try:
                 response = await self._call(self._request(position, size))
-            except _SHRINKS:
-                if size <= floor:
+            except (VendorTimeout, TooLarge, VendorUnavailable) as failure:
+                if not self._shrink(size, failure):
                     raise
-                self._page_records = max(floor, size // 2)
-                shrunk = True
+                changed = True
                 continue
-            if shrunk and self._remember is not None:
-                self._remember(size)
+            self._worked(size, changed)
             return response, size
+
+    def _shrink(self, size: int, failure: Failure) -> bool:
+        """Halve the size where that may help: after 408, 504, no answer, 413, and 503 that outlasted its repeats."""
+        floor = self._provider.declaration.limits.page_records_min
+        if size <= floor or failure.unsent:
+            return False
+        if isinstance(failure, VendorUnavailable):
+            if failure.retry_after_s is not None:
+                return False  # a time was named: it is busy, whatever the size; the caller waits
+            self._before_outage = self._before_outage or size
+        elif self._good_pages_wanted < GOOD_PAGES * 64:
+            self._good_pages_wanted *= 2
+        self._page_records = max(floor, size // 2)
+        self._good_pages = 0
+        return True
+
+    def _worked(self, size: int, changed: bool) -> None:
+        """Tell of a size that is new, and try twice of it after some good pages."""
+        if self._before_outage is not None and size >= self._before_outage:
+            self._before_outage = None
+        if (changed or size != self._told) and self._before_outage is None and self._remember is not None:
+            self._remember(size)
+            self._told = size
+        if size != self._page_records or size >= self._usual:
+            return
+        self._good_pages += 1
+        if self._good_pages >= self._good_pages_wanted:
+            self._page_records = min(self._usual, size * 2)
+            self._good_pages = 0
 
     def _request(self, position: ReadPosition, size: int) -> Request:
         if position.link is None:
@@ -177,6 +219,17 @@ class SliceReader:
             request = self._provider.next_page(self._target, position.link, size)
         floor = self._provider.declaration.limits.page_records_min
         return msgspec.structs.replace(request, shrinkable=size > floor)
+
+
+def _refuse_circle(link: str | None, followed: set[str | None]) -> None:
+    """Raise CorruptResponse for a link that was followed before, and for a slice without an end."""
+    if link is None:
+        return
+    if link in followed:
+        raise CorruptResponse("The vendor's next-page link leads to a page that was read before.")
+    if len(followed) >= PAGES_PER_SLICE_MAX:
+        raise CorruptResponse(f"The vendor's pages do not end: {PAGES_PER_SLICE_MAX:,} were read.")
+    followed.add(link)
 
 
 def _cut(fetched: FetchedPage, limit: int) -> FetchedPage:

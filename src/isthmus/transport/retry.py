@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 import msgspec
 
 from isthmus.kernel import limits
-from isthmus.kernel.failures import Failure, RateLimited, Turn, VendorTimeout, VendorUnavailable
+from isthmus.kernel.failures import Failure, RateLimited, Turn, VendorTimeout
 from isthmus.kernel.messages import Repeat
 
 
@@ -50,7 +50,7 @@ def decide(
         return GiveUp(reason=f"{failure.whose_turn.value} has to act first")
     if repeat is Repeat.UNSENT_ONLY and not certainly_not_done(failure):
         return GiveUp(reason="the outcome is unknown, and the request is not safe to repeat")
-    if shrinkable and _too_much(failure, attempt):
+    if shrinkable and _too_much(failure):
         return GiveUp(reason="the caller can ask for less")
     if attempt >= limits.ATTEMPTS_MAX:
         return GiveUp(reason=f"{attempt} attempts failed")
@@ -61,11 +61,9 @@ def decide(
     return RetryLater(wait_s=wait_s, reason=reason)
 
 
-def _too_much(failure: Failure, attempt: int) -> bool:
-    """A time-out speaks of the size at once; a 503 may pass, so it is met once with the same request."""
-    if failure.unsent:
-        return False
-    return isinstance(failure, VendorTimeout) or (isinstance(failure, VendorUnavailable) and attempt >= 2)
+def _too_much(failure: Failure) -> bool:
+    """A time-out speaks of the size at once; a 503 speaks of the service and is met like everywhere else."""
+    return isinstance(failure, VendorTimeout) and not failure.unsent
 
 
 def certainly_not_done(failure: Failure) -> bool:

@@ -380,7 +380,8 @@ class _PlanReader:
             planned.reading.spec,
             planned.part,
             page_records=self._page_records,
-            remember=self._remember,
+            # A sweep's pages hold ids alone: what it learns about sizes says nothing about records.
+            remember=None if planned.reading.mode is Mode.IDS else self._remember,
         )
         checkpoint = planned.checkpoint
         start = ReadPosition(link=checkpoint.link, records=checkpoint.seen)

@@ -21,7 +21,7 @@ def starting_size(obj: ObjectInfo, spec: ReadSpec, remembered: int | None = None
     else:
         largest = LIMITS.page_records_default
     if remembered is not None and not spec.ids_only:
-        return max(LIMITS.page_records_min, min(remembered, LIMITS.page_records_max))
+        return max(LIMITS.page_records_min, min(remembered, largest))
     return largest
 
 
