@@ -9,6 +9,8 @@ SHELL := /bin/bash
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo
+	@echo "After one of them, \`source $(VENV)/bin/activate\` puts the command \`isthmus\` on your path; $(BIN)/isthmus works without."
 
 # One virtual environment, two depths: what the product needs, and what its makers need on top. A stamp names the
 # lock file that it was made from, so that a changed lock installs again and nothing else does.

@@ -12,7 +12,7 @@ from tests.sandbox_fixtures import sandbox, sandbox_server
 
 from isthmus import BusinessCentral
 from isthmus.connections.given import cloud_named
-from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.failures import ConfigurationFailure, InvalidInput
 
 __all__ = ["sandbox", "sandbox_server"]
 
@@ -44,7 +44,7 @@ def test_hub_and_library_mean_the_same_sandbox(home: Path) -> None:
 
 def test_without_a_running_sandbox_the_way_to_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ISTHMUS_HOME", str(tmp_path))
-    with pytest.raises(InvalidInput, match="isthmus sandbox up"):
+    with pytest.raises(ConfigurationFailure, match="isthmus sandbox up"):
         BusinessCentral(cloud="sandbox")
 
 

@@ -14,7 +14,8 @@ from rich.text import Text
 from isthmus.cli.options import ConnectionName, Home, Json
 from isthmus.cli.output import ago, exit_code, out, print_json, print_table, say
 from isthmus.cli.running import ask, chosen_connection, confirm, hub, run, settings
-from isthmus.kernel.failures import ConfigurationFailure, InvalidInput
+from isthmus.client.sandbox import example_app, read_sandbox, sandbox_cloud
+from isthmus.kernel.failures import InvalidInput
 
 if TYPE_CHECKING:
     from isthmus.app import Hub
@@ -342,45 +343,10 @@ def _cloud(name: str, home: Path) -> Cloud:
     return find_cloud(name)
 
 
-def sandbox_cloud(running: dict[str, Any]) -> Cloud:
-    """The running sandbox as a cloud."""
-    from isthmus.auth.entra.clouds import Cloud
-
-    return Cloud(
-        name="sandbox",
-        title="The sandbox on this machine",
-        login_url=next(iter(running["login_urls"].values())),
-        business_central_url=running["business_central_url"],
-        ca_file=running["ca_file"],
-    )
-
-
-def read_sandbox(home: Path) -> dict[str, Any]:
-    """What the sandbox of this folder has written down about itself. Raises ConfigurationFailure when none runs."""
-    path = home / SANDBOX_FILE
-    if not path.exists():
-        raise ConfigurationFailure(
-            "No sandbox is running for this folder.", remedy="Start one in another terminal: isthmus sandbox up"
-        )
-    found: dict[str, Any] = msgspec.json.decode(path.read_bytes())
-    return found
-
-
-SANDBOX_FILE = "sandbox.json"
-
-
 def _sandbox_defaults(home: Path, *, browser: bool) -> dict[str, str]:
     """The sandbox's ready-made app for this way of signing in."""
-    running = read_sandbox(home)
-    wanted = "web" if browser else ""
-    for app in running["apps"]:
-        if app["secrets"] and bool(app["redirect_uris"]["web"]) == bool(wanted):
-            return {
-                "tenant": app["tenant_id"],
-                "client_id": app["client_id"],
-                "client_secret": app["secrets"][0]["value"],
-            }
-    raise InvalidInput("The sandbox offers no app for this way of signing in.")
+    app: dict[str, str] = msgspec.to_builtins(example_app(read_sandbox(home), person=browser))
+    return app
 
 
 def _read(path: Path) -> bytes:

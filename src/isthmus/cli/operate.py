@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from isthmus.cli.connections import SANDBOX_FILE
 from isthmus.cli.options import Home, Json
 from isthmus.cli.output import out, print_json, say
 from isthmus.cli.running import hub, run, settings
+from isthmus.client.sandbox import SANDBOX_FILE
 
 if TYPE_CHECKING:
     from isthmus.app import Hub

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.failures import ConfigurationFailure, InvalidInput
 
 if TYPE_CHECKING:
     from isthmus.auth.entra.clouds import Cloud
@@ -35,14 +35,13 @@ def usual_home(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def read_sandbox(home: Path) -> dict[str, Any]:
-    """What the sandbox of this folder says about itself. Raises InvalidInput when none is running."""
+    """What the sandbox of this folder says about itself. Raises ConfigurationFailure when none is running."""
     try:
         found: dict[str, Any] = msgspec.json.decode((home / SANDBOX_FILE).read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InvalidInput(
+        raise ConfigurationFailure(
             f"No sandbox is running for the data folder {home}.",
             remedy="Start one in another terminal: isthmus sandbox up",
-            subject="cloud",
         ) from error
     return found
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from isthmus.cli.connections import sandbox_cloud
 from isthmus.cli.demo.receiver import Receiver
 from isthmus.cli.demo.sandbox import DemoSandbox, running_sandbox
 from isthmus.cli.loopback import CallbackListener
 from isthmus.cli.output import out, print_table
 from isthmus.cli.progress import bars
+from isthmus.client.sandbox import sandbox_cloud
 from isthmus.kernel.failures import ConfigurationFailure
 
 if TYPE_CHECKING:
