@@ -18,6 +18,7 @@ from tests.client.scripted import (
 from tests.transport.virtual_time import VirtualClock, run_virtually
 
 from isthmus.client.call import AuthorisedCall, RetryingCall, claims_challenge
+from isthmus.client.watching import Watch, watch_now, watched
 from isthmus.kernel.failures import (
     AccessTokenRejected,
     BadRequest,
@@ -233,3 +234,16 @@ def test_a_call_without_a_budget_retries_too() -> None:
         return await call(get("/keys"))
 
     assert run_virtually(scenario()).ok
+
+
+def test_who_waits_at_a_terminal_hears_of_every_attempt_and_waits_no_longer_than_said() -> None:
+    told: list[tuple[str, int]] = []
+    scene = Scene(*statuses(503))
+    with (
+        watched(Watch(deadline_max_s=2.0, tell=lambda words, attempt: told.append((words, attempt)))),
+        pytest.raises(VendorUnavailable),
+    ):
+        scene.run()
+    assert scene.elapsed_s <= 2.0
+    assert told == [("page: asking api.example", number + 1) for number in range(len(scene.transport.sent))]
+    assert watch_now() is None

@@ -17,6 +17,7 @@ from typing import Final, Protocol, runtime_checkable
 import msgspec
 
 from isthmus.client.protocols import Budget, Journal, JournalEntry, TokenSource
+from isthmus.client.watching import watch_now
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import Failure, RateLimited, UnsafeLink, VendorTimeout
 from isthmus.kernel.messages import Request, Response
@@ -68,11 +69,15 @@ class RetryingCall:
 
     async def send(self, request: Request, *, as_is: Collection[int] = (), ends_s: float | None = None) -> Response:
         """As calling it, but statuses in `as_is` are returned, and `ends_s` (monotonic) may end it earlier."""
-        own_end_s = self._clock.monotonic_s() + request.deadline_s
+        watch = watch_now()
+        allowed_s = request.deadline_s if watch is None else min(request.deadline_s, watch.deadline_max_s)
+        own_end_s = self._clock.monotonic_s() + allowed_s
         ends_s = own_end_s if ends_s is None else min(ends_s, own_end_s)
         attempt, waited_s = 0, 0.0
         while True:
             attempt += 1
+            if watch is not None:
+                watch.begin(request, attempt)
             try:
                 return await self._attempt(request, as_is, ends_s, attempt, waited_s)
             except Failure as failure:

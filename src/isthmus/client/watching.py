@@ -1,0 +1,45 @@
+"""Somebody waits at a terminal: calls get less time than a run has, and say what they are about to ask.
+
+A run may outwait a vendor's bad hour; a person who has just typed a wrong address should hear of it soon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from isthmus.kernel.messages import Request
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """`deadline_max_s` bounds each call with its repetitions; `tell` hears of every attempt: words, and its number."""
+
+    deadline_max_s: float
+    tell: Callable[[str, int], None]
+
+    def begin(self, request: Request, attempt: int) -> None:
+        """Tell what is asked for, and where."""
+        self.tell(f"{request.purpose or 'request'}: asking {urlsplit(request.url).hostname}", attempt)
+
+
+_WATCH: Final[ContextVar[Watch | None]] = ContextVar("isthmus_watch", default=None)
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Calls of this task, and of tasks that it starts, are watched until the block ends."""
+    token = _WATCH.set(watch)
+    try:
+        yield
+    finally:
+        _WATCH.reset(token)
+
+
+def watch_now() -> Watch | None:
+    """Who waits for what this task does, if anybody does."""
+    return _WATCH.get()
