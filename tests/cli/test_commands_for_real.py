@@ -61,13 +61,15 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], words
 def test_isthmus_alone_says_what_comes_next(house: House) -> None:
     assert "Next: isthmus connect business-central" in house.type().words
     house.type_connect()
-    assert "1 connections, 0 syncs" in house.type().words
+    assert "1 connection, 0 syncs" in house.type().words
     assert "isthmus sync create OBJECT" in house.type().words
     house.type("sync", "create", "vendors")
     assert "isthmus sync run" in house.type().words
-    house.type_connect("--client-secret", "wrong-one")
+    house.sandbox.advance(4_000)
+    house.sandbox.switch("secret-expired")
+    assert house.type("check").code == 4
     answer = house.type()
-    assert "client secret is wrong" in answer.words
+    assert "client secret has expired" in answer.words
     assert "→" in answer.words
 
 

@@ -27,7 +27,8 @@ def test_a_wrong_tenant_is_named_as_the_thing_to_correct(house: House, tenant: s
     answer = house.type_connect("--tenant", tenant)
     assert_refused(answer, code=4, says="tenant")
     assert "Whose turn: you" in answer.words
-    assert connections_of(house)[0]["state"] == "needs_reauth"
+    assert "Nothing was saved" in answer.words
+    assert connections_of(house) == []
 
 
 @pytest.mark.conformance("OA-15")
@@ -50,6 +51,34 @@ def test_a_missing_consent_sends_to_an_administrator(house: House) -> None:
     answer = house.type_connect()
     assert_refused(answer, code=4, says="consent")
     assert "administrator" in answer.words
+    assert "Saved all the same: it is the turn of your customer's administrator" in answer.words
+    assert [each["name"] for each in connections_of(house)] == ["cronus"]
+    house.sandbox.clear_switch("consent-required")
+    assert house.type("check", "cronus").code == 0
+
+
+@pytest.mark.conformance("OA-15")
+def test_a_mistyped_new_secret_does_not_replace_the_one_that_works(house: House) -> None:
+    assert house.type_connect().code == 0
+    for again in (
+        house.type_connect("--client-secret", "mistyped-one"),
+        house.type("connect", "business-central", "--reconnect", "cronus", "--client-secret", "mistyped-two"),
+    ):
+        assert_refused(again, code=4, says="Not saved: the old credentials still work")
+    assert connections_of(house)[0]["state"] == "connected"
+    house.sandbox.advance(4_000)
+    assert house.type("check", "cronus").code == 0, "a new token comes with the old secret"
+
+
+@pytest.mark.conformance("OA-15")
+def test_an_expired_secret_is_told_with_the_command_that_renews_it(house: House) -> None:
+    assert house.type_connect("--name", "my customer").code == 0
+    house.sandbox.advance(4_000)
+    house.sandbox.switch("secret-expired")
+    command = "isthmus connect business-central --reconnect 'my customer'"
+    assert command in house.type("check").words
+    for words in ([], ["connections"], ["doctor"]):
+        assert command in house.type(*words).words, words
 
 
 @pytest.mark.conformance("BC-17", "OA-18")
@@ -68,7 +97,8 @@ def test_an_unknown_environment_lists_those_that_there_are(house: House) -> None
     answer = house.type_connect("--environment", "Prodution")
     assert_refused(answer, code=5, says="There is no environment “Prodution”")
     assert "“Production”" in answer.words
-    assert connections_of(house)[0]["state"] == "blocked"
+    assert "Nothing was saved" in answer.words
+    assert connections_of(house) == []
 
 
 @pytest.mark.conformance("BC-22")
@@ -93,10 +123,14 @@ def test_a_missing_automation_permission_is_told_and_spoils_nothing(house: House
     assert connections_of(house)[0]["state"] == "connected"
 
 
-def test_a_check_in_json_carries_the_failure_of_each_step(house: House) -> None:
-    house.type_connect("--environment", "Prodution")
-    answer = house.type("check", "--json")
+def test_a_connection_in_json_carries_the_failure_of_each_step(house: House) -> None:
+    answer = house.type(
+        "connect", "business-central", "--cloud", str(house.cloud_file()), "--tenant", identities.TENANT_ID,
+        "--client-id", identities.CONFIDENTIAL_APP_ID, "--client-secret", identities.CONFIDENTIAL_APP_SECRET,
+        "--environment", "Prodution", "--json",
+    )  # fmt: skip
     assert answer.code == 5
+    assert answer.json["saved"] is False
     failed = {step["name"]: step["failure"] for step in answer.json["steps"] if not step["passed"]}
     assert failed["companies"]["code"] == "environment_not_found"
     assert failed["environment"]["nearest"] == ["Production", "Sandbox"]

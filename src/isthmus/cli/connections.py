@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,16 +12,19 @@ import typer
 from rich.markup import escape
 from rich.text import Text
 
+from isthmus.cli.interactive import waiting
 from isthmus.cli.options import ConnectionName, Home, Json
-from isthmus.cli.output import ago, exit_code, out, print_json, print_table, say
+from isthmus.cli.output import ago, counted, exit_code, out, print_json, print_table, say
+from isthmus.cli.remedies import command_for, with_command
 from isthmus.cli.running import ask, chosen_connection, confirm, hub, run, settings
 from isthmus.client.sandbox import example_app, read_sandbox, sandbox_cloud
-from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.failures import Failure, InvalidInput
 
 if TYPE_CHECKING:
     from isthmus.app import Hub
     from isthmus.auth.entra.clouds import Cloud
     from isthmus.connections.checking import Report
+    from isthmus.connections.connecting import AppCredentials, Wish
     from isthmus.store.rows import Connection
 
 STATE_TONES = {
@@ -100,8 +104,11 @@ def connect_business_central(
     async def work() -> None:
         async with hub(home) as opened:
             meant = typed if reconnect is None else await _as_before(opened, typed, reconnect)
-            connection = await _connected(opened, meant.completed())
-            await _report(opened, connection, as_json=as_json, welcome=True, consented=meant.browser)
+            completed = meant.completed()
+            fresh = await _named(opened, completed.name) is None
+            with waiting():
+                connection = await _connected(opened, completed)
+            await _report(opened, connection, as_json=as_json, welcome=True, consented=meant.browser, fresh=fresh)
 
     run(work)
 
@@ -168,8 +175,15 @@ async def _as_before(opened: Hub, typed: Typed, name: str) -> Typed:
     )
 
 
+async def _named(opened: Hub, name: str) -> Connection | None:
+    from isthmus.store import connections
+
+    async with opened.db.project(opened.project.id) as tx:
+        return next((each for each in await connections.every(tx) if each.name == name), None)
+
+
 async def _connected(opened: Hub, typed: Typed) -> Connection:
-    """The connection, made or renewed; not checked yet."""
+    """The connection, made or renewed; not checked yet. Credentials that are refused replace nothing."""
     from isthmus.connections.connecting import AppCredentials, Wish
     from isthmus.connections.credentials import CertificateFile
     from isthmus.vault.secrets import Secret
@@ -191,7 +205,29 @@ async def _connected(opened: Hub, typed: Typed) -> Connection:
         password = os.environ.get("ISTHMUS_CERTIFICATE_PASSWORD") or None
         content = CertificateFile(content=_read(typed.certificate), password=password)
     app = AppCredentials(client_id=typed.client_id, secret=secret, certificate=content)
+    await _tried(opened, wish, app)
     return await opened.connecting.with_app(wish, app)
+
+
+async def _tried(opened: Hub, wish: Wish, app: AppCredentials) -> None:
+    """Raise what the identity provider says against the credentials, unless they only wait for somebody else."""
+    from isthmus.app import ForgetfulJournal
+    from isthmus.connections.trial import SOMEBODY_ELSE, try_app
+
+    present = await _named(opened, wish.name)
+    try:
+        await try_app(opened.opener, opened.clock, wish, app, ForgetfulJournal())
+    except SOMEBODY_ELSE:
+        if present is not None and present.state == "connected":
+            raise
+    except Failure as failure:
+        if present is None:
+            failure.message += " Nothing was saved."
+        elif present.state == "connected":
+            failure.message += " Not saved: the old credentials still work and stay in use."
+        else:
+            failure.message += " Not saved: the connection keeps what it had."
+        raise
 
 
 def disconnect(
@@ -208,7 +244,11 @@ def disconnect(
             connection = await chosen_connection(opened, name)
             async with opened.db.project(opened.project.id) as tx:
                 kept = len(await syncs.every(tx, connection.id))
-            confirm(f"This erases {kept} syncs with their records.", connection.name, yes=yes)
+            confirm(
+                f"This erases {counted(kept, 'sync')} with their records and their changes in the feed.",
+                connection.name,
+                yes=yes,
+            )
             async with opened.db.project(opened.project.id) as tx:
                 await connections.delete(tx, connection.id)
         say(f"[green]✓[/] {escape(connection.name)} is gone.")
@@ -242,7 +282,7 @@ def list_connections(home: Home = None, as_json: Json = False) -> None:
                         ago(each.since),
                         each.environment,
                         sum(row.selected for row in companies[each.id]),
-                        (each.failure or {}).get("remedy", ""),
+                        with_command(each.failure, each.name),
                     ]
                     for each in every
                 ],
@@ -268,17 +308,38 @@ def check(
 
 
 async def _report(
-    opened: Hub, connection: Connection, *, as_json: bool, welcome: bool = False, consented: bool = False
+    opened: Hub,
+    connection: Connection,
+    *,
+    as_json: bool,
+    welcome: bool = False,
+    consented: bool = False,
+    fresh: bool = False,
 ) -> None:
-    report = await opened.check(connection, just_consented=consented)
+    """Check and tell. A `fresh` connection that was typed wrongly is forgotten again; who else must act is told."""
+    from isthmus.connections.trial import worth_keeping
+    from isthmus.store import connections
+
+    with waiting():
+        report = await opened.check(connection, just_consented=consented)
+    failure = report.failure
+    forgotten = fresh and failure is not None and not worth_keeping(failure)
+    if forgotten:
+        async with opened.db.project(opened.project.id) as tx:
+            await connections.delete(tx, connection.id)
     if as_json:
-        print_json(_report_plain(report))
+        print_json(_report_plain(report) | ({"saved": not forgotten} if welcome else {}))
     else:
         _print_report(report)
-        if welcome and report.failure is None:
+        if forgotten:
+            say("Nothing was saved. Correct the command and run it again.")
+        elif fresh and failure is not None:
+            name = escape(shlex.quote(connection.name))
+            say(f"Saved all the same: it is the turn of {failure.whose_turn.value}. Afterwards: isthmus check {name}")
+        if welcome and failure is None:
             say("Next: `isthmus objects` lists what can be read, `isthmus sync create customers` keeps it in step.")
-    if report.failure is not None:
-        raise typer.Exit(exit_code(report.failure))
+    if failure is not None:
+        raise typer.Exit(exit_code(failure))
 
 
 def _print_report(report: Report) -> None:
@@ -290,6 +351,9 @@ def _print_report(report: Report) -> None:
         console.print(Text(f"  {step.detail}", style="dim"))
         if step.failure is not None:
             console.print(Text(f"    → {step.failure.remedy}", style="bold" if not step.optional else ""))
+            command = command_for(step.failure.code, report.connection.name)
+            if command is not None and not step.optional:
+                console.print(Text(f"    → {command}", style="bold"))
             console.print(Text(f"      Whose turn: {step.failure.whose_turn.value}", style="dim"))
             vendor = step.failure.vendor
             if vendor is not None and vendor.correlation_id:

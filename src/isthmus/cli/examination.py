@@ -13,7 +13,7 @@ from isthmus.kernel.failures import Failure
 from isthmus.settings import Settings
 
 if TYPE_CHECKING:
-    from isthmus.store.rows import Connection
+    from isthmus.app import Hub
 
 FREE_BYTES_MIN = 1_000_000_000
 """Below a gigabyte a first load may fill the disk."""
@@ -86,11 +86,26 @@ async def _hub(settings: Settings) -> list[Examined]:
             if settings.database_url is None:
                 findings.append(_doors(settings))
             findings.append(Examined(title="The master key opens the project's secrets", passed=True, detail=""))
-            findings += [_connection(each) for each in every]
+            findings += await _in_need(hub)
+            findings += [
+                Examined(title=f"Connection {each.name}", passed=True, detail=each.state)
+                for each in every
+                if each.state == "connected"
+            ]
     except Failure as failure:
         title = "The master key opens the project's secrets" if "master" in failure.code else "The database answers"
         findings.append(Examined(title=title, passed=False, detail=failure.message, remedy=failure.remedy))
     return findings
+
+
+async def _in_need(hub: Hub) -> list[Examined]:
+    """Every trouble of the project as a finding, with its command."""
+    from isthmus.cli.troubles import troubles
+
+    return [
+        Examined(title=each.title, passed=False, detail=each.reason, remedy=f"{each.remedy}\n{each.command}".strip())
+        for each in await troubles(hub)
+    ]
 
 
 def _doors(settings: Settings) -> Examined:
@@ -105,13 +120,4 @@ def _doors(settings: Settings) -> Examined:
         if not found
         else "Put the line `local all all peer map=isthmus` in its place; close the folder with "
         "chmod 700. A start of isthmus does both for files that it has written.",
-    )
-
-
-def _connection(each: Connection) -> Examined:
-    return Examined(
-        title=f"Connection {each.name}",
-        passed=each.state in ("connected", "pending"),
-        detail=each.reason or each.state,
-        remedy=(each.failure or {}).get("remedy", "") if each.state != "connected" else "",
     )

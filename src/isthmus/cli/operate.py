@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from isthmus.cli.options import Home, Json
-from isthmus.cli.output import out, print_json, say
+from isthmus.cli.output import counted, out, print_json, say
 from isthmus.cli.running import hub, run, settings
 from isthmus.client.sandbox import SANDBOX_FILE
 
@@ -46,17 +46,20 @@ def what_next() -> None:
         return
 
     async def work() -> None:
+        from isthmus.cli.troubles import troubles
         from isthmus.store import connections, syncs
 
-        async with hub() as opened, opened.db.project(opened.project.id) as tx:
-            every = await connections.every(tx)
-            kept = await syncs.every(tx)
-        trouble = [each for each in every if each.state != "connected"]
-        console.print(f"{len(every)} connections, {len(kept)} syncs.")
-        for each in trouble:
-            remedy = (each.failure or {}).get("remedy", "Run `isthmus check`.")
-            console.print(f"  [red]✗[/] {escape(each.name)}: {escape(each.reason or each.state)}")
-            console.print(f"    [bold]→[/] {escape(remedy)}")
+        async with hub() as opened:
+            found = await troubles(opened)
+            async with opened.db.project(opened.project.id) as tx:
+                every = await connections.every(tx)
+                kept = await syncs.every(tx)
+        for each in found:
+            console.print(f"  [red]✗[/] {escape(each.title)}: {escape(each.reason)}")
+            if each.remedy:
+                console.print(f"    {escape(each.remedy)}")
+            console.print(f"    [bold]→[/] {escape(each.command)}")
+        console.print(f"{counted(len(every), 'connection')}, {counted(len(kept), 'sync')}.")
         if not every:
             console.print("Next: isthmus connect business-central")
         elif not kept:
@@ -100,10 +103,10 @@ async def _work_until_told(opened: Hub) -> None:
 
 
 def doctor(home: Home = None, as_json: Json = False) -> None:
-    """Examine this installation: Python, data folder, database, master key, connections."""
+    """Examine this installation: Python, data folder, database, master key, and all that needs somebody."""
     from isthmus.cli.examination import examine
 
-    findings = run(lambda: examine(settings(home)))
+    findings = sorted(run(lambda: examine(settings(home))), key=lambda each: each.passed)
     if as_json:
         print_json(
             [
@@ -116,8 +119,8 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
         for each in findings:
             mark = "[green]✓[/]" if each.passed else "[bold red]✗[/]"
             console.print(f"{mark} {escape(each.title)}  [dim]{escape(each.detail)}[/]")
-            if each.remedy:
-                console.print(f"  [bold]→[/] {escape(each.remedy)}")
+            for line in each.remedy.splitlines():
+                console.print(f"  [bold]→[/] {escape(line)}")
     if not all(each.passed for each in findings):
         raise typer.Exit(3)
 

@@ -113,6 +113,11 @@ def print_failure(failure: Failure, *, as_json: bool = False) -> None:
     console.print(f"  [bold]→[/] {escape(failure.remedy)}")
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 sync`, `2 syncs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def ago(moment: datetime | None, now: datetime | None = None) -> str:
     """Relative time: `3 min ago`, `in 2 h`, `never`."""
     if moment is None:

@@ -21,6 +21,7 @@ from isthmus.cli.options import (
     not_blank,
 )
 from isthmus.cli.output import BUSY, HELD, ago, exit_code, print_json, print_table, say
+from isthmus.cli.remedies import command_for
 from isthmus.cli.running import chosen_connection, confirm, hub, run
 from isthmus.cli.runs import one_sync, run_plain, run_text
 from isthmus.kernel.failures import Failure, InvalidInput
@@ -261,7 +262,7 @@ async def _tell_end(opened: Hub, sync: Sync, ended: Run, *, as_json: bool) -> in
             f"  [bold]→[/] If they really are gone: isthmus sync run {sync.object} --sweep --force"
         )
     elif ended.failure is not None:
-        _print_failed(sync, ended.failure)
+        await _print_failed(opened, sync, ended.failure)
     else:
         say(
             f"[green]✓[/] {sync.object}: {progress.seen:,} read, {progress.created:,} created, "
@@ -276,7 +277,11 @@ async def _tell_end(opened: Hub, sync: Sync, ended: Run, *, as_json: bool) -> in
     return {"held": HELD, "queued": BUSY, "running": BUSY}.get(ended.state.value, 0)
 
 
-def _print_failed(sync: Sync, failure: dict[str, Any]) -> None:
+async def _print_failed(opened: Hub, sync: Sync, failure: dict[str, Any]) -> None:
+    from isthmus.store import connections
+
+    async with opened.db.project(opened.project.id) as tx:
+        connection = await connections.get(tx, sync.connection_id)
     say(f"[bold red]✗[/] {sync.object}: {escape(failure['message'])}")
     if failure.get("nearest"):
         say(f"  Did you mean: {escape(', '.join(failure['nearest']))}?")
@@ -286,6 +291,9 @@ def _print_failed(sync: Sync, failure: dict[str, Any]) -> None:
     if vendor.get("correlation_id"):
         say(f"  [dim]Reference:[/] {escape(vendor['correlation_id'])}")
     say(f"  [dim]Whose turn:[/] {failure['turn']}\n  [bold]→[/] {escape(failure['remedy'])}")
+    command = command_for(failure["code"], connection.name)
+    if command is not None:
+        say(f"  [bold]→[/] {escape(command)}")
 
 
 def _code_of(code: str) -> int:

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from isthmus.store.database import Transaction
-from isthmus.store.rows import RunKind, RunState
+from isthmus.store.rows import Run, RunKind, RunState
 
 COUNTED_MAX: Final = 100_000
 """Records are counted up to here for a page; beyond, “100,000+” is as good for a person and much cheaper."""
@@ -174,3 +174,20 @@ async def runs_ended(tx: Transaction, hours: int) -> tuple[int, int]:
         (hours,),
     )
     return int(found[0][0]), int(found[0][1])
+
+
+LATEST_MAX: Final = 2_000
+"""Looked at once; a project has far fewer syncs that need somebody."""
+
+
+async def latest_ended(tx: Transaction) -> list[Run]:
+    """The last run of every sync that came to an end, and of its sweeps their own last one; newest first."""
+    return await tx.rows(
+        Run,
+        """SELECT * FROM (
+               SELECT DISTINCT ON (sync_id, kind = 'sweep') * FROM runs
+               WHERE state NOT IN ('queued', 'running', 'cancelled')
+               ORDER BY sync_id, kind = 'sweep', requested_at DESC, id DESC) latest
+           ORDER BY requested_at DESC LIMIT %s""",
+        (LATEST_MAX,),
+    )

@@ -1,0 +1,80 @@
+"""`isthmus` alone and `isthmus doctor`: every trouble first, each with a command that works as it is printed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.hub_fixtures import US, House
+
+from isthmus.store import destinations
+
+
+@pytest.fixture
+def synced(house: House) -> House:
+    """A house with vendors read once."""
+    assert house.type_connect().code == 0
+    house.seed("vendors", 60)
+    assert house.type("sync", "create", "vendors", "--company", US).code == 0
+    assert house.type("sync", "run").code == 0
+    return house
+
+
+def tells(house: House, reason: str, command: str) -> None:
+    """Both commands tell it, before anything else that is said."""
+    alone = house.type()
+    assert reason in alone.words
+    assert f"→ {command}" in alone.words
+    assert alone.words.index(command) < alone.words.index("Next:")
+    doctor = house.type("doctor")
+    assert doctor.code == 3
+    assert doctor.out.startswith("✗")
+    assert f"→ {command}" in doctor.words
+
+
+def test_a_last_run_that_failed_is_told_until_one_succeeds(synced: House) -> None:
+    synced.sandbox.fault("status", status=400, path="/vendors", count=None)
+    assert synced.type("sync", "run").code != 0
+    tells(synced, "Sync of vendors", "isthmus sync run vendors")
+    synced.sandbox.call(synced.sandbox.estate.faults.clear)
+    assert synced.type("sync", "run", "vendors").code == 0
+    assert "✗" not in synced.type().words
+
+
+def test_a_held_sweep_is_told_also_after_later_reads_that_went_well(synced: House) -> None:
+    synced.delete("vendors", 50)
+    assert synced.type("sync", "run", "vendors", "--sweep").code == 7
+    assert synced.type("sync", "run").code == 0
+    tells(synced, "50 records would be deleted", "isthmus sync run vendors --sweep --force")
+    assert synced.type("sync", "run", "vendors", "--sweep", "--force").code == 0
+    assert "✗" not in synced.type().words
+
+
+def test_destinations_that_fail_or_are_paused_are_told(synced: House) -> None:
+    synced.type("destination", "webhook", "my hook", "http://127.0.0.1:9/")
+    synced.type("destination", "deliver")
+    tells(synced, "Destination my hook", "isthmus destination resume 'my hook'")
+
+    async def pause() -> None:
+        async with synced.hub() as hub, hub.db.project(hub.project.id) as tx:
+            (row,) = await destinations.every(tx)
+            await destinations.pause(tx, row.id, "It answered 410.")
+
+    asyncio.run(pause())
+    tells(synced, "It answered 410. (paused)", "isthmus destination resume 'my hook'")
+
+
+def test_schedules_that_nobody_follows_ask_for_a_worker(synced: House) -> None:
+    assert synced.type("sync", "schedule", "vendors", "every 10m").code == 0
+    assert "isthmus worker →" not in synced.type().words
+
+    async def long_ago() -> None:
+        async with synced.hub() as hub, hub.db.project(hub.project.id) as tx:
+            await tx.execute("UPDATE schedules SET next_due = now() - interval '2 hours'")
+
+    asyncio.run(long_ago())
+    tells(synced, "overdue, the first since 2 h ago: no worker runs", "isthmus worker")
+
+
+def test_one_of_a_thing_is_not_plural(synced: House) -> None:
+    assert "1 connection, 1 sync." in synced.type().words
