@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from isthmus.delivery.atomic import temporary_name
 from isthmus.delivery.export import CompanyPage, export_pages
 from isthmus.delivery.export.entry import SUFFIXES
 from isthmus.kernel.failures import ConnectionBroken, InvalidInput, StorageFull
@@ -106,3 +108,35 @@ def test_the_room_is_entered_without_loading_the_heavy_libraries() -> None:
     code = "import sys, isthmus.delivery.export; print({'pyarrow', 'duckdb'} & set(sys.modules))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "set()"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+async def test_what_a_killed_export_left_is_removed_by_the_next_one_of_that_name(suffix: str, tmp_path: Path) -> None:
+    destination = tmp_path / f"out [1]{suffix}"
+    code = (
+        "import os, sys; from pathlib import Path; from isthmus.delivery.atomic import temporary_name\n"
+        "left = temporary_name(Path(sys.argv[1])); left.write_text('half')\n"
+        "left.with_name(left.name + '.parquet').write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(destination))
+    assert await killed.wait() == -signal.SIGKILL
+    working = temporary_name(destination)
+    other = temporary_name(tmp_path / f"out [2]{suffix}")
+    for kept in (working, other):
+        await asyncio.to_thread(kept.write_text, "somebody is at it")
+    assert len(names_in(tmp_path)) == 4
+    await export_pages(many(1), FIELDS, destination)
+    assert names_in(tmp_path) == sorted([destination.name, working.name, other.name])
+
+
+async def test_a_refusal_speaks_of_the_file_that_was_named_in_plain_words(tmp_path: Path) -> None:
+    destination = tmp_path / ("n" * 300 + ".jsonl")
+    with pytest.raises(InvalidInput) as refused:
+        await export_pages(many(1), FIELDS, destination)
+    assert refused.value.message == f"{destination} cannot be written: the name is too long."
+
+
+async def test_a_long_name_that_the_file_system_allows_can_be_exported_to(tmp_path: Path) -> None:
+    destination = tmp_path / ("ü" * 120 + ".jsonl")
+    await export_pages(many(1), FIELDS, destination)
+    assert names_in(tmp_path) == [destination.name]

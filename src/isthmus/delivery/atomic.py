@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import errno
+import glob
+import hashlib
 import os
+import re
 import secrets
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +19,23 @@ from isthmus.kernel.failures import InvalidInput, StorageFull
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FULL_WORDS: Final = ("no space left", "disk quota exceeded", "file too large", "out of disk space")
-_UNWRITABLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EROFS, errno.EISDIR})
+_UNWRITABLE: Final = {
+    errno.EACCES: "you may not write there",
+    errno.EPERM: "you may not write there",
+    errno.ENOENT: "the folder does not exist",
+    errno.ENOTDIR: "what should be its folder is a file",
+    errno.EROFS: "the disk is read-only",
+    errno.EISDIR: "it is a folder",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "its links lead round in a circle",
+}
+_NAME_BYTES_MAX: Final = 180
+"""Of the destination's name inside the temporary one; file systems allow 255 for all of it."""
+
+_ABANDONED_AFTER_S: Final = 24 * 3_600.0
+"""A part from another machine that nobody has touched for so long belongs to nobody."""
+
+_OWNER: Final = re.compile(r"\.(?:(?P<machine>[0-9a-f]{8})-(?P<pid>\d{1,10})\.)?[0-9a-f]{8}\.part(\.\w+)?")
 
 
 def is_full(error: Exception) -> bool:
@@ -39,9 +60,9 @@ def storage_failures(destination: Path) -> Iterator[None]:
                 remedy="Free some space and run the command again; no partial file was left behind.",
                 subject=str(destination),
             ) from error
-        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+        if isinstance(error, OSError) and error.errno is not None and error.errno in _UNWRITABLE:
             raise InvalidInput(
-                f"{destination} cannot be written: {error.strerror or error}.",
+                f"{destination} cannot be written: {_UNWRITABLE[error.errno]}.",
                 remedy="Choose a file in an existing folder that you may write to.",
                 subject=str(destination),
             ) from error
@@ -49,8 +70,46 @@ def storage_failures(destination: Path) -> Iterator[None]:
 
 
 def temporary_name(destination: Path) -> Path:
-    """A hidden neighbour of the destination: same folder, hence same file system, hence an atomic rename."""
-    return destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.part")
+    """A hidden neighbour of the destination: same folder, hence same file system, hence an atomic rename.
+
+    It says which process of which machine writes it, so that what a killed process left can be told.
+    """
+    return destination.with_name(f"{_stem(destination)}.{_machine()}-{os.getpid()}.{secrets.token_hex(4)}.part")
+
+
+def forget_abandoned(destination: Path) -> None:
+    """Remove the temporary files that killed processes left for this destination."""
+    for found in destination.parent.glob(f"{glob.escape(_stem(destination))}.*.part*"):
+        owner = _OWNER.fullmatch(found.name[len(_stem(destination)) :])
+        if owner is not None and _abandoned(found, owner["machine"], owner["pid"]):
+            found.unlink(missing_ok=True)
+
+
+def _abandoned(found: Path, machine: str | None, pid: str | None) -> bool:
+    if machine == _machine() and pid is not None:
+        return not _alive(int(pid))
+    try:
+        return time.time() - found.stat().st_mtime > _ABANDONED_AFTER_S
+    except OSError:  # gone meanwhile
+        return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _stem(destination: Path) -> str:
+    return "." + os.fsencode(destination.name)[:_NAME_BYTES_MAX].decode(errors="ignore")
+
+
+def _machine() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def publish(temporary: Path, destination: Path) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from isthmus.delivery.atomic import publish, storage_failures, temporary_name
+from isthmus.delivery.atomic import forget_abandoned, publish, storage_failures, temporary_name
 from isthmus.delivery.export.shapes import CompanyPage, ExportOptions, ExportReport, FieldLike, PageLike, Sink
 from isthmus.kernel.failures import InvalidInput
 
@@ -26,13 +26,15 @@ def check_destination(destination: Path) -> str:
             nearest=SUFFIXES,
             subject=str(destination),
         )
-    if not destination.parent.is_dir():
+    with storage_failures(destination):
+        folder_there, is_folder = destination.parent.is_dir(), destination.is_dir()
+    if not folder_there:
         raise InvalidInput(
             f"There is no folder {destination.parent}.",
             remedy="Create the folder, or choose a file in an existing one.",
             subject=str(destination),
         )
-    if destination.is_dir():
+    if is_folder:
         raise InvalidInput(f"{destination} is a folder.", remedy="Name a file inside it.", subject=str(destination))
     return suffix
 
@@ -73,6 +75,8 @@ async def export_pages(
     """
     options = options or ExportOptions()
     check_destination(destination)
+    with storage_failures(destination):
+        forget_abandoned(destination)
     temporary = temporary_name(destination)
     with ThreadPoolExecutor(1, thread_name_prefix="export") as thread:
         try:
