@@ -15,7 +15,7 @@ from isthmus.kernel.failures import RunSuperseded
 from isthmus.store import connections, pages, projects, runs, syncs
 from isthmus.store.database import Database
 from isthmus.store.migrations import versions
-from isthmus.store.rows import RunKind
+from isthmus.store.rows import Run, RunKind
 
 
 async def delete_sync(place: Place) -> None:
@@ -76,7 +76,7 @@ async def test_deletions_and_pages_that_meet_at_random_leave_nothing(
         place = await make_place(database)
         run = await place.begin(slices=2)
 
-        async def fill(slice: str, place: Place = place, run: runs.Run = run) -> None:
+        async def fill(slice: str, place: Place = place, run: Run = run) -> None:
             for number in range(1, 20):
                 ids = {f"{slice}-{number}-{i}": "x" for i in range(20)}
                 await pages.commit_page(place.db, place.project_id, page_of(run, ids, number=number, slice=slice))
