@@ -14,13 +14,14 @@ from rich.text import Text
 
 from isthmus.cli.named import given, synced_objects
 from isthmus.cli.options import Home, Json, listed
-from isthmus.cli.output import ago, print_json, print_table, say
+from isthmus.cli.output import ago, counted, print_json, print_table, say
 from isthmus.cli.running import chosen, confirm, hub, run
 from isthmus.kernel.failures import InvalidInput
 from isthmus.transport.redaction import redact_url
 
 if TYPE_CHECKING:
     from isthmus.app import Hub
+    from isthmus.store.database import Transaction
     from isthmus.store.rows import Destination
 
 DestinationName = Annotated[str, typer.Argument(help="A destination's name, or the end of its id.")]
@@ -132,18 +133,62 @@ def list_destinations(home: Home = None, as_json: Json = False) -> None:
     run(work)
 
 
-def deliver_now(home: Home = None) -> None:
-    """Deliver what is due, once, without a worker."""
+def deliver_now(home: Home = None, as_json: Json = False) -> None:
+    """Deliver what is due, once, without a worker: a line for each destination, exit code 1 when one refuses."""
 
-    async def work() -> None:
+    async def work() -> bool:
+        from isthmus.store import destinations, feed
+
         async with hub(home) as opened:
-            sent = total = await opened.deliver()
-            while sent:
-                sent = await opened.deliver()
-                total += sent
-        say(f"[green]✓[/] {total:,} changes delivered.")
+            async with opened.db.project(opened.project.id) as tx:
+                before = {row.id: await _last_attempt(tx, row) for row in await destinations.every(tx)}
+            while await opened.deliver():
+                continue
+            async with opened.db.project(opened.project.id) as tx:
+                head = await feed.head(tx)
+                every = await destinations.every(tx)
+                found = [(row, await _delivered_since(tx, row, before.get(row.id, 0))) for row in every]
+        found.sort(key=lambda each: (each[0].paused is None, each[0].failing_since is None, each[0].name))
+        if as_json:
+            print_json([_plain(row, head) | {"delivered": count} for row, count in found])
+        elif not found:
+            say("No destination yet. `isthmus destination webhook NAME URL` makes one.")
+        else:
+            for row, count in found:
+                _tell_delivery(row, count)
+        return any(row.paused is not None or row.failing_since is not None for row, _ in found)
 
-    run(work)
+    if run(work):
+        raise typer.Exit(1)
+
+
+async def _last_attempt(tx: Transaction, row: Destination) -> int:
+    from isthmus.store import destinations
+
+    found = await destinations.attempts(tx, row.id, 1)
+    return found[0].id if found else 0
+
+
+async def _delivered_since(tx: Transaction, row: Destination, attempt: int) -> int:
+    from isthmus.store import destinations
+
+    found = await destinations.attempts(tx, row.id, destinations.ATTEMPTS_KEPT)
+    return sum(each.changes for each in found if each.id > attempt and each.delivered)
+
+
+def _tell_delivery(row: Destination, count: int) -> None:
+    name = escape(row.name)
+    if row.paused is not None:
+        say(f"[yellow]‖[/] {name}: paused: {escape(row.paused)}")
+    elif row.failing_since is not None:
+        why = str((row.failure or {}).get("message", "The last delivery failed.")).rstrip(".")
+        say(f"[bold red]✗[/] {name}: {escape(why)}, next try {ago(row.next_attempt_at)}")
+    else:
+        say(f"[green]✓[/] {name}: {counted(count, 'change')} delivered.")
+        return
+    if count:
+        say(f"  {counted(count, 'change')} delivered before that.")
+    say(f"  [bold]→[/] isthmus destination resume {escape(shlex.quote(row.name))}")
 
 
 def attempts(name: DestinationName, home: Home = None, as_json: Json = False) -> None:
