@@ -98,6 +98,7 @@ class Vendor:
         self.refusal: Callable[[], Failure] | None = None
         self.gaps: set[int] = set()
         self.fail_at: dict[int, Failure] = {}
+        self.gaps_stay = False
         self.rounds: dict[int, int] = {}
         self.link_flavour = "aid=FIN"
         self.asked: list[tuple[int, int]] = []
@@ -124,8 +125,9 @@ class Vendor:
         if offset in self.fail_at:
             raise self.fail_at[offset]
         if offset in self.gaps:
-            self.gaps.discard(offset)
-            return _answer([], self._link(offset).replace("?", "?gap&"))
+            if not self.gaps_stay:
+                self.gaps.discard(offset)
+            return _answer([], self._link(offset))
         end = min(offset + size, self.total)
         return _answer(list(range(offset, end)), self._link(end) if end < self.total else None)
 

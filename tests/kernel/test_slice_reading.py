@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 from tests.kernel.numbers_vendor import ORIGIN, SIZE_MIN, NumbersProvider, Vendor, link_of
 
-from isthmus.client.reading import FetchedPage, ReadPosition, SliceReader
+from isthmus.client.reading import EMPTY_PAGES_MAX, FetchedPage, ReadPosition, SliceReader
 from isthmus.kernel.failures import (
     CorruptResponse,
     Failure,
@@ -288,3 +288,13 @@ async def test_links_that_go_round_end_the_slice(reader: ReaderOf, vendor: Vendo
     with pytest.raises(CorruptResponse):
         await _collect(reader(), seen)
     assert len(vendor.asked) <= 6
+
+
+@pytest.mark.conformance("BC-30")
+async def test_empty_pages_that_lead_to_themselves_are_not_followed_for_ever(reader: ReaderOf, vendor: Vendor) -> None:
+    vendor.gaps, vendor.gaps_stay = {10}, True
+    seen: list[int] = []
+    with pytest.raises(CorruptResponse):
+        await _collect(reader(), seen)
+    assert seen == list(range(10))
+    assert EMPTY_PAGES_MAX <= len(vendor.asked) <= EMPTY_PAGES_MAX + 4

@@ -23,6 +23,9 @@ from isthmus.kernel.failures import CorruptResponse, Failure, TooLarge, VendorTi
 from isthmus.kernel.messages import Request, Response
 from isthmus.providers.base import ObjectInfo, Page, Provider, ReadSpec, Slice, Target
 
+EMPTY_PAGES_MAX = 20
+"""Empty pages in a row that may lead to themselves."""
+
 GOOD_PAGES = 10
 """Pages that have to come well before a larger size is tried; twice as many after each attempt that failed."""
 
@@ -107,13 +110,13 @@ class SliceReader:
         limit = self._spec.limit
         position = start or ReadPosition()
         ahead = asyncio.ensure_future(self._fetch(position))
-        followed = {position.link}
+        trail = _Trail(position.link)
         try:
             while True:
                 self._awaited = True
                 fetched = await ahead
                 self._awaited = False
-                _refuse_circle(fetched.next.link, followed)
+                trail.follow(fetched)
                 if limit is not None:
                     fetched = _cut(fetched, limit)
                 if not fetched.last:
@@ -221,15 +224,30 @@ class SliceReader:
         return msgspec.structs.replace(request, shrinkable=size > floor)
 
 
-def _refuse_circle(link: str | None, followed: set[str | None]) -> None:
-    """Raise CorruptResponse for a link that was followed before, and for a slice without an end."""
-    if link is None:
-        return
-    if link in followed:
-        raise CorruptResponse("The vendor's next-page link leads to a page that was read before.")
-    if len(followed) >= PAGES_PER_SLICE_MAX:
-        raise CorruptResponse(f"The vendor's pages do not end: {PAGES_PER_SLICE_MAX:,} were read.")
-    followed.add(link)
+class _Trail:
+    """The links that were followed: none is followed twice, and there is an end to them.
+
+    An empty page may name its own link, as if it was not ready yet (BC-30); not for ever.
+    """
+
+    def __init__(self, own: str | None) -> None:
+        self._own = own
+        self._followed = {own}
+        self._empty = 0
+
+    def follow(self, fetched: FetchedPage) -> None:
+        """Go to where a page leads. Raises CorruptResponse when that is no way to the end."""
+        link = fetched.next.link
+        if link is None:
+            return
+        self._empty = 0 if len(fetched.page) else self._empty + 1
+        again = link in self._followed
+        if again and (link != self._own or not 0 < self._empty <= EMPTY_PAGES_MAX):
+            raise CorruptResponse("The vendor's next-page link leads to a page that was read before.")
+        if len(self._followed) >= PAGES_PER_SLICE_MAX:
+            raise CorruptResponse(f"The vendor's pages do not end: {PAGES_PER_SLICE_MAX:,} were read.")
+        self._followed.add(link)
+        self._own = link
 
 
 def _cut(fetched: FetchedPage, limit: int) -> FetchedPage:
