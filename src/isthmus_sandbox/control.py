@@ -39,8 +39,18 @@ def create_control_app(estate: Estate, addresses: Mapping[str, Any]) -> ASGIApp:
 
 
 def _create_general_app(estate: Estate, addresses: Mapping[str, Any]) -> Starlette:
+    routes = [*general_routes(estate, addresses), Mount("/entra", routes=create_entra_control(lambda: estate.entra))]
+    index = _General(estate, addresses).index
+    return Starlette(
+        routes=[Route(CONTROL_PREFIX, index), Mount(CONTROL_PREFIX, routes=routes)],
+        exception_handlers={BadControlRequest: explain_bad_request, HTTPException: _explain_http},
+    )
+
+
+def general_routes(estate: Estate, addresses: Mapping[str, Any]) -> list[BaseRoute]:
+    """The routes of the sandbox itself, below the prefix."""
     general, traffic = _General(estate, addresses), _Traffic(estate)
-    routes: list[BaseRoute] = [
+    return [
         Route("/", general.index),
         Route("/state", general.state),
         Route("/addresses", general.addresses),
@@ -57,12 +67,7 @@ def _create_general_app(estate: Estate, addresses: Mapping[str, Any]) -> Starlet
         Route("/limits/counters", traffic.clear_counters, methods=["DELETE"]),
         Route("/journal", traffic.read_journal, methods=["GET"]),
         Route("/journal", traffic.clear_journal, methods=["DELETE"]),
-        Mount("/entra", routes=create_entra_control(lambda: estate.entra)),
     ]
-    return Starlette(
-        routes=[Route(CONTROL_PREFIX, general.index), Mount(CONTROL_PREFIX, routes=routes)],
-        exception_handlers={BadControlRequest: explain_bad_request, HTTPException: _explain_http},
-    )
 
 
 class _General:

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from html import escape
 from typing import Any
 
+from isthmus_sandbox.business_central.switches import Switches
+from isthmus_sandbox.control_routes import BUSINESS_CENTRAL, ENTRA, GENERAL, ON_THE_SIGN_IN_PAGE, ControlRoute
 from isthmus_sandbox.entra.pages import page
 from isthmus_sandbox.entra.switches import SWITCHES
 from isthmus_sandbox.estate import Estate
-
-ROUTES = (
-    ("GET /_sandbox/state", "everything on this page, as JSON"),
-    ("POST /_sandbox/clock/advance", '{"seconds": 86400} moves the clock: tokens, secrets and windows expire'),
-    ("POST /_sandbox/reset", '{"world": "cronus"} builds fresh data and forgets faults, switches and the journal'),
-    ("POST /_sandbox/faults", '{"action": "status", "status": 503, "path": "customers", "count": 1}'),
-    ("GET, DELETE /_sandbox/faults", "list or clear them"),
-    ("POST /_sandbox/flush", "apply requests that were answered with a time-out and postponed"),
-    ("GET, POST /_sandbox/limits", '{"scale": 100} shortens the windows; counters show the share used'),
-    ("GET, DELETE /_sandbox/journal", "the requests received; filter with ?server= and ?path="),
-    (
-        "GET /{tenant}/oauth2/v2.0/authorize?…&sandbox_auto=accept",
-        "pages answered without a person; also =deny, a cookie",
-    ),
-    ("GET, POST, DELETE /_sandbox/entra/switches", '{"name": "secret-expired", "value": true, "app": "…"}'),
-    ("POST /_sandbox/entra/next-error", '{"endpoint": "token", "code": 50076} answers any AADSTS code once'),
-    ("GET /_sandbox/entra/token-requests", "how often which app used which grant"),
-    ("GET /_sandbox/business-central/", "what the product's own control routes can do"),
-)
 
 
 def render_index(estate: Estate, addresses: Mapping[str, Any]) -> str:
@@ -51,11 +36,33 @@ def render_index(estate: Estate, addresses: Mapping[str, Any]) -> str:
         "<h2>Users</h2>",
         _table(("user", "password"), [(u["user_name"], u["password"]) for u in summary["users"]]),
         "<h2>What you can do</h2>",
-        _table(("request", "effect"), ROUTES),
+        "<p>Bodies are JSON, answers too; in Business Central, environment, tenant and route may be named as well "
+        "(otherwise: the first environment, v2.0). For example:</p>",
+        f"<pre>{escape(_example(addresses))}</pre>",
+        "<h3>The sandbox itself</h3>",
+        _routes(GENERAL),
+        "<h3>Business Central</h3>",
+        _routes(BUSINESS_CENTRAL),
+        "<h3>Entra</h3>",
+        _routes(ENTRA),
+        f"<p>{escape(ON_THE_SIGN_IN_PAGE)}</p>",
         "<h2>Switches of Entra</h2>",
         _table(("switch", "effect"), list(SWITCHES.items())),
+        "<h2>Switches of Business Central</h2>",
+        _table(("switch", "to begin with"), asdict(Switches()).items()),
     ]
     return page("Isthmus sandbox", "".join(parts), wide=True)
+
+
+def _routes(routes: Sequence[ControlRoute]) -> str:
+    rows = [(f"{route.method} {route.path}", route.body, route.effect) for route in routes]
+    return _table(("request", "body, an example", "effect"), rows)
+
+
+def _example(addresses: Mapping[str, Any]) -> str:
+    route = BUSINESS_CENTRAL[1]
+    origin = str(addresses["control_url"]).removesuffix("/_sandbox")
+    return f"curl --cacert {shlex.quote(str(addresses['ca_file']))} {origin}{route.path} -d {shlex.quote(route.body)}"
 
 
 def _table(head: tuple[str, ...], rows: Any) -> str:

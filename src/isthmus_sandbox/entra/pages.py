@@ -29,7 +29,10 @@ button.main { background: var(--accent); color: var(--card); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
-code { font-size: .92em; }
+.wide td:first-child { min-width: 21rem; }
+h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
+code, pre { font-size: .92em; }
+pre { white-space: pre-wrap; }
 """
 
 
