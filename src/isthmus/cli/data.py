@@ -227,6 +227,7 @@ def changes(
                     for each in page.changes
                 ],
                 right=["Number"],
+                spare=["Company", "When"],
             )
         else:
             say("No changes after this cursor. They appear when a sync runs (`isthmus sync run`).")

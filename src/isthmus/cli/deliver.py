@@ -128,6 +128,7 @@ def list_destinations(home: Home = None, as_json: Json = False) -> None:
                 for each in every
             ],
             right=["Behind"],
+            spare=["Kind", "Next try"],
         )
 
     run(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -10,9 +11,9 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from isthmus.cli.tables import GAP, columns_of, print_columns
 from isthmus.kernel.failures import (
     ConfigurationFailure,
     CredentialFailure,
@@ -84,14 +85,27 @@ def print_json_lines(values: Iterable[object]) -> None:
         print_json(value)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """A table for people; columns in `right` are numbers. Cells that are markup are passed as `rich.text.Text`."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else escape(_text(cell)) for cell in row))
-    out().print(table)
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    spare: Sequence[str] = (),
+) -> None:
+    """A table for people; columns in `right` are numbers, those in `spare` go first where the terminal is narrow.
+
+    Cells with a style are passed as `rich.text.Text`. In a pipe a row is one line, without blanks at its end.
+    """
+    cells = [[cell if isinstance(cell, Text) else _text(cell) for cell in row] for row in rows]
+    found = columns_of(columns, cells, right)
+    if sys.stdout.isatty():
+        print_columns(out(), found, spare=spare)
+        return
+    widest = sum(column.widest for column in found) + GAP * len(found)
+    console = Console(file=io.StringIO(), highlight=False, width=max(PIPE_COLUMNS, widest), color_system=None)
+    with console.capture() as capture:
+        print_columns(console, found)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
 
 
 def print_failure(failure: Failure, *, as_json: bool = False) -> None:

@@ -73,6 +73,7 @@ def list_runs(
                 for each, sync, done in rows
             ],
             right=["Took", "Read", "Created", "Updated", "Deleted"],
+            spare=["Started", "Took", "Created", "Updated", "Deleted"],
         )
 
     run(work)
@@ -110,6 +111,7 @@ def list_requests(
                 for each in entries
             ],
             right=["Took", "Bytes", "Try"],
+            spare=["At", "Try", "Bytes"],
         )
 
     run(work)

@@ -166,6 +166,7 @@ def list_syncs(home: Home = None, as_json: Json = False) -> None:
                 for sync, last, count, due in rows
             ],
             right=["Records"],
+            spare=["Next", "Schedule"],
         )
 
     run(work)
