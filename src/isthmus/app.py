@@ -6,7 +6,7 @@ project's key and puts the rooms together. Surfaces (the command line today) tal
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -146,14 +146,25 @@ class Hub:
         async with self.db.project(self.project.id) as tx:
             return await runs.request(tx, sync_id, kind or await setup.next_kind(tx, sync_id), options)
 
-    def engine(self) -> Engine:
-        """What works on runs and deliveries; `async with`, then `run_worker`, or only enqueue."""
+    def engine(self, on_left: Callable[[Run], None] | None = None) -> Engine:
+        """What works on runs and deliveries; `async with`, then `run_worker`, or only enqueue.
+
+        `on_left` hears of every run that this process has put out of its hands, however it ended.
+        """
         settings = EngineSettings(jobs=self.settings.workers).taking_over_after(self.settings.silent_s)
         later = _Later()
         reader = Reader(self.db, self._open_for_run, self.clock, later=later)
+
+        async def perform(run: Run) -> None:
+            try:
+                await reader.perform(run)
+            finally:
+                if on_left is not None:
+                    on_left(run)
+
         engine = Engine(
             self.db,
-            run=reader.perform,
+            run=perform,
             periodic={
                 "delivery": Periodic(interval_s=DELIVERY_TICK_S, work=self.deliver),
                 "operations": Periodic(interval_s=RECONCILE_TICK_S, work=self.writer.reconcile_due),

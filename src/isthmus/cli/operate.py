@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,9 @@ from rich.markup import escape
 
 from isthmus.cli.options import Home, Json
 from isthmus.cli.output import counted, out, print_json, say
-from isthmus.cli.running import hub, run, settings
+from isthmus.cli.running import hub, opened_hub, run, settings
 from isthmus.client.sandbox import SANDBOX_FILE
+from isthmus.kernel.failures import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from isthmus.app import Hub
@@ -75,30 +77,42 @@ def worker(
     jobs: Annotated[
         int | None, typer.Option(help="Jobs side by side (default: ISTHMUS_WORKERS).", min=1, max=64)
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Say nothing about runs that end and deliveries that fail.")
+    ] = False,
 ) -> None:
     """Follow schedules, run syncs, deliver changes, until stopped. Start as many as you like, on as many machines."""
 
     async def work() -> None:
         import msgspec
 
-        from isthmus.app import Hub
-
         loaded = settings(home)
         if jobs is not None:
             loaded = msgspec.structs.replace(loaded, workers=jobs)
-        async with Hub.open(loaded) as opened:
-            await _work_until_told(opened)
+        async with opened_hub(loaded) as opened:
+            await _work_until_told(opened, quiet=quiet)
 
     run(work)
 
 
-async def _work_until_told(opened: Hub) -> None:
-    async with opened.engine() as engine:
+async def _work_until_told(opened: Hub, *, quiet: bool) -> None:
+    from isthmus.cli.telling import Telling
+
+    telling = Telling(opened)
+    async with opened.engine(on_left=telling.run_left) as engine:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, engine.stop)
         say(f"Working as {engine.worker_name}. Ctrl-C stops; what is under way is handed back and resumed.")
-        await engine.run_worker()
+        follower = None if quiet else asyncio.create_task(telling.follow())
+        try:
+            await engine.run_worker()
+        finally:
+            if follower is not None:
+                follower.cancel()
+                await asyncio.gather(follower, return_exceptions=True)
+                with suppress(DatabaseUnavailable):
+                    await telling.tell()
     say("Stopped.")
 
 

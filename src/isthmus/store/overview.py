@@ -8,8 +8,9 @@ from uuid import UUID
 
 import msgspec
 
-from isthmus.store.database import Transaction
-from isthmus.store.rows import Run, RunKind, RunState
+from isthmus.store.database import Database, Transaction
+from isthmus.store.destinations import Pending
+from isthmus.store.rows import Destination, Run, RunKind, RunState
 
 COUNTED_MAX: Final = 100_000
 """Records are counted up to here for a page; beyond, “100,000+” is as good for a person and much cheaper."""
@@ -191,3 +192,25 @@ async def latest_ended(tx: Transaction) -> list[Run]:
            ORDER BY requested_at DESC LIMIT %s""",
         (LATEST_MAX,),
     )
+
+
+FAILING_MAX: Final = 200
+"""Destinations in trouble that are looked at in one go."""
+
+
+async def failing_destinations(db: Database) -> list[Destination]:
+    """Destinations of all projects that refuse or are paused."""
+    async with db.system() as tx:  # which may see no more of them than this
+        found = await tx.rows(
+            Pending,
+            """SELECT project_id, id AS destination_id FROM destinations
+               WHERE paused IS NOT NULL OR next_attempt_at IS NOT NULL ORDER BY id LIMIT %s""",
+            (FAILING_MAX,),
+        )
+    rows = []
+    for each in found:
+        async with db.project(each.project_id) as tx:
+            row = await tx.row(Destination, "SELECT * FROM destinations WHERE id = %s", (each.destination_id,))
+        if row is not None:
+            rows.append(row)
+    return rows
