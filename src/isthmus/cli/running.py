@@ -7,7 +7,9 @@ import errno
 import logging
 import os
 import secrets
+import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -118,8 +120,22 @@ def ask(question: str, *, otherwise: str, hidden: bool = False) -> str:
     """Ask the person at the terminal. Raises InvalidInput, saying what to do `otherwise`, where nobody can answer."""
     if not sys.stdin.isatty():
         raise InvalidInput(f"{question}: nobody is there to answer.", remedy=otherwise)
-    answer: str = typer.prompt(question, hide_input=hidden, err=True)
+    with _ctrl_c_ends():
+        answer: str = typer.prompt(question, hide_input=hidden, err=True)
     return answer
+
+
+@contextmanager
+def _ctrl_c_ends() -> Iterator[None]:
+    """Inside, Ctrl-C ends the question at once; the event loop's own handler would wait for the answer."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def confirm(warning: str, name: str, *, yes: bool) -> None:
