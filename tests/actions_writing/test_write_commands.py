@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,18 @@ def test_a_write_that_nobody_can_judge_is_settled_by_a_person(typed: House) -> N
     settled = typed.type("operations", "settle", waiting[0]["id"], "--did-not")
     assert settled.code == 0, settled.words
     assert made["state"] == "confirmed"
+
+
+def test_an_operation_that_cannot_be_read_does_not_hold_up_the_others(typed: House) -> None:
+    made = created(typed)
+
+    async def spoil() -> None:
+        async with typed.hub() as hub, hub.db.project(hub.project.id) as tx:
+            await tx.execute(
+                """UPDATE operations SET state = 'uncertain', next_attempt_at = now(), wish = '{"verb": "no such verb"}'
+                   WHERE id = %s""",
+                (made["id"],),
+            )
+
+    asyncio.run(spoil())
+    assert typed.type("operations", "reconcile").code == 0

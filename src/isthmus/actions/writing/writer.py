@@ -234,6 +234,9 @@ class Writer:
                 except Failure as failure:  # its lease runs out, then it is taken up again
                     _log.warning("operation %s: %s", due.id, failure)
                     return False
+                except Exception:  # noqa: BLE001 - a defect that one operation meets must not hold up everybody's
+                    _log.exception("operation %s met a defect", due.id)
+                    return False
 
         return sum(await asyncio.gather(*(one(due) for due in await operations.due(self._db, limit))))
 
