@@ -18,7 +18,7 @@ SPARE = ["Started", "Took", "Created", "Updated", "Deleted"]
 
 
 def drawn(width: int, why: str = "", created: str = "0") -> str:
-    rows = [
+    rows: list[list[str | Text]] = [
         [
             f"a1b2c3d{number}", "salesInvoiceLines", "incremental", Text("✓ succeeded", style="green"), "12 min ago",
             "1,234.5 s", "200,000", created, "0", "0", why,
