@@ -194,6 +194,15 @@ class Scene:
         async with self.hub.db.project(self.hub.project.id) as tx:
             return not [sync for sync in self.syncs if await runs.active(tx, sync.id) is not None]
 
+    async def until_idle(self, otherwise: str) -> None:
+        """Wait until no sync has an active run; tell about those that have, when it takes too long."""
+        try:
+            await until(self.idle, otherwise)
+        except AssertionError as error:
+            async with self.hub.db.project(self.hub.project.id) as tx:
+                found = [await runs.active(tx, sync.id) for sync in self.syncs]
+            raise AssertionError(f"{otherwise}: {[run for run in found if run is not None]}") from error
+
     async def taken_over(self) -> int:
         """How many runs needed a second worker, or more."""
         async with self.hub.db.project(self.hub.project.id) as tx:
@@ -201,9 +210,9 @@ class Scene:
 
     async def complete(self, kind: RunKind) -> None:
         """A run of this kind for every sync, all of them to a good end."""
-        await until(self.idle, "a run never ended")
+        await self.until_idle("a run never ended")
         asked = [await self.request(sync, kind) for sync in self.syncs]
-        await until(self.idle, f"a {kind.value} run never ended")
+        await self.until_idle(f"a {kind.value} run never ended")
         for run in asked:
             ended = await self.run_of(run)
             assert ended.state is RunState.SUCCEEDED, (ended.state, ended.failure)
