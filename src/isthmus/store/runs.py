@@ -208,6 +208,14 @@ async def add_slice(tx: Transaction, run_id: UUID, epoch: int, part: PlannedSlic
     return next(found for found in await checkpoints(tx, run_id) if found.slice == part.slice)
 
 
+async def close_slices(tx: Transaction, run_id: UUID, epoch: int, prefix: str) -> None:
+    """Slices of that kind are done: an attempt that died may have opened one for which nothing is left to read."""
+    await fence(tx, run_id, epoch)
+    await tx.execute(
+        "UPDATE checkpoints SET done = true WHERE run_id = %s AND starts_with(slice, %s) AND NOT done", (run_id, prefix)
+    )
+
+
 async def note(tx: Transaction, run_id: UUID, name: str, value: Any) -> None:
     """Keep a remark with the run's options, for people and for the next attempt."""
     await tx.execute(

@@ -18,6 +18,14 @@ IDS_PER_REQUEST = 50
 
 
 async def fetch_arrivals(db: Database, access: Access, run: Run, sync: Sync, obj: ObjectInfo) -> int:
+    """See `_fetch`. What an attempt that died has left open is closed: everything unknown was asked for by then."""
+    fetched = await _fetch(db, access, run, sync, obj)
+    async with db.project(run.project_id) as tx:
+        await runs.close_slices(tx, run.id, run.epoch, ARRIVALS_PREFIX)
+    return fetched
+
+
+async def _fetch(db: Database, access: Access, run: Run, sync: Sync, obj: ObjectInfo) -> int:
     """Read the records by their ids and commit them to the run; how many were asked for.
 
     Too many, or an object whose records cannot be asked for by id: the watermark is forgotten instead, so that the next
