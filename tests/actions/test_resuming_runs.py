@@ -11,6 +11,7 @@ import pytest
 from tests.engine.conftest import eventually
 from tests.hub_fixtures import US, House
 
+from isthmus.actions.reading.plan import ARRIVALS_PREFIX
 from isthmus.actions.reading.run import Reader
 from isthmus.app import Hub
 from isthmus.client.access import Access
@@ -221,6 +222,42 @@ async def test_of_two_workers_on_one_run_the_later_one_wins_and_nothing_comes_tw
     async with hub.db.project(hub.project.id) as tx:
         with pytest.raises(RunSuperseded):
             await runs.fence(tx, run.id, 1)
+
+
+@pytest.mark.conformance("BC-97")
+@pytest.mark.parametrize("fetched_before", [0, 1])
+async def test_a_sweep_that_stopped_while_fetching_arrivals_goes_on_and_ends(
+    house: House, hub: Hub, connection: Connection, fetched_before: int
+) -> None:
+    """Whether or not it had fetched some of them: the slice that it left open holds nothing up."""
+    sync = await house.sync(hub, connection, "vendors", companies=ONE)
+    await house.run(hub, sync)
+    house.insert("vendors", 60, stamped=False)
+    house.sandbox.fault(
+        "status", path="/vendors$", query="filter", skip=fetched_before, count=None, status=503, retry_after_s=3_000
+    )
+
+    async def later(_run: Run, _wait_s: float) -> None:
+        """Tried again below."""
+
+    @asynccontextmanager
+    async def open_plainly(wanted: Sync, journal: Journal) -> AsyncIterator[OpenConnection]:
+        async with hub.opener.open(wanted.project_id, wanted.connection_id, journal) as opened:
+            yield opened
+
+    reader = Reader(hub.db, open_plainly, hub.clock, later=later)
+    run, _ = await hub.begin_run(sync.id, RunKind.SWEEP)
+    await perform_run(hub.db, run.project_id, run.id, reader.perform, worker="one", heartbeat_s=5.0)
+    async with hub.db.project(hub.project.id) as tx:
+        left = {each.slice: each.done for each in await runs.checkpoints(tx, run.id)}
+    assert [done for name, done in left.items() if name.startswith(ARRIVALS_PREFIX)] == [False]
+    house.sandbox.call(house.sandbox.estate.faults.clear)
+    async with hub.db.system() as tx:
+        await tx.execute("DELETE FROM budgets")
+    async with house.hub() as other:
+        ended, _ = await house.run(other, sync, RunKind.SWEEP)
+    assert (ended.id, ended.state) == (run.id, RunState.SUCCEEDED)
+    assert await house.stored(hub, sync) == house.count("vendors", US)
 
 
 # -- links that die ----------------------------------------------------------------------------------------------------

@@ -264,10 +264,17 @@ async def leave_out(tx: Transaction, run_id: UUID, epoch: int, stream_ids: Seque
     await note(tx, run_id, "companies_left_out", [str(company) for (company,) in found])
 
 
-async def unfinished(tx: Transaction, run_id: UUID) -> int:
-    """How many slices are neither read to their end nor left out."""
+async def unfinished(tx: Transaction, run_id: UUID, *, besides: str | None = None) -> int:
+    """How many slices are neither read to their end nor left out, besides those whose name begins with `besides`."""
     return int(
-        await tx.value("SELECT count(*) FROM checkpoints WHERE run_id = %s AND NOT done AND NOT left_out", (run_id,))
+        await tx.value(
+            """
+            SELECT count(*) FROM checkpoints
+            WHERE run_id = %(run)s AND NOT done AND NOT left_out
+              AND (%(besides)s::text IS NULL OR NOT starts_with(slice, %(besides)s))
+            """,
+            {"run": run_id, "besides": besides},
+        )
     )
 
 

@@ -26,6 +26,7 @@ from isthmus.actions.reading.journal import RunJournal
 from isthmus.actions.reading.mode import Mode
 from isthmus.actions.reading.pieces import Piece, pieces_of
 from isthmus.actions.reading.plan import (
+    ARRIVALS_PREFIX,
     READERS_PER_RUN_MAX,
     Plan,
     PlannedPart,
@@ -172,9 +173,12 @@ class Reader:
             return held
 
     async def _refuse_unfinished(self, run: Run) -> None:
-        """Nothing is concluded, and no run succeeds, while a slice is open: whatever stopped its reader in silence."""
+        """Nothing is concluded, and no run succeeds, while a slice is open: whatever stopped its reader in silence.
+
+        An open slice of arrivals is what an attempt that died left to fetch; that comes next.
+        """
         async with self._db.project(run.project_id) as tx:
-            left = await runs.unfinished(tx, run.id)
+            left = await runs.unfinished(tx, run.id, besides=ARRIVALS_PREFIX)
         if left:
             raise TransientFailure(f"{left} parts of this run were not read to their end.")
 
