@@ -1,0 +1,1 @@
+-- Integrations, connect sessions and consumers' links.

@@ -1,0 +1,1 @@
+-- Health in full: reasons, notices to people, staged secrets, expiry dates.

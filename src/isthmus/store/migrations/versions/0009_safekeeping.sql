@@ -1,0 +1,1 @@
+-- Key rotation, retention, pauses after a restore.

@@ -1,0 +1,1 @@
+-- Test events, payload links, notices about destinations.
