@@ -15,8 +15,8 @@ import pytest
 import uvicorn
 from tests.hub_fixtures import House
 
-from isthmus.api.key_text import digest_of, new_key, prefix_of
 from isthmus.app import Hub
+from isthmus.kernel.key_text import digest_of, new_key, prefix_of
 from isthmus.server import create_server
 from isthmus.store import api_keys, projects
 from isthmus_sandbox.worlds import identities

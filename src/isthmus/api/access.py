@@ -18,10 +18,10 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from isthmus.api.key_text import digest_of
 from isthmus.api.metrics import Metrics
 from isthmus.api.problems import Refused
 from isthmus.api.services import ProjectServices, Services
+from isthmus.kernel.key_text import digest_of
 from isthmus.store import api_keys
 
 Ask = Request[Any, Any, Any]

@@ -12,10 +12,10 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.finding import note
-from isthmus.api.key_text import digest_of, new_key, prefix_of
 from isthmus.api.paging import Cursor, Ends, Limit, ends, place
 from isthmus.api.services import Services
 from isthmus.api.shapes import Input, Text
+from isthmus.kernel.key_text import digest_of, new_key, prefix_of
 from isthmus.store import api_keys, consumers, listing
 from isthmus.store.audit import AuditEntry
 from isthmus.store.consumers import Consumer

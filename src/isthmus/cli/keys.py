@@ -46,7 +46,7 @@ def create(
     name = given(name, "name")
 
     async def work() -> None:
-        from isthmus.api.key_text import digest_of, new_key, prefix_of
+        from isthmus.kernel.key_text import digest_of, new_key, prefix_of
         from isthmus.store import api_keys, audit
 
         scopes = _scopes(scope)
