@@ -39,9 +39,10 @@ async def show(url: str, name: str) -> str:
         return str(row[0])
 
 
-async def test_what_was_confirmed_is_on_the_disk_by_configuration(database: Database, database_url: str) -> None:
-    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-        assert await show(database_url, setting) == "on"
+async def test_what_was_confirmed_is_on_the_disk_by_configuration(folder: Path) -> None:
+    async with EmbeddedPostgres(folder) as server:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            assert await show(server.url, setting) == "on"
 
 
 async def test_another_process_joins_the_running_server_and_leaves_it_running(folder: Path) -> None:
