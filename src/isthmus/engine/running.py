@@ -10,8 +10,8 @@ from typing import Final
 from uuid import UUID
 
 from isthmus.kernel.failures import DatabaseUnavailable, Failure, RunSuperseded
-from isthmus.store import runs
-from isthmus.store.database import Database
+from isthmus.store import events, runs
+from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Run, RunState
 
 RunHandler = Callable[[Run], Awaitable[None]]
@@ -80,8 +80,15 @@ async def _end(db: Database, run: Run, raised: BaseException | None) -> None:
         case _:
             raise raised
     with suppress(RunSuperseded):  # the handler has finished it, or somebody else holds it
-        await db.transact(run.project_id, lambda tx: runs.finish(tx, run.id, run.epoch, state, failure))
+        await db.transact(run.project_id, lambda tx: _finish(tx, run, state, failure))
     await db.transact(run.project_id, lambda tx: runs.forget_old(tx, run.sync_id))
+
+
+async def _finish(tx: Transaction, run: Run, state: RunState, failure: Failure | None) -> None:
+    await runs.finish(tx, run.id, run.epoch, state, failure)
+    if failure is not None:
+        told = {"kind": run.kind.value, "failure": failure.to_dict()}
+        await events.append(tx, type="run.failed", subject=await runs.subject(tx, run.id), data=told)
 
 
 async def _release(db: Database, run: Run) -> None:

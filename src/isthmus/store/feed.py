@@ -9,6 +9,9 @@ been deleted since has none, and the `deleted` change follows.
 
 One row is kept per page commit (a *segment*) with the ids of the records it changed, which is what keeps a first load
 cheap.
+
+Events for the host (`store.events`) take their numbers from the same counter, so that both are delivered in one order;
+a reader of changes sees gaps where events are.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ from isthmus.store.rows import Change, ChangeKind
 PAGE_CHANGES_MAX: Final = 1_000_000
 """More changes than one segment can hold."""
 
+EVENTS_NUMBERED_MAX: Final = 10_000
+"""Events that get their numbers in one transaction."""
+
 _KINDS: Final = {"c": ChangeKind.CREATED, "u": ChangeKind.UPDATED, "d": ChangeKind.DELETED}
 _LETTERS: Final = {kind: letter for letter, kind in _KINDS.items()}
 
@@ -39,6 +45,8 @@ class FeedFilter(msgspec.Struct, frozen=True, kw_only=True):
     objects: tuple[str, ...] | None = None
     companies: tuple[str, ...] | None = None
     kinds: tuple[ChangeKind, ...] | None = None
+    events: tuple[str, ...] | None = None
+    """Types of events that a destination gets, `records.changed` among them. Readers of changes pass over it."""
 
 
 class FeedPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +60,9 @@ class FeedPage(msgspec.Struct, frozen=True, kw_only=True):
 async def append(tx: Transaction, stream_id: int, kinds: str, remote_ids: Sequence[str]) -> int:
     """Add changes as the last act of a transaction (the project's feed waits for its end); the last number.
 
-    `kinds` has a letter (c, u, d) per change, or a single one for all.
+    `kinds` has a letter (c, u, d) per change, or a single one for all. Events that were there before come first.
     """
+    await number_waiting(tx)
     last = await tx.value(
         """WITH taken AS (
                UPDATE feed_counters SET last_number = last_number + %(count)s WHERE project_id = %(project)s
@@ -70,6 +79,35 @@ async def append(tx: Transaction, stream_id: int, kinds: str, remote_ids: Sequen
         },
     )
     return int(last)
+
+
+async def number_waiting(tx: Transaction) -> int:
+    """Give numbers to the events that have none yet, in the order in which they were appended; how many.
+
+    Takes the project's counter only when there are any, and then holds it to the end of the transaction.
+    """
+    if not await tx.value(
+        "SELECT EXISTS (SELECT 1 FROM events WHERE number IS NULL AND project_id = %s)", (tx.project_id,)
+    ):
+        return 0
+    # Alone first: the next statement sees everything that the holder of the counter before us has numbered.
+    await tx.execute("SELECT 1 FROM feed_counters WHERE project_id = %s FOR UPDATE", (tx.project_id,))
+    return int(
+        await tx.value(
+            """WITH waiting AS (
+                   SELECT id, row_number() OVER (ORDER BY place) AS step FROM events
+                   WHERE project_id = %(project)s AND number IS NULL ORDER BY place LIMIT %(limit)s),
+               numbered AS (
+                   UPDATE events e SET number = f.last_number + w.step FROM waiting w, feed_counters f
+                   WHERE e.id = w.id AND f.project_id = %(project)s RETURNING 1),
+               counted AS (SELECT count(*) AS n FROM numbered),
+               moved AS (
+                   UPDATE feed_counters SET last_number = last_number + (SELECT n FROM counted)
+                   WHERE project_id = %(project)s)
+               SELECT n FROM counted""",
+            {"project": tx.project_id, "limit": EVENTS_NUMBERED_MAX},
+        )
+    )
 
 
 async def head(tx: Transaction) -> int:

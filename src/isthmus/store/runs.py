@@ -70,6 +70,16 @@ async def get(tx: Transaction, run_id: UUID) -> Run:
     return run
 
 
+async def subject(tx: Transaction, run_id: UUID) -> dict[str, Any]:
+    """What an event about a run is about."""
+    found = await tx.dicts(
+        """SELECT s.connection_id, s.id AS sync_id, s.object, r.id AS run_id
+           FROM runs r JOIN syncs s ON s.id = r.sync_id WHERE r.id = %s""",
+        (run_id,),
+    )
+    return found[0]
+
+
 async def history(tx: Transaction, sync_id: UUID | None = None, limit: int = 50) -> list[Run]:
     """The project's or a sync's runs, newest first."""
     return await tx.rows(

@@ -10,6 +10,9 @@ from isthmus.kernel.failures import SchemaDrift
 from isthmus.providers.base import ObjectInfo
 from isthmus.store.rows import Sync
 
+FIELDS_TOLD_MAX = 500
+"""Names in one event; the API describes the object whole."""
+
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
     """Fields that appeared, vanished or changed their type since the last run."""
@@ -24,6 +27,14 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     def to_dict(self) -> dict[str, list[str]]:
         """Plain form for the run's notes."""
         return {"appeared": list(self.appeared), "vanished": list(self.vanished), "retyped": list(self.retyped)}
+
+    def told(self) -> dict[str, list[str]]:
+        """As the event `sync.schema_changed` says it, bounded."""
+        return {
+            "created": list(self.appeared[:FIELDS_TOLD_MAX]),
+            "removed": list(self.vanished[:FIELDS_TOLD_MAX]),
+            "changed": list(self.retyped[:FIELDS_TOLD_MAX]),
+        }
 
 
 def fields_of(obj: ObjectInfo) -> dict[str, Any]:

@@ -50,7 +50,7 @@ from isthmus.kernel.failures import (
     UnknownField,
 )
 from isthmus.providers.base import ObjectInfo, ReadSpec, Slice
-from isthmus.store import connections, pages, runs, sweeps, syncs
+from isthmus.store import connections, events, pages, runs, sweeps, syncs
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Checkpoint, Progress, Run, RunState, Sync
 
@@ -187,6 +187,12 @@ class Reader:
         async with self._db.project(run.project_id) as tx:
             if drift:
                 await runs.note(tx, run.id, "drift", drift.to_dict())
+                await events.append(
+                    tx,
+                    type="sync.schema_changed",
+                    subject={"connection_id": sync.connection_id, "sync_id": sync.id, "object": sync.object},
+                    data=drift.told(),
+                )
             if drift or sync.known_fields is None:
                 await syncs.remember_fields(tx, sync.id, fields_of(obj))
         check_selection(sync, obj)
@@ -219,6 +225,9 @@ class Reader:
             if held:
                 await runs.note(tx, run.id, "held", held)
                 await runs.finish(tx, run.id, run.epoch, RunState.HELD)
+                await events.append(
+                    tx, type="sync.held", subject=await runs.subject(tx, run.id), data={"deletions": held}
+                )
             await runs.forget_old(tx, sync.id)
             state = (await connections.get(tx, sync.connection_id)).state
             if state != "connected" and not (state == "degraded" and await _others_lack_permission(tx, sync)):
