@@ -49,6 +49,20 @@ async def get(tx: Transaction, consumer_id: UUID) -> Consumer:
     return consumer
 
 
+async def ensure(tx: Transaction, *, external_id: str, name: str = "") -> Consumer:
+    """The consumer with the host's own id, made when it is new; a name that is given becomes its name."""
+    consumer = await tx.row(
+        Consumer,
+        """INSERT INTO consumers (id, project_id, external_id, name)
+           VALUES (%(id)s, %(project)s, %(external)s, coalesce(nullif(%(name)s, ''), %(external)s))
+           ON CONFLICT (project_id, external_id)
+           DO UPDATE SET name = coalesce(nullif(%(name)s, ''), consumers.name) RETURNING *""",
+        {"id": new_id(), "project": tx.project_id, "external": external_id, "name": name},
+    )
+    assert consumer is not None
+    return consumer
+
+
 async def rename(tx: Transaction, consumer_id: UUID, name: str) -> Consumer:
     """Give it another name. Raises RecordNotFound."""
     await tx.execute("UPDATE consumers SET name = %s WHERE id = %s", (name, consumer_id))

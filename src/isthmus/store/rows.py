@@ -86,6 +86,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     created_at: datetime
     consumer_id: UUID | None = None
+    integration_id: UUID | None = None
 
 
 class CompanyRow(msgspec.Struct, frozen=True, kw_only=True):
