@@ -43,6 +43,12 @@ class CertificateFile(msgspec.Struct, frozen=True, kw_only=True):
         return Secret(msgspec.json.encode(plain).decode())
 
 
+def unpacked(packed: Secret) -> CertificateFile:
+    """Inverse of `CertificateFile.packed`."""
+    plain: dict[str, Any] = msgspec.json.decode(packed.reveal())
+    return CertificateFile(content=base64.b64decode(plain["content"]), password=plain["password"])
+
+
 def seal_secret(keyring: Keyring, grant_id: UUID, secret: Secret) -> bytes:
     """A client secret, bound to its grant."""
     return keyring.seal(secret, table=TABLE, column="secret_sealed", row=grant_id)
@@ -69,8 +75,8 @@ def credential_of(keyring: Keyring, grant: Grant) -> Credential:
         text = keyring.open_sealed(
             grant.certificate_sealed, table=TABLE, column="certificate_sealed", row=grant.id
         ).reveal()
-        packed: dict[str, Any] = msgspec.json.decode(text)
-        return read_certificate(base64.b64decode(packed["content"]), password=packed["password"])
+        certificate = unpacked(Secret(text))
+        return read_certificate(certificate.content, password=certificate.password)
     if grant.secret_sealed is not None:
         secret = keyring.open_sealed(grant.secret_sealed, table=TABLE, column="secret_sealed", row=grant.id)
         return ClientSecret(secret.reveal())

@@ -1,0 +1,337 @@
+"""Integrations: a provider set up once for a project. The secret is sealed here and copied, sealed, to every grant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import msgspec
+
+from isthmus.auth.entra.assertion import read_certificate
+from isthmus.auth.entra.clouds import Cloud
+from isthmus.auth.entra.scopes import SIGN_IN_SCOPES, delegated_scope
+from isthmus.connections.connecting import AppCredentials
+from isthmus.connections.credentials import CertificateFile, seal_certificate, seal_secret, unpacked
+from isthmus.connections.keyring import Keyring
+from isthmus.connections.opening import Opener
+from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.ids import new_id
+from isthmus.providers.registry import provider_named
+from isthmus.store import grants, integrations
+from isthmus.store.database import Database
+from isthmus.store.integrations import ConnectPage, Integration
+from isthmus.vault.secrets import Secret
+
+TABLE: Final = "integrations"
+OBJECTS_MAX: Final = 50
+REASON_CHARACTERS_MAX: Final = 300
+ORIGINS_MAX: Final = 50
+LOGO_BYTES_MAX: Final = 200 * 1024
+HOST_NAME_CHARACTERS_MAX: Final = 80
+
+_LOGO_BEGINNINGS: Final = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+}
+_ACCENT: Final = re.compile(r"#[0-9a-fA-F]{6}")
+_WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+class Mode(StrEnum):
+    """A way to connect. The first two use the host's app, the others one that the customer has registered."""
+
+    SIGN_IN = "sign_in"
+    APP = "app"
+    OWN_APP = "own_app"
+    OWN_APP_SIGN_IN = "own_app_sign_in"
+
+
+MODES: Final = {
+    Mode.SIGN_IN: "A person signs in; the host's app works in their name.",
+    Mode.APP: "The host's app works on its own, after an administrator has agreed for the organization.",
+    Mode.OWN_APP: "The customer registers an app of their own, which works on its own.",
+    Mode.OWN_APP_SIGN_IN: "The customer registers an app of their own, and a person signs in through it.",
+}
+"""Every way in words."""
+
+HOSTS_OWN: Final = (Mode.SIGN_IN, Mode.APP)
+"""Ways that need the host's own app."""
+
+
+class SharedObject(msgspec.Struct, frozen=True, kw_only=True):
+    """What a consumer shares: an object, whether it is only read, and why, in plain words."""
+
+    object: str
+    reason: str
+    access: Literal["read", "write"] = "read"
+    title: str = ""
+
+    @property
+    def shown(self) -> str:
+        """How people call it: `salesInvoices` is “Sales invoices”."""
+        return self.title or plain_title(self.object)
+
+
+class IntegrationWish(msgspec.Struct, frozen=True, kw_only=True):
+    """An integration as it is given. Empty `modes` and `scopes` are the usual ones."""
+
+    name: str
+    cloud: Cloud
+    provider: str = "business_central"
+    client_id: str = ""
+    scopes: Sequence[str] = ()
+    objects: Sequence[SharedObject] = ()
+    modes: Sequence[str] = ()
+
+
+class Integrations:
+    """A project's integrations with their secrets."""
+
+    def __init__(self, db: Database, keyring: Keyring, opener: Opener, project_id: UUID) -> None:
+        self._db = db
+        self._keyring = keyring
+        self._opener = opener
+        self._project_id = project_id
+
+    async def create(
+        self, wish: IntegrationWish, app: AppCredentials | None = None, *, secret_expires_at: datetime | None = None
+    ) -> Integration:
+        """Keep an integration. `app` proves the host's own app. Raises InvalidInput, Duplicate."""
+        checked = _checked(wish)
+        integration_id = new_id()
+        async with self._db.project(self._project_id) as tx:
+            await integrations.create(
+                tx,
+                provider=wish.provider,
+                name=wish.name,
+                client_id=wish.client_id,
+                cloud=msgspec.to_builtins(wish.cloud),
+                scopes=checked.scopes,
+                objects=checked.objects,
+                modes=checked.modes,
+                integration_id=integration_id,
+            )
+            if app is not None:
+                await integrations.set_secret(
+                    tx, integration_id, secret_expires_at=secret_expires_at, **self._sealed(integration_id, app)
+                )
+            return await integrations.get(tx, integration_id)
+
+    async def replace(self, integration_id: UUID, wish: IntegrationWish) -> Integration:
+        """Everything but the secret, as it is given now. Connections keep what they sign in with.
+
+        Another client id needs its own secret: the old one is forgotten then.
+        """
+        checked = _checked(wish)
+        async with self._db.project(self._project_id) as tx:
+            before = await integrations.get(tx, integration_id)
+            if before.provider != wish.provider:
+                raise InvalidInput("An integration keeps its provider.", remedy="Make a new integration.")
+            if before.client_id != wish.client_id:
+                await integrations.set_secret(
+                    tx, integration_id, secret_sealed=None, certificate_sealed=None, secret_expires_at=None
+                )
+            return await integrations.update(
+                tx,
+                integration_id,
+                name=wish.name,
+                client_id=wish.client_id,
+                cloud=msgspec.to_builtins(wish.cloud),
+                scopes=checked.scopes,
+                objects=checked.objects,
+                modes=checked.modes,
+            )
+
+    async def set_secret(
+        self, integration_id: UUID, app: AppCredentials, *, secret_expires_at: datetime | None = None
+    ) -> int:
+        """A new secret or certificate for the host's app; how many sign-ins now use it.
+
+        Every connection that was made through the integration with this app goes on with it; nobody consents anew.
+        """
+        async with self._db.project(self._project_id) as tx:
+            integration = await integrations.get(tx, integration_id)
+            if not integration.client_id:
+                raise InvalidInput("This integration has no app of its own.", remedy="Enter its client id first.")
+            sealed = self._sealed(integration_id, app)
+            await integrations.set_secret(tx, integration_id, secret_expires_at=secret_expires_at, **sealed)
+            users = await integrations.grants_of(tx, integration_id, integration.client_id)
+            for grant in users:
+                await grants.set_secret(
+                    tx,
+                    grant.id,
+                    secret_sealed=seal_secret(self._keyring, grant.id, app.secret) if app.secret else None,
+                    certificate_sealed=seal_certificate(self._keyring, grant.id, app.certificate)
+                    if app.certificate
+                    else None,
+                    secret_expires_at=secret_expires_at,
+                )
+                await grants.forget_access_token(tx, grant.id)
+        for grant in users:
+            self._opener.forget_tokens(grant.id)
+        return len(users)
+
+    def credentials(self, integration: Integration) -> AppCredentials:
+        """What the host's app proves itself with. Raises InvalidInput when nobody has entered it."""
+        if integration.certificate_sealed is not None:
+            packed = self._keyring.open_sealed(
+                integration.certificate_sealed, table=TABLE, column="certificate_sealed", row=integration.id
+            )
+            return AppCredentials(client_id=integration.client_id, certificate=unpacked(packed))
+        if integration.secret_sealed is not None:
+            secret = self._keyring.open_sealed(
+                integration.secret_sealed, table=TABLE, column="secret_sealed", row=integration.id
+            )
+            return AppCredentials(client_id=integration.client_id, secret=secret)
+        raise InvalidInput(
+            f"The integration “{integration.name}” has no secret for its app.",
+            remedy="The people who run this service enter the client secret at the integration.",
+        )
+
+    def _sealed(self, integration_id: UUID, app: AppCredentials) -> dict[str, bytes | None]:
+        if (app.secret is None) == (app.certificate is None):
+            raise InvalidInput("An app signs in with a client secret or with a certificate: give one of them.")
+
+        def seal(column: str, secret: Secret | None) -> bytes | None:
+            if secret is None:
+                return None
+            return self._keyring.seal(secret, table=TABLE, column=column, row=integration_id)
+
+        certificate = _read(app.certificate) if app.certificate else None
+        return {
+            "secret_sealed": seal("secret_sealed", app.secret),
+            "certificate_sealed": seal("certificate_sealed", certificate),
+        }
+
+
+class _Checked(msgspec.Struct, frozen=True, kw_only=True):
+    scopes: list[str]
+    objects: list[dict[str, Any]]
+    modes: list[str]
+
+
+def cloud_of_integration(integration: Integration) -> Cloud:
+    """The integration's cloud, which is data of its own (OA-23)."""
+    return msgspec.convert(integration.cloud, Cloud)
+
+
+def shared_objects(integration: Integration) -> list[SharedObject]:
+    """What its consumers share."""
+    return msgspec.convert(integration.objects, list[SharedObject])
+
+
+def usual_modes(client_id: str) -> list[str]:
+    """The ways that are offered when nobody says which."""
+    return [Mode.SIGN_IN.value, Mode.OWN_APP.value] if client_id else [Mode.OWN_APP.value, Mode.OWN_APP_SIGN_IN.value]
+
+
+def plain_title(name: str) -> str:
+    """An object's name as words: `salesInvoices` is “Sales invoices”."""
+    words = _WORDS.sub(" ", name).replace("_", " ").lower()
+    return words[:1].upper() + words[1:]
+
+
+def usable_page(page: ConnectPage, *, development: bool) -> ConnectPage:
+    """A connect page's settings, checked. Raises InvalidInput, which names the field.
+
+    Origins are `https://host[:port]`; development projects may use http.
+    """
+    if len(page.host_name) > HOST_NAME_CHARACTERS_MAX or not page.host_name.isprintable():
+        raise InvalidInput(f"The host's name has at most {HOST_NAME_CHARACTERS_MAX} characters.", subject="host_name")
+    if page.accent and not _ACCENT.fullmatch(page.accent):
+        raise InvalidInput("The accent colour is no colour.", remedy="Write it as #0a6552.", subject="accent")
+    if len(page.allowed_origins) > ORIGINS_MAX:
+        raise InvalidInput(f"There can be {ORIGINS_MAX} allowed origins.", subject="allowed_origins")
+    origins = [usable_origin(each, development=development) for each in page.allowed_origins]
+    if page.privacy_url:
+        usable_origin(page.privacy_url, development=development, whole=False)
+    return msgspec.structs.replace(
+        page, accent=page.accent.lower(), allowed_origins=origins, logo_type=_logo_type(page.logo)
+    )
+
+
+def usable_origin(text: str, *, development: bool, whole: bool = True) -> str:
+    """The origin of an address, as browsers write it. With `whole`, the address has to be nothing but an origin."""
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError as error:
+        raise _no_origin(text) from error
+    host = (parts.hostname or "").lower()
+    schemes = ("https", "http") if development else ("https",)
+    bare = parts.path in ("", "/") and not parts.query and not parts.fragment
+    if parts.scheme not in schemes or not host or parts.username is not None or (whole and not bare):
+        raise _no_origin(text)
+    if any(character in host for character in " *,;'\"<>\\") or not host.isascii():
+        raise _no_origin(text)
+    shown = f"[{host}]" if ":" in host else host
+    usual = {"https": 443, "http": 80}[parts.scheme]
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port and port != usual else "")
+
+
+def _no_origin(text: str) -> InvalidInput:
+    return InvalidInput(
+        f"“{text[:100]}” is not an address that can be used here.",
+        remedy="Write it as https://app.example.com; http is for development projects only.",
+        subject="allowed_origins",
+    )
+
+
+def _logo_type(logo: bytes | None) -> str:
+    if logo is None:
+        return ""
+    if len(logo) > LOGO_BYTES_MAX:
+        raise InvalidInput(f"The logo has more than {LOGO_BYTES_MAX // 1024} KB.", subject="logo")
+    found = next((kind for begin, kind in _LOGO_BEGINNINGS.items() if logo.startswith(begin)), None)
+    if found is None and logo[:4] == b"RIFF" and logo[8:12] == b"WEBP":
+        found = "image/webp"
+    if found is None and logo.lstrip()[:5] in (b"<?xml", b"<svg ", b"<svg>") and b"<svg" in logo[:1000]:
+        found = "image/svg+xml"
+    if found is None:
+        raise InvalidInput("The logo is no picture.", remedy="Use PNG, JPEG, WebP, GIF or SVG.", subject="logo")
+    return found
+
+
+def _checked(wish: IntegrationWish) -> _Checked:
+    provider = provider_named(wish.provider)
+    if len(wish.objects) > OBJECTS_MAX:
+        raise InvalidInput(f"An integration shares at most {OBJECTS_MAX} objects.", subject="objects")
+    for each in wish.objects:
+        if not each.object or not each.reason.strip() or len(each.reason) > REASON_CHARACTERS_MAX:
+            raise InvalidInput(
+                f"Say why “{each.object}” is needed, in at most {REASON_CHARACTERS_MAX} characters.",
+                remedy="Your customer reads this before they accept.",
+                subject="objects",
+            )
+    names = [each.object.casefold() for each in wish.objects]
+    double = next((each for each in wish.objects if names.count(each.object.casefold()) > 1), None)
+    if double is not None:
+        raise InvalidInput(f"“{double.object}” is there twice.", subject="objects")
+    known = {mode.value for mode in Mode}
+    modes = list(dict.fromkeys(wish.modes)) or usual_modes(wish.client_id)
+    unknown = next((mode for mode in modes if mode not in known), None)
+    if unknown is not None:
+        raise InvalidInput(f"There is no way to connect called “{unknown}”.", nearest=sorted(known), subject="modes")
+    if not wish.client_id and any(mode in HOSTS_OWN for mode in modes):
+        raise InvalidInput(
+            "Signing in through your own app needs its client id.",
+            remedy="Give the client id, or allow only own_app and own_app_sign_in.",
+            subject="client_id",
+        )
+    resource = wish.cloud.business_central_resource
+    prefix = resource.rstrip("/") + "/"
+    scopes = [each.removeprefix(prefix) for each in wish.scopes if each not in SIGN_IN_SCOPES]
+    delegated_scope(resource, scopes or provider.declaration.delegated_scopes)  # refuses what cannot be asked for
+    return _Checked(scopes=scopes, objects=[msgspec.to_builtins(each) for each in wish.objects], modes=modes)
+
+
+def _read(certificate: CertificateFile) -> Secret:
+    """A certificate that can be used, packed for sealing. Raises InvalidInput or ConfigurationFailure."""
+    read_certificate(certificate.content, password=certificate.password)
+    return certificate.packed()
