@@ -14,6 +14,7 @@ import httpx
 import pytest
 import uvicorn
 from tests.hub_fixtures import House
+from tests.patience import WAIT_MAX_S
 
 from isthmus.app import Hub
 from isthmus.kernel.key_text import digest_of, new_key, prefix_of
@@ -23,7 +24,6 @@ from isthmus_sandbox.worlds import identities
 
 __all__ = ["Served", "served", "serving"]
 
-START_TIMEOUT_S = 20.0
 _NUMBERS = itertools.count(1)
 EVERY_SCOPE = ("admin",)
 
@@ -59,7 +59,7 @@ class Served:
     async def bearing(self, key: str | None) -> httpx.AsyncClient:
         """A client that sends this key."""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        made = httpx.AsyncClient(base_url=self.address, headers=headers, timeout=60.0, trust_env=False)
+        made = httpx.AsyncClient(base_url=self.address, headers=headers, timeout=WAIT_MAX_S, trust_env=False)
         return await self._stack.enter_async_context(made)
 
     def connecting(self, **changed: Any) -> dict[str, Any]:
@@ -118,7 +118,7 @@ async def serving(house: House, **options: Any) -> AsyncIterator[Served]:
         )
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
-            async with asyncio.timeout(START_TIMEOUT_S):
+            async with asyncio.timeout(WAIT_MAX_S):
                 while not server.started and not task.done():  # noqa: ASYNC110  (uvicorn tells by a flag only)
                     await asyncio.sleep(0.01)
             yield Served(house, hub, address, stack)

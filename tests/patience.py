@@ -6,8 +6,9 @@ is busy with something else is no defect. Times that a test is *about* stay with
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 WAIT_MAX_S: Final = 120.0
@@ -22,3 +23,11 @@ def until(condition: Callable[[], bool], otherwise: str, *, look_s: float = _LOO
     while not condition():
         assert time.monotonic() < deadline_s, otherwise
         time.sleep(look_s)
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], otherwise: str = "it did not become true") -> None:
+    """Wait until the condition holds; fails with `otherwise`."""
+    deadline_s = time.monotonic() + WAIT_MAX_S
+    while not await condition():
+        assert time.monotonic() < deadline_s, otherwise
+        await asyncio.sleep(0.02)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import uvloop
+from tests.patience import WAIT_MAX_S
 
 from isthmus_sandbox.entra.directory import Directory
 from isthmus_sandbox.entra.switches import ANY, NextError, SwitchValue
@@ -20,9 +21,6 @@ from isthmus_sandbox.estate import Estate
 from isthmus_sandbox.faults import FaultRule
 from isthmus_sandbox.serve import RunningSandbox, SandboxAddresses, SandboxOptions, run_sandbox
 from isthmus_sandbox.throttle import Limits
-
-START_TIMEOUT_S = 20.0
-CALL_TIMEOUT_S = 60.0
 
 T = TypeVar("T")
 
@@ -42,7 +40,7 @@ class SandboxThread:
     def start(self) -> SandboxThread:
         """Start serving; returns when every port answers."""
         self._thread.start()
-        if not self._ready.wait(START_TIMEOUT_S):
+        if not self._ready.wait(WAIT_MAX_S):
             raise TimeoutError("the sandbox did not start in time")
         if self._failure is not None:
             raise RuntimeError("the sandbox failed to start") from self._failure
@@ -52,7 +50,7 @@ class SandboxThread:
         """Stop serving and wait for the thread."""
         if self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(START_TIMEOUT_S)
+        self._thread.join(WAIT_MAX_S)
 
     @property
     def running(self) -> RunningSandbox:
@@ -90,7 +88,7 @@ class SandboxThread:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine inside the sandbox's loop and return its result."""
         assert self._loop is not None, "start the sandbox first"
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(CALL_TIMEOUT_S)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(WAIT_MAX_S)
 
     def reset(self, world: str | None = None) -> None:
         """Fresh data from a world, no faults, no switches, default limits, empty journal, real time."""

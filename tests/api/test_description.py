@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.api_server import Served, serving
 from tests.hub_fixtures import House
+from tests.patience import WAIT_MAX_S
 
 CASES = int(os.environ.get("ISTHMUS_SCHEMA_CASES", "400"))
 """Requests over all operations; `ISTHMUS_SCHEMA_CASES=10000` before a release."""
@@ -39,12 +40,12 @@ class ServerThread:
 
     def __enter__(self) -> ServerThread:
         self._thread.start()
-        assert self._ready.wait(60)
+        assert self._ready.wait(WAIT_MAX_S)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
+        self._thread.join(WAIT_MAX_S)
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

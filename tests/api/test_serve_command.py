@@ -6,16 +6,16 @@ import contextlib
 import signal
 import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from tests.child_process import ISTHMUS, finished, started
 from tests.hub_fixtures import House
+from tests.own_database import database_url
+from tests.patience import until
 
-START_TIMEOUT_S = 40.0
-PROGRAM = "import sys; from isthmus.cli import main; sys.exit(main(sys.argv[1:]))"
+__all__ = ["database_url"]
 
 
 @pytest.fixture
@@ -24,28 +24,20 @@ def address(house: House) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "serve", "--port", str(port)],
-        env=house.environ(),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    yield f"http://127.0.0.1:{port}", process
-    if process.poll() is None:
-        process.kill()
-    process.communicate()
+    command = [*ISTHMUS, "serve", "--port", str(port)]
+    with started(command, env=house.environ(), stdout=subprocess.DEVNULL) as process:
+        yield f"http://127.0.0.1:{port}", process
 
 
 def ready(address: str) -> None:
     """Wait until the server answers."""
-    ends_s = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < ends_s:
+
+    def answers() -> bool:
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{address}/readyz", trust_env=False).status_code == 200:
-                return
-        time.sleep(0.05)
-    raise TimeoutError("the server did not start")
+            return httpx.get(f"{address}/readyz", trust_env=False).status_code == 200
+        return False
+
+    until(answers, "the server did not start")
 
 
 def test_a_served_project_answers_to_its_key_and_stops_in_order(
@@ -59,7 +51,7 @@ def test_a_served_project_answers_to_its_key_and_stops_in_order(
     listed = httpx.get(f"{url}/v1/connections", headers=headers, trust_env=False)
     assert (listed.status_code, listed.json()["result"]) == (200, [])
     process.send_signal(signal.SIGTERM)
-    _, words = process.communicate(timeout=30)
+    _, words = finished(process)
     assert process.returncode == 0, words
     assert "Redirect URI" in words
     assert "Stopped." in words

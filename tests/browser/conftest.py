@@ -17,6 +17,7 @@ from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, as
 from tests.api_server import Served, serving
 from tests.hub_fixtures import House, house, master_key
 from tests.own_database import database_url
+from tests.patience import WAIT_MAX_S
 from tests.sandbox_fixtures import sandbox, sandbox_server
 
 __all__ = ["database_url", "house", "master_key", "sandbox", "sandbox_server"]
@@ -106,6 +107,6 @@ async def browser() -> AsyncIterator[Browser]:
 async def eyes(browser: Browser, worked: Served) -> AsyncIterator[Eyes]:
     """A fresh browser profile on that server."""
     context = await browser.new_context(base_url=worked.address, viewport=WIDE)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(WAIT_MAX_S * 1_000)
     yield Eyes(context, worked.address)
     await context.close()

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import pty
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from tests.child_process import ISTHMUS, finished, started
 from tests.hub_fixtures import US, House
-
-COMMAND = [sys.executable, "-c", "import sys; from isthmus.cli import main; sys.exit(main())"]
+from tests.patience import until
 
 
 @pytest.fixture
@@ -27,22 +25,21 @@ def connected(house: House) -> House:
 def test_at_a_question_ctrl_c_ends_at_once_and_nothing_was_changed(connected: House) -> None:
     master, slave = pty.openpty()
     try:
-        command = subprocess.Popen(
-            [*COMMAND, "sync", "delete", "vendors"],
-            env=connected.environ(), stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        assert command.stderr is not None
-        words = b""
-        while b"Type vendors" not in words:
-            words += os.read(command.stderr.fileno(), 4096)
-        time.sleep(0.3)
-        command.send_signal(signal.SIGINT)
-        _, rest = command.communicate(timeout=20)
+        with started([*ISTHMUS, "sync", "delete", "vendors"], env=connected.environ(), stdin=slave) as command:
+            assert command.stderr is not None
+            words = b""
+            while b"Type vendors" not in words:
+                read = os.read(command.stderr.fileno(), 4096)
+                assert read, f"it ended without a question: {words!r}"
+                words += read
+            time.sleep(0.3)
+            command.send_signal(signal.SIGINT)
+            _, rest = finished(command)
     finally:
         os.close(master)
         os.close(slave)
     assert command.returncode == 130, rest
-    assert "Interrupted. Nothing was changed." in rest.decode()
+    assert "Interrupted. Nothing was changed." in rest
     assert len(connected.type("sync", "list", "--json").json) == 1
 
 
@@ -54,15 +51,10 @@ def test_an_interrupted_read_or_export_says_that_it_can_be_repeated(
     connected.switch(page_records_max=20)
     connected.sandbox.fault("delay", path="/vendors$", delay_s=0.3, count=None)
     before = len(connected.requests("/vendors"))
-    command = subprocess.Popen(
-        [*COMMAND, *arguments], cwd=tmp_path, env=connected.environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    deadline = time.monotonic() + 20
-    while len(connected.requests("/vendors")) - before < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    command.send_signal(signal.SIGINT)
-    _, words = command.communicate(timeout=20)
+    with started([*ISTHMUS, *arguments], cwd=tmp_path, env=connected.environ()) as command:
+        until(lambda: len(connected.requests("/vendors")) - before >= 3, "the command read nothing")
+        command.send_signal(signal.SIGINT)
+        _, words = finished(command)
     assert command.returncode == 130
-    assert words.decode().splitlines()[-1].startswith("Interrupted. What was committed is kept")
-    assert b"psycopg.pool" not in words
+    assert words.splitlines()[-1].startswith("Interrupted. What was committed is kept")
+    assert "psycopg.pool" not in words

@@ -11,31 +11,35 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from tests.child_process import ISTHMUS, completed, finished, started
 from tests.hub_fixtures import US, House
+from tests.own_database import database_url
+from tests.patience import WAIT_MAX_S, until
 
 from isthmus.cli.demo.story import OBJECTS
 
 HEAVY = ("aiohttp", "psycopg", "pyarrow", "duckdb", "sqlalchemy", "procrastinate", "alembic", "cryptography", "joserfc")
-COMMAND = [sys.executable, "-c", "import sys; from isthmus.cli import main; sys.exit(main())"]
+
+__all__ = ["database_url"]
 
 
-def start(house: House, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *arguments], env=house.environ(**environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def typed(house: House, *arguments: str, **environ: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return started([*ISTHMUS, *arguments], env=house.environ(**environ))
 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """Where the embedded PostgreSQL may go even when it drops root's rights; pytest closes its own folders."""
     folder = Path(tempfile.mkdtemp(prefix="isthmus-demo-test-"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sync", "--help"], ["read", "--help"], ["--version"]], ids=" ".join)
@@ -44,7 +48,7 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
         "import sys, json; from isthmus.cli import main; "
         f"code = main({arguments!r}); print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    ended = completed([sys.executable, "-c", program], check=True)
     code, modules = json.loads(ended.stderr.splitlines()[-1])
     assert code == 0
     assert [name for name in HEAVY if name in modules] == []
@@ -57,13 +61,10 @@ def test_an_interrupted_run_is_resumable_and_the_next_command_goes_on(house: Hou
     assert house.type("sync", "create", "customers", "--company", US).code == 0
     house.sandbox.fault("delay", path="/customers$", delay_s=0.1, count=None)
     before = len(house.requests("/customers"))
-    command = start(house, "sync", "run")
-    deadline = time.monotonic() + 20
-    while len(house.requests("/customers")) - before < 6:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    command.send_signal(signal.SIGINT)
-    _, words = command.communicate(timeout=20)
+    with typed(house, "sync", "run") as command:
+        until(lambda: len(house.requests("/customers")) - before >= 6, "the run never began")
+        command.send_signal(signal.SIGINT)
+        _, words = finished(command)
     assert command.returncode == 130, words
     assert "run the same command again" in words
     assert "Traceback" not in words
@@ -80,11 +81,11 @@ def test_an_interrupted_run_is_resumable_and_the_next_command_goes_on(house: Hou
 def test_a_worker_stops_cleanly_when_told(house: House) -> None:
     house.type_connect()
     house.type("sync", "create", "vendors", "--company", US, "--schedule", "every 10m")
-    command = start(house, "worker")
-    assert command.stderr is not None
-    assert "Working as" in command.stderr.readline()
-    command.send_signal(signal.SIGTERM)
-    _, words = command.communicate(timeout=30)
+    with typed(house, "worker") as command:
+        assert command.stderr is not None
+        assert "Working as" in command.stderr.readline()
+        command.send_signal(signal.SIGTERM)
+        _, words = finished(command)
     assert command.returncode == 0, words
     assert "Stopped." in words
 
@@ -93,14 +94,13 @@ def test_a_pipe_that_closes_early_is_no_failure(house: House) -> None:
     house.type_connect()
     house.seed("customers", 3_000)
     house.switch(page_records_max=200)
-    command = start(house, "read", "customers", "--company", US, "--format", "jsonl")
-    assert command.stdout is not None
-    assert command.stdout.readline().startswith("{")
-    command.stdout.close()
-    assert command.stderr is not None
-    words = command.stderr.read()
-    command.stderr.close()
-    assert command.wait(timeout=30) == 0, words
+    with typed(house, "read", "customers", "--company", US, "--format", "jsonl") as command:
+        assert command.stdout is not None
+        assert command.stdout.readline().startswith("{")
+        command.stdout.close()
+        assert command.stderr is not None
+        words = command.stderr.read()
+        assert command.wait(timeout=WAIT_MAX_S) == 0, words
     assert "defect" not in words
     assert "Traceback" not in words
 
@@ -115,9 +115,9 @@ def test_a_full_disk_ends_an_export_with_a_remedy_and_without_a_file(house: Hous
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    ended = subprocess.run(
-        [*COMMAND, "export", "customers", "--company", US, "--to", str(target), "--json"],
-        env=house.environ(), capture_output=True, text=True, timeout=60, check=False, preexec_fn=small_files_only,
+    ended = completed(
+        [*ISTHMUS, "export", "customers", "--company", US, "--to", str(target), "--json"],
+        env=house.environ(), preexec_fn=small_files_only,
     )  # fmt: skip
     assert ended.returncode == 1, ended
     assert json.loads(ended.stdout)["error"]["code"] == "storage_full"
@@ -172,10 +172,9 @@ def test_the_demo_works_twice_in_a_row_in_the_same_folder_and_what_it_keeps_can_
     house: House, open_folder: Path
 ) -> None:
     for _ in range(2):
-        ended = subprocess.run(
-            [*COMMAND, "demo", "--keep"], cwd=open_folder,
-            env=house.environ() | {"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=110, check=False,
-        )  # fmt: skip
+        ended = completed(
+            [*ISTHMUS, "demo", "--keep"], cwd=open_folder, env=house.environ() | {"PATH": "/usr/bin:/bin"}
+        )
         assert ended.returncode == 0, ended.stderr
         assert "Stopped cleanly" in ended.stdout
         assert "Traceback" not in ended.stderr
@@ -195,19 +194,13 @@ def test_the_demo_works_twice_in_a_row_in_the_same_folder_and_what_it_keeps_can_
 def test_the_sandbox_command_serves_a_cloud_to_connect_to(house: House, tmp_path: Path) -> None:
     home = str(tmp_path / "home")
     assert house.type("connect", "business-central", "--cloud", "sandbox", ISTHMUS_HOME=home).code == 3
-    command = start(house, "sandbox", "up", "--port-base", "0", "--world", "cronus", ISTHMUS_HOME=home)
     ready = Path(home) / "sandbox.json"
-    deadline = time.monotonic() + 30
-    try:
-        while not ready.exists():
-            assert command.poll() is None, "the sandbox ended"
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    with typed(house, "sandbox", "up", "--port-base", "0", "--world", "cronus", ISTHMUS_HOME=home) as command:
+        until(lambda: ready.exists() or command.poll() is not None, "the sandbox did not start")
         answer = house.type("connect", "business-central", "--cloud", "sandbox", ISTHMUS_HOME=home)
         assert answer.code == 0, answer
         assert "● connected" in answer.words
-    finally:
         command.send_signal(signal.SIGINT)
-        printed, _ = command.communicate(timeout=20)
+        printed, _ = finished(command)
     assert printed.index("is up") < printed.index("Then, in another terminal:")
     assert not ready.exists(), "a sandbox that has stopped is not offered"

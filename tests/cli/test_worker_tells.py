@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 
 import pytest
+from tests.child_process import ISTHMUS, finished, started
 from tests.hub_fixtures import US, House
+from tests.own_database import database_url
+from tests.patience import until
 
-COMMAND = [sys.executable, "-c", "import sys; from isthmus.cli import main; sys.exit(main())"]
+__all__ = ["database_url"]
 
 
-def worked(house: House, until: Callable[[], bool], *arguments: str) -> str:
+def worked(house: House, happened: Callable[[], bool], *arguments: str) -> str:
     """A worker's words, from its start until what was waited for has happened and it was told to stop."""
-    command = subprocess.Popen(
-        [*COMMAND, "worker", *arguments], env=house.environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 30
-    try:
-        while not until():
-            assert time.monotonic() < deadline, "the worker did nothing"
-            assert command.poll() is None
-            time.sleep(0.1)
-    finally:
+    with started([*ISTHMUS, "worker", *arguments], env=house.environ()) as command:
+        until(lambda: happened() or command.poll() is not None, "the worker did nothing")
         command.terminate()
-    _, words = command.communicate(timeout=20)
+        _, words = finished(command)
     assert command.returncode == 0, words
     return words
 

@@ -48,7 +48,7 @@ SILENT_S: Final = 1.5
 PLACES: Final = 4
 """Runs side by side in one worker."""
 
-SETTLE_MAX_S: Final = 120.0
+SETTLE_MAX_S: Final = 240.0
 PAGE_RECORDS: Final = 60
 PAGE_DELAY_S: Final = 0.1
 

@@ -11,7 +11,7 @@ import msgspec
 from standardwebhooks import Webhook, WebhookVerificationError
 
 _HEAD_BYTES_MAX = 64 * 1024
-HOLD_MAX_S = 30.0
+HOLD_MAX_S = 120.0
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):

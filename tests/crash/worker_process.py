@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from tests.patience import WAIT_MAX_S
+
 ROOT = Path(__file__).parents[2]
-START_MAX_S = 60.0
 _MAIN = "import sys; from isthmus.cli import main; sys.exit(main())"
 _READY = b"Working as"
 
@@ -54,7 +55,7 @@ class WorkerProcess:
 
     def wait_until_ready(self) -> None:
         """Wait until it takes jobs."""
-        deadline_s = time.monotonic() + START_MAX_S
+        deadline_s = time.monotonic() + WAIT_MAX_S
         while not self.ready:
             assert self.alive, f"the worker ended: {self.log.read_text()[-2000:]}"
             assert time.monotonic() < deadline_s, "the worker does not start"
@@ -78,4 +79,4 @@ class WorkerProcess:
     def stop(self) -> int:
         """Ctrl-C; its exit code."""
         self._process.send_signal(signal.SIGINT)
-        return self._process.wait(timeout=START_MAX_S)
+        return self._process.wait(timeout=WAIT_MAX_S)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.docs.readme_blocks import same_output
+from tests.patience import WAIT_MAX_S
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "quickstart.md"
 PORTS = ("8080", "8090")
-START_TIMEOUT_S = 60.0
 MARK = "=== end of block ==="
 
 _BLOCK = re.compile(r"(<!-- terminal -->\n)?```sh\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
@@ -60,9 +62,13 @@ class Walk:
     def stop(self) -> None:
         """Close the terminals."""
         for process in self._started:
-            os.killpg(process.pid, 2)
+            os.killpg(process.pid, signal.SIGINT)
         for process in self._started:
-            process.wait(30)
+            try:
+                process.wait(WAIT_MAX_S)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def rest(self) -> list[str]:
         """What each of the other blocks printed, run in one shell."""
@@ -73,7 +79,7 @@ class Walk:
             env=self.environ(),
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=2 * WAIT_MAX_S,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return [part.strip() for part in done.stdout.split(MARK)[:-1]]
@@ -97,7 +103,7 @@ class Walk:
 
     def _until(self, ready: object) -> None:
         assert callable(ready)
-        ends_s = time.monotonic() + START_TIMEOUT_S
+        ends_s = time.monotonic() + WAIT_MAX_S
         while not ready():
             assert time.monotonic() < ends_s, "a terminal did not come up"
             time.sleep(0.05)
@@ -114,7 +120,7 @@ def walk(tmp_path: Path) -> Iterator[Walk]:
         walking.stop()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_newcomer_gets_from_nothing_to_a_posted_invoice_and_a_webhook(walk: Walk) -> None:
     printed = walk.rest()
     assert len(printed) == len(walk.steps)

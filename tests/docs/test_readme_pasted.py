@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.docs.readme_blocks import Example, examples_of, same_output
+from tests.patience import WAIT_MAX_S
 from tests.running_sandbox import SandboxThread
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -21,7 +22,7 @@ def pasted(example: Example, folder: Path, environ: dict[str, str]) -> str:
         input=example.code + "\n",
         cwd=folder,
         env={**os.environ, "ISTHMUS_HOME": str(folder), **environ},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=WAIT_MAX_S, check=False,
     )  # fmt: skip
     assert "Error" not in ended.stderr, ended.stderr
     return ended.stdout

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from tests.own_database import database_url
+from tests.patience import eventually
 from tests.store.conftest import Place, make_place
 
 from isthmus.engine import Engine, EngineSettings
 from isthmus.store.database import Database
 
-__all__ = ["database_url"]
+__all__ = ["database_url", "eventually"]
 
 QUICK = EngineSettings(
     jobs=4, group_slots=2, heartbeat_s=0.2, silent_s=1.0, recover_s=0.2, tick_s=0.1, poll_s=0.2, stop_grace_s=0.1
 )
-
-WAIT_MAX_S = 20.0
 
 
 @pytest.fixture
@@ -45,11 +43,3 @@ async def working(engine: Engine) -> AsyncIterator[None]:
         finally:
             engine.stop()
             await task
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + WAIT_MAX_S
-    while not await condition():
-        assert time.monotonic() < deadline, "it did not become true in time"
-        await asyncio.sleep(0.02)

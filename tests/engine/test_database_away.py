@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.engine.conftest import QUICK, eventually, working
+from tests.patience import WAIT_MAX_S
 from tests.store.conftest import make_place, page_of
 
 from isthmus.engine import Engine
@@ -29,15 +30,17 @@ async def own_server() -> AsyncIterator[EmbeddedPostgres]:
     """A server that a test may stop and start."""
     folder = Path(tempfile.mkdtemp(prefix="isthmus-away-"))
     server = EmbeddedPostgres(folder / "postgres")
-    await server.start()
-    await migrate(server.url)
-    yield server
-    await server.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        await server.start()
+        await migrate(server.url)
+        yield server
+    finally:
+        await server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def test_a_run_outlives_a_database_that_restarts(own_server: EmbeddedPostgres) -> None:
-    async with await Database.open(own_server.url, patience_s=20) as db:
+    async with await Database.open(own_server.url, patience_s=WAIT_MAX_S) as db:
         place = await make_place(db)
         busy = asyncio.Event()
 

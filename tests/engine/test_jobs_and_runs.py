@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from tests.engine.conftest import QUICK, eventually, working
+from tests.patience import WAIT_MAX_S
 from tests.store.conftest import Place
 
 from isthmus.engine import Engine
@@ -125,7 +126,7 @@ async def test_a_cancelled_run_stops_its_handler(place: Place) -> None:
     async def handle(run: Run) -> None:
         began.set()
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         except asyncio.CancelledError:
             interrupted.set()
             raise
@@ -135,7 +136,7 @@ async def test_a_cancelled_run_stops_its_handler(place: Place) -> None:
         await began.wait()
         async with place.db.project(place.project_id) as tx:
             await runs.cancel(tx, run.id)
-        await asyncio.wait_for(interrupted.wait(), 10)
+        await asyncio.wait_for(interrupted.wait(), WAIT_MAX_S)
     assert (await state_of(place, run.id)).state is RunState.CANCELLED
 
 
@@ -144,7 +145,7 @@ async def test_a_stopped_worker_leaves_its_run_to_the_next_one(place: Place) -> 
 
     async def slow(run: Run) -> None:
         began.set()
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
     async def quick(run: Run) -> None: ...
 
@@ -190,7 +191,7 @@ async def test_one_connection_cannot_take_every_worker_slot(place: Place) -> Non
         requested = [
             (await engine.request_run(place.project_id, sync.id, RunKind.BACKFILL))[0] for sync in [*crowd, lone]
         ]
-        await asyncio.wait_for(other_ran.wait(), 10)
+        await asyncio.wait_for(other_ran.wait(), WAIT_MAX_S)
         release.set()
         for run in requested:
             await eventually(ended(place, run.id))

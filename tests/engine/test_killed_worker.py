@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.engine.conftest import QUICK, eventually, working
+from tests.patience import WAIT_MAX_S
 from tests.store.conftest import Place, page_of
 
 from isthmus.engine import Engine
@@ -48,10 +49,12 @@ async def test_a_killed_workers_run_is_resumed_by_another_without_loss_or_repeat
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])},
         stdout=asyncio.subprocess.PIPE,
     )
-    assert process.stdout is not None
-    assert await asyncio.wait_for(process.stdout.readline(), 30) == b"stored\n"
-    process.send_signal(signal.SIGKILL)
-    await process.wait()
+    try:
+        assert process.stdout is not None
+        assert await asyncio.wait_for(process.stdout.readline(), WAIT_MAX_S) == b"stored\n"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        await process.communicate()
 
     async with working(Engine(place.db, run=resume, settings=QUICK)):
 

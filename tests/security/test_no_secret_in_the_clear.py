@@ -27,6 +27,7 @@ import pytest_asyncio
 from tests.crash.scene import until
 from tests.crash.webhook_receiver import WebhookReceiver
 from tests.crash.worker_process import ROOT, WorkerProcess
+from tests.patience import WAIT_MAX_S
 from tests.postgres_programs import program
 from tests.running_sandbox import SandboxThread
 from tests.security.canaries import files_under, leaks, spellings
@@ -163,7 +164,7 @@ async def sign_in(life: Life, sandbox: SandboxThread, cloud: Cloud) -> None:
                 redirect_uri=f"http://127.0.0.1:{port}/callback",
             )
             await browser.answer_sign_in(started.url)
-            parameters = await asyncio.wait_for(arrived, 20)
+            parameters = await asyncio.wait_for(arrived, WAIT_MAX_S)
         life.secrets += [parameters["code"], parameters["state"]]
         connection = await hub.connecting.finish_sign_in(parameters, ForgetfulJournal())
         assert (await hub.check(connection, just_consented=True)).failure is None

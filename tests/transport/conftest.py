@@ -69,7 +69,7 @@ async def serve_web() -> AsyncIterator[ServeWeb]:
 @pytest.fixture
 async def transport() -> AsyncIterator[HttpTransport]:
     """A transport with small limits."""
-    async with HttpTransport(TransportSettings(response_bytes_max=2_000_000, connect_timeout_s=2.0)) as opened:
+    async with HttpTransport(TransportSettings(response_bytes_max=2_000_000, connect_timeout_s=60.0)) as opened:
         yield opened
 
 

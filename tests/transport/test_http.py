@@ -25,7 +25,7 @@ from isthmus.transport.http import HttpTransport, TransportSettings
 
 
 def get(url: str, **more: object) -> Request:
-    return Request(method="GET", url=url, **{"timeout_s": 5.0, **more})  # type: ignore[arg-type]  # keywords of a Struct
+    return Request(method="GET", url=url, **{"timeout_s": 60.0, **more})  # type: ignore[arg-type]  # keywords of a Struct
 
 
 def saying(*parts: bytes, pause_s: float = 0.0):  # type: ignore[no-untyped-def]  # a closure for the fixture

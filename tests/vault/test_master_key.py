@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.patience import WAIT_MAX_S
 
 from isthmus.kernel.failures import ConfigurationFailure, MasterKeyMissing, SealBroken
 from isthmus.vault.envelope import new_data_key
@@ -99,7 +100,7 @@ def test_processes_that_start_at_once_end_with_one_key(tmp_path: Path) -> None:
     processes = [context.Process(target=_start, args=(tmp_path / "data", barrier, answers)) for _ in range(3)]
     for process in processes:
         process.start()
-    ids = {answers.get(timeout=30) for _ in processes}
+    ids = {answers.get(timeout=WAIT_MAX_S) for _ in processes}
     for process in processes:
         process.join()
     assert len(ids) == 1

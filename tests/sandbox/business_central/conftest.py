@@ -16,6 +16,7 @@ import uvicorn
 from multidict import CIMultiDict
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
+from tests.patience import WAIT_MAX_S
 from yarl import URL
 
 from isthmus_sandbox.business_central import (
@@ -62,9 +63,11 @@ def served() -> Iterator[Served]:
     while not server.started:
         time.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield Served(f"http://127.0.0.1:{port}", front)
-    server.should_exit = True
-    thread.join(timeout=10)
+    try:
+        yield Served(f"http://127.0.0.1:{port}", front)
+    finally:
+        server.should_exit = True
+        thread.join(timeout=WAIT_MAX_S)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from tests.patience import WAIT_MAX_S
 from tests.sandbox.business_central_writing.conftest import Reply, Writer, moment
 
 from isthmus_sandbox.worlds import identities
@@ -246,6 +247,6 @@ async def test_what_becomes_due_is_sent_without_anybody_asking(writer: Writer, r
     await subscribe(writer, receiver)
     made = await writer.create("customers", {"displayName": "Contoso"})
     writer.sandbox.call(lambda: writer.sandbox.estate.clock.advance(31))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_MAX_S):
         await receiver.notified.wait()
     assert receiver.notes[0]["resource"].endswith(f"customers({made['id']})")
