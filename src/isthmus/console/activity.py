@@ -17,7 +17,7 @@ from isthmus.console import payloads
 from isthmus.console.admission import known_id
 from isthmus.console.story import by_company, tell
 from isthmus.console.visit import Visit, Visiting
-from isthmus.console.words import duration, number
+from isthmus.console.words import duration, number, short_id
 from isthmus.kernel.failures import RecordNotFound
 from isthmus.store import connections, overview, runs, syncs
 from isthmus.store.rows import Progress, Run, RunKind, RunState
@@ -104,17 +104,22 @@ async def request_page(visit: Visiting, run_id: FromPath[UUID], request_number: 
         raise RecordNotFound("There is no such request.", remedy="Old requests go when a run has made very many.")
     numbers = [each.number for each in journal]
     place = numbers.index(request_number)
+    base = f"/console/runs/{run.id}/requests"
     return await visit.page(
         "request.html",
-        run=run,
-        sync=sync,
+        trail=[
+            ("/console/activity", "Activity"),
+            (f"/console/syncs/{sync.id}", sync.object),
+            (f"/console/runs/{run.id}#requests", f"run {short_id(run.id)}"),
+        ],
         number=request_number,
         at=entry.at,
         entry=entry.entry,
         curl=payloads.as_curl(str(entry.entry["method"]), str(entry.entry["url"])),
         raw=msgspec.json.encode(entry.entry),
-        earlier=numbers[place - 1] if place else None,
-        later=numbers[place + 1] if place + 1 < len(numbers) else None,
+        body=None,
+        earlier=f"{base}/{numbers[place - 1]}" if place else "",
+        later=f"{base}/{numbers[place + 1]}" if place + 1 < len(numbers) else "",
     )
 
 

@@ -13,7 +13,7 @@ from litestar.types import ControllerRouterHandler
 from isthmus.console.freshness import by_trouble
 from isthmus.console.visit import Visiting
 from isthmus.console.words import plural
-from isthmus.store import connections, destinations, feed, overview
+from isthmus.store import connections, destinations, feed, overview, writes
 from isthmus.store.database import Transaction
 from isthmus.store.rows import Connection, Destination
 
@@ -57,7 +57,8 @@ async def home_page(visit: Visiting) -> Response[str]:
         active = await overview.active_runs(tx)
         head = await feed.head(tx)
         waiting = await overview.dead_letters_waiting(tx)
-    troubles = _troubles(every, lines, targets)
+        undecided = await writes.waiting(tx, ("needs_person", "awaiting_approval"))
+    troubles = _troubles(every, lines, targets) + _undecided(undecided)
     if waiting:
         troubles.append(_dead_letters(waiting))
     setup = _setup(every, lines, targets)
@@ -147,6 +148,36 @@ def _state_words(connection: Connection) -> str:
         "needs_reauth": "the sign-in is not accepted",
         "blocked": "blocked",
     }.get(connection.state, connection.state)
+
+
+def _undecided(waiting: dict[str, int]) -> list[Trouble]:
+    """Writes that wait for a person, one line for each kind of waiting."""
+    found = []
+    if waiting.get("needs_person"):
+        found.append(
+            Trouble(
+                title=plural(waiting["needs_person"], "write needs", "writes need") + " a person",
+                words="Nobody can tell from here whether they took place.",
+                remedy="Look at the vendor’s side, then say how they ended.",
+                turn="you",
+                tone="bad",
+                path="/console/writes?state=needs_person",
+                button="See the writes",
+            )
+        )
+    if waiting.get("awaiting_approval"):
+        found.append(
+            Trouble(
+                title=plural(waiting["awaiting_approval"], "write waits", "writes wait") + " for approval",
+                words="Nothing is sent before somebody has approved it.",
+                remedy="Read what would be sent, then approve or refuse it.",
+                turn="you",
+                tone="attention",
+                path="/console/writes?state=awaiting_approval",
+                button="See the writes",
+            )
+        )
+    return found
 
 
 def _dead_letters(waiting: int) -> Trouble:

@@ -47,7 +47,13 @@ def pretty(raw: bytes | str | Mapping[str, Any] | None) -> Markup:
 
 def plain(raw: bytes) -> str:
     """A payload for the clipboard: what the page shows, as text."""
-    return pretty(raw).striptags() if len(raw) <= SHOWN_BYTES_MAX else ""
+    if len(raw) > SHOWN_BYTES_MAX:
+        return ""
+    try:
+        value = _blanked(_DECODER.decode(raw), 0, None)
+    except (msgspec.DecodeError, RecursionError):
+        return redact_text(raw.decode("utf-8", "replace"))
+    return msgspec.json.format(_ENCODER.encode(value), indent=2).decode()
 
 
 def difference(before: bytes, after: bytes) -> list[FieldDifference]:
@@ -61,12 +67,15 @@ def difference(before: bytes, after: bytes) -> list[FieldDifference]:
     ]
 
 
-def as_curl(method: str, url: str, *, headers: Mapping[str, str] | None = None) -> str:
-    """The call for a terminal. The token is a variable, so that no secret is ever on the page."""
+def as_curl(method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | str | None = None) -> str:
+    """The call for a terminal. The token is a variable, secrets of the body are blanked: none is ever on the page."""
     given = {"Authorization": "Bearer $TOKEN", "Accept": "application/json", **(headers or {})}
     parts = ["curl", "-X", method] if method != "GET" else ["curl"]
     lines = [" ".join([*parts, shlex.quote(redact_url(url))])]
     lines += [f'  -H "{name}: {value}"' for name, value in given.items()]
+    if body:
+        text = body.encode() if isinstance(body, str) else body
+        lines.append(f"  --data {shlex.quote(plain(text))}")
     return " \\\n".join(lines)
 
 
@@ -98,6 +107,19 @@ def _shown(fields: dict[str, Any], name: str) -> str | None:
         return "[redacted]"
     value = fields[name]
     return value if isinstance(value, str) else _ENCODER.encode(value).decode()
+
+
+def _blanked(value: Any, depth: int, name: str | None) -> Any:
+    """The value without its secrets."""
+    if depth >= _DEPTH_MAX:
+        return "…"
+    if isinstance(value, dict):
+        return {key: _blanked(inner, depth + 1, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_blanked(inner, depth + 1, name) for inner in value]
+    if isinstance(value, str) and value and (secret_name(name) or _TOKEN.search(value)):
+        return "[redacted]"
+    return value
 
 
 _BLANK: Final = '<span class="j-blank">[redacted]</span>'

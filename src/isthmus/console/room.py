@@ -24,6 +24,8 @@ from isthmus.console import (
     sign_in,
     syncs,
     workspace,
+    write_form,
+    writes,
 )
 from isthmus.console.admission import Admission, Refused, crashed, failed, not_served, refused, secured, visit_of
 from isthmus.console.services import Services
@@ -40,7 +42,7 @@ def create_console(services: Services) -> list[ControllerRouterHandler]:
         *(files.static_file, *_SIGN_IN),
         *(*home.HANDLERS, *apps.HANDLERS, *connections.HANDLERS, *syncs.HANDLERS, *records.HANDLERS),
         *(*changes.HANDLERS, *activity.HANDLERS, *deliveries.HANDLERS, *workspace.HANDLERS, *people.HANDLERS),
-        *search.HANDLERS,
+        *(*search.HANDLERS, *write_form.HANDLERS, *writes.HANDLERS),
     ]
     if services.settings.development:
         handlers += components.HANDLERS

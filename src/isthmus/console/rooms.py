@@ -1,4 +1,4 @@
-"""The rail: the rooms that exist. Writes, Flows and Expenses join it with their pages; an empty door helps nobody."""
+"""The rail: the rooms that exist. Flows and Expenses join it with their pages; an empty door helps nobody."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ ROOMS: Final = (
     Room("Apps", "/console/apps", "apps", ("/console/apps",)),
     Room("Connections", "/console/connections", "connections", ("/console/connections", "/console/syncs")),
     Room("Data", "/console/data", "data", ("/console/data", "/console/changes")),
+    Room("Writes", "/console/writes", "edit", ("/console/writes",)),
     Room("Deliveries", "/console/deliveries", "deliveries", ("/console/deliveries",)),
     Room("Activity", "/console/activity", "activity", ("/console/activity", "/console/runs")),
     Room("Settings", "/console/settings", "settings", ("/console/settings",)),

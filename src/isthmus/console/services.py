@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from isthmus.actions.reading.setup import CheckedSync, SyncWish
+from isthmus.actions.writing import Writer
 from isthmus.client.protocols import Journal
 from isthmus.connections.checking import Report
 from isthmus.connections.connecting import Connecting
@@ -29,6 +30,7 @@ class Workspace(Protocol):
     connecting: Connecting
     deliveries: Deliveries
     settings: Settings
+    writer: Writer
 
     def connection(self, connection_id: UUID, journal: Journal) -> AbstractAsyncContextManager[OpenConnection]:
         """Open a connection of this project."""

@@ -64,6 +64,17 @@ DESTINATION_TONES: Final = {
     "paused": Tone("paused", "bad", "pause"),
 }
 
+OPERATION_TONES: Final = {
+    "planned": Tone("planned", "neutral", "clock"),
+    "awaiting_approval": Tone("waits for approval", "attention", "person"),
+    "sent": Tone("sent", "working", "turn"),
+    "uncertain": Tone("uncertain", "attention", "alert"),
+    "needs_person": Tone("needs a person", "bad", "person"),
+    "confirmed": Tone("confirmed", "good", "check"),
+    "failed": Tone("failed", "bad", "cross"),
+    "refused": Tone("refused", "neutral", "minus"),
+}
+
 CHANGE_TONES: Final = {
     "created": Tone("created", "good", "plus"),
     "updated": Tone("updated", "working", "edit"),
@@ -77,6 +88,7 @@ TONES: Final = {
     "freshness": FRESHNESS_TONES,
     "destination": DESTINATION_TONES,
     "change": CHANGE_TONES,
+    "operation": OPERATION_TONES,
 }
 
 TURNS: Final = {
@@ -104,6 +116,10 @@ NOTICES: Final = {
     "destination-paused": "Paused: changes wait in the feed, nothing is lost.",
     "destination-deleted": "The destination is gone, with its history. The change feed is untouched.",
     "replayed": "Delivered again.",
+    "write-confirmed": "Done: the vendor has confirmed it.",
+    "write-open": "It is on its way. This page tells how it stands; load it again in a moment.",
+    "write-looked": "Looked just now.",
+    "write-decided": "Noted. Nothing was sent.",
     "signed-out": "You are signed out.",
     "person-removed": "That person can no longer sign in.",
 }

@@ -17,7 +17,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
 
 const typing = (target) => target.closest("input, textarea, select, [contenteditable]") !== null;
 const dialog = document.querySelector("dialog.shortcuts");
-const places = { h: "/console", a: "/console/apps", c: "/console/connections", d: "/console/data", y: "/console/activity", l: "/console/deliveries", s: "/console/settings" };
+const places = { h: "/console", a: "/console/apps", c: "/console/connections", d: "/console/data", w: "/console/writes", y: "/console/activity", l: "/console/deliveries", s: "/console/settings" };
 let goingTo = false;
 
 document.addEventListener("keydown", (event) => {

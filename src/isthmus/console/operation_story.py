@@ -1,0 +1,112 @@
+"""The story of a write: what was asked for, what was sent, what came back, and whose turn it is now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from isthmus.console.story import ASKED, Event
+from isthmus.console.words import OPERATION_TONES, Tone, duration, plural, request_line
+from isthmus.store.operations import Operation, OperationState
+
+VERBS: Final = {
+    "create": "Create",
+    "update": "Change",
+    "upsert": "Create or change",
+    "delete": "Delete",
+    "action": "Do",
+}
+"""Verbs as people read them; an action is told by its own name."""
+
+LOOKED: Final = Tone("looked", "working", "search")
+TROUBLE: Final = Tone("trouble", "attention", "alert")
+
+
+def title_of(verb: str, object: str, action: str | None) -> str:
+    """`Create salesInvoices`, `post salesInvoices`."""
+    return f"{action or 'action'} {object}" if verb == "action" else f"{VERBS.get(verb, verb)} {object}"
+
+
+def tell(operation: Operation) -> list[Event]:
+    """The events in order of time."""
+    events = [_asked(operation)]
+    if operation.first_sent_at is None and operation.state is OperationState.PLANNED:
+        events.append(_planned(operation))
+    events += [_request(operation, place, entry) for place, entry in enumerate(operation.journal, start=1)]
+    if operation.state is OperationState.UNCERTAIN:
+        events.append(_uncertain(operation))
+    events.sort(key=lambda each: each.at or operation.created_at)
+    events += _end(operation)
+    return events
+
+
+def _asked(operation: Operation) -> Event:
+    key = f"; idempotency key {operation.idempotency_key}" if operation.idempotency_key else ""
+    part = f"row {operation.position + 1} of a batch{key}" if operation.batch_id else f"as one write{key}"
+    return Event(
+        look=OPERATION_TONES["planned"],
+        title="Asked for",
+        words=f"{part}. It was stored before anything was sent.",
+        at=operation.created_at,
+        link="#asked",
+    )
+
+
+def _planned(operation: Operation) -> Event:
+    failure = operation.failure or {}
+    words = str(failure.get("message", "")) or "Nothing has been sent yet."
+    return Event(look=OPERATION_TONES["planned"], title="Waits to be sent", words=words, at=operation.created_at)
+
+
+def _request(operation: Operation, place: int, entry: dict[str, Any]) -> Event:
+    """One attempt on the wire."""
+    purpose, status = str(entry.get("purpose", "request")), entry.get("status")
+    sent = purpose in ("create", "update", "delete", "action", "batch")
+    took = duration(float(entry.get("elapsed_s") or 0.0))
+    line = request_line(str(entry.get("url", "")))
+    failure = entry.get("failure")
+    if failure:
+        title = f"{'Sent' if sent else 'Asked'}: {str(failure).replace('_', ' ')}"
+        words = f"{entry.get('method')} {line} after {took}"
+        return Event(look=TROUBLE, title=title, words=words, at=_moment(entry), link=f"requests/{place}")
+    title = "Sent to the vendor" if sent else "Looked for it" if purpose == "look" else f"Asked for {purpose}"
+    look = ASKED if sent else LOOKED
+    words = f"{entry.get('method')} {line} → {status} in {took}"
+    return Event(look=look, title=title, words=words, at=_moment(entry), link=f"requests/{place}")
+
+
+def _moment(entry: dict[str, Any]) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(entry.get("at")))
+    except ValueError:
+        return None
+
+
+def _uncertain(operation: Operation) -> Event:
+    looked = f" Looked for {plural(operation.looks, 'time')}." if operation.looks else ""
+    return Event(
+        look=OPERATION_TONES["uncertain"],
+        title="No answer came, so nobody knows yet",
+        words=f"It may have taken place, so it is not sent again before that is certain.{looked}",
+        at=operation.sent_at,
+    )
+
+
+def _end(operation: Operation) -> list[Event]:
+    if operation.finished_at is None:
+        return []
+    look = OPERATION_TONES[operation.state.value]
+    took = duration((operation.finished_at - operation.created_at).total_seconds())
+    match operation.state:
+        case OperationState.CONFIRMED:
+            words = f"after {took}" + (f"; record {operation.remote_id}" if operation.remote_id else "")
+            link = "#answer" if operation.record else ""
+        case OperationState.FAILED:
+            words, link = f"after {took}; nothing was changed. {_message(operation)}", ""
+        case _:
+            words, link = _message(operation), "#decide"
+    return [Event(look=look, title=look.word.capitalize(), words=words, at=operation.finished_at, link=link)]
+
+
+def _message(operation: Operation) -> str:
+    return str((operation.failure or {}).get("message", ""))
