@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
@@ -41,6 +42,14 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
 
 
+OnSteps = Callable[[Sequence[Step]], Awaitable[None]]
+"""Told of the steps taken so far."""
+
+
+async def _nobody(_: Sequence[Step]) -> None:
+    """Nobody wants to know before the end."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All steps that were taken, and the failure that decides."""
 
@@ -61,16 +70,20 @@ async def check(
     clock: Clock,
     *,
     just_consented: bool = False,
+    on_steps: OnSteps | None = None,
+    quiet: bool = False,
 ) -> Report:
     """Take the steps, save the companies that were found, and move the connection to the state that follows.
 
-    `just_consented` waits up to two minutes for a fresh consent to spread (OA-36).
+    `just_consented` waits up to two minutes for a fresh consent to spread (OA-36). `on_steps` hears of all steps taken
+    so far after each one; it hears of fewer when they begin again. With `quiet` only good news changes the state: the
+    connection is still being made.
     """
     consented_at = clock.now() if just_consented else None
     async with opener.open(connection.project_id, connection.id, journal) as opened:
         opened.tokens.forget_refusal()
         while True:
-            report = Report(connection=connection, steps=await _steps(db, opened))
+            report = Report(connection=connection, steps=await _steps(db, opened, on_steps or _nobody))
             failure = report.failure
             if failure is None or not _may_be_spreading(failure, consented_at, clock):
                 break
@@ -78,7 +91,7 @@ async def check(
         if failure is None:
             with suppress(Failure):  # the connection works without; the next check asks again
                 await opener.learn_tenant(opened.grant, journal)
-    if not isinstance(failure, TransientFailure):
+    if not isinstance(failure, TransientFailure) and not (quiet and failure is not None):
         async with db.project(connection.project_id) as tx:
             number = grants.credential_number(opened.grant)
             await connections.set_state(tx, connection.id, _state(failure), failure, credential=number)
@@ -115,7 +128,7 @@ def _state(failure: Failure | None) -> str:
             return "blocked"
 
 
-async def _steps(db: Database, opened: OpenConnection) -> list[Step]:
+async def _steps(db: Database, opened: OpenConnection, on_steps: OnSteps) -> list[Step]:
     """The token, then the provider's own list."""
     try:
         await opened.tokens.access_token()
@@ -139,6 +152,7 @@ async def _steps(db: Database, opened: OpenConnection) -> list[Step]:
             detail=f"for {opened.cloud.business_central_resource}",
         )
     ]
+    await on_steps(steps)
     with suppress(Failure):  # the steps come to the same refusal and explain it
         await save_companies(db, opened)
     chosen = opened.company_ids
@@ -157,6 +171,7 @@ async def _steps(db: Database, opened: OpenConnection) -> list[Step]:
                 failure=finding.failure,
             )
         )
+        await on_steps(steps)
         if each.stops and not finding.passed:
             break
     return steps

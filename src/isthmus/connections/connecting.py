@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import count
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from isthmus.auth.entra.authorization import SIGN_IN_MAX_S, SignIn, begin_sign_in, read_callback
-from isthmus.auth.entra.clouds import Cloud
+from isthmus.auth.entra.clouds import Authority, Cloud
 from isthmus.auth.entra.credentials import ClientSecret, Credential
 from isthmus.auth.entra.errors import claims_of
 from isthmus.auth.entra.grants import redeem_code
@@ -22,6 +24,7 @@ from isthmus.client.tokens import await_consent, run_grant, run_steps
 from isthmus.connections.credentials import (
     CertificateFile,
     GrantKind,
+    cloud_of,
     credential_of,
     seal_certificate,
     seal_secret,
@@ -106,18 +109,69 @@ class Connecting:
             connection, grant = await self._ensure(tx, wish, kind, app.client_id)
             cloud: dict[str, Any] = msgspec.to_builtins(wish.cloud)
             await grants.set_settings(tx, grant.id, tenant=grant.tenant, client_id=app.client_id, cloud=cloud)
-            await grants.set_secret(
-                tx,
-                grant.id,
-                secret_sealed=seal_secret(self._keyring, grant.id, app.secret) if app.secret else None,
-                certificate_sealed=seal_certificate(self._keyring, grant.id, app.certificate)
-                if app.certificate
-                else None,
-            )
-            await grants.forget_access_token(tx, grant.id)
+            await self._keep_credential(tx, grant.id, app)
             kept = await connections.get(tx, connection.id)
         self._opener.forget_tokens(grant.id)
         return kept
+
+    async def prepare(self, wish: Wish, kind: GrantKind, client_id: str, scopes: Sequence[str] = ()) -> Connection:
+        """A connection of its own that nobody has signed in to yet; where its name is taken, a number is added."""
+        cloud: dict[str, Any] = msgspec.to_builtins(wish.cloud)
+        tenant = wish.tenant or SHARED_TENANT
+        wish.cloud.authority(tenant)  # refuses what cannot be a tenant
+        async with self._db.project(self._project_id) as tx:
+            taken = {each.name for each in await connections.every(tx)}
+            grant = await grants.create(
+                tx,
+                provider=wish.provider,
+                kind=kind,
+                cloud=cloud,
+                tenant=tenant,
+                client_id=client_id,
+                scopes=list(scopes),
+            )
+            name = next(name for name in _numbered(wish.name) if name not in taken)
+            return await connections.create(
+                tx, grant_id=grant.id, provider=wish.provider, environment=wish.environment, name=name
+            )
+
+    async def use_app(self, connection_id: UUID, app: AppCredentials, *, tenant: str, cloud: Cloud) -> Connection:
+        """Let a connection sign in as an app from now on. Nothing is sent; try the credentials first, check it next."""
+        cloud.authority(tenant)
+        plain: dict[str, Any] = msgspec.to_builtins(cloud)
+        kind = GrantKind.APP if app.secret is not None else GrantKind.APP_CERTIFICATE
+        async with self._db.project(self._project_id) as tx:
+            connection = await connections.get(tx, connection_id)
+            grant = await grants.get(tx, connection.grant_id)
+            await grants.set_settings(tx, grant.id, tenant=tenant, client_id=app.client_id, cloud=plain)
+            await grants.set_kind(tx, grant.id, kind, grant.scopes)
+            await self._keep_credential(tx, grant.id, app)
+        self._opener.forget_tokens(grant.id)
+        return connection
+
+    async def keep_for_sign_in(
+        self, connection_id: UUID, app: AppCredentials, *, tenant: str, cloud: Cloud, scopes: Sequence[str]
+    ) -> None:
+        """Give a connection that nobody has signed in to yet the app through which a person is going to."""
+        plain: dict[str, Any] = msgspec.to_builtins(cloud)
+        cloud.authority(tenant or SHARED_TENANT)
+        async with self._db.project(self._project_id) as tx:
+            grant = await grants.get(tx, (await connections.get(tx, connection_id)).grant_id)
+            await grants.set_settings(
+                tx, grant.id, tenant=tenant or SHARED_TENANT, client_id=app.client_id, cloud=plain
+            )
+            await grants.set_kind(tx, grant.id, GrantKind.PERSON, list(scopes))
+            await self._keep_credential(tx, grant.id, app)
+        self._opener.forget_tokens(grant.id)
+
+    async def _keep_credential(self, tx: Transaction, grant_id: UUID, app: AppCredentials) -> None:
+        await grants.set_secret(
+            tx,
+            grant_id,
+            secret_sealed=seal_secret(self._keyring, grant_id, app.secret) if app.secret else None,
+            certificate_sealed=seal_certificate(self._keyring, grant_id, app.certificate) if app.certificate else None,
+        )
+        await grants.forget_access_token(tx, grant_id)
 
     async def start_sign_in(
         self, wish: Wish, *, client_id: str, secret: Secret | None, redirect_uri: str
@@ -128,44 +182,101 @@ class Connecting:
         browser, or types another app's id, has changed nothing. A step-up that an earlier refusal asked for is passed
         on (OA-32).
         """
-        provider = provider_named(wish.provider)
         tenant = wish.tenant or SHARED_TENANT
         async with self._db.project(self._project_id) as tx:
-            connection, _ = await self._ensure(
+            connection, grant = await self._ensure(
                 tx, msgspec.structs.replace(wish, tenant=tenant), GrantKind.PERSON, client_id
             )
-            sign_in = begin_sign_in(
-                wish.cloud.authority(tenant),
-                client_id=client_id,
-                redirect_uri=redirect_uri,
-                resource=wish.cloud.business_central_resource,
-                scopes=provider.declaration.delegated_scopes,
-                prompt="select_account",
-                claims=_claims_asked_for(connection),
-            )
-            pending = _Pending(
-                sign_in=sign_in,
-                client_id=client_id,
-                cloud=wish.cloud,
-                secret=secret.reveal() if secret is not None else None,
-            )
-            plain = msgspec.json.encode(pending).decode()
-            await grants.begin_authorization(
+            return await self._send(
                 tx,
-                state_hash=_state_hash(sign_in.state),
-                sealed=self._keyring.seal(Secret(plain), table="authorizations", column="sealed", row=connection.id),
-                context={"connection_id": str(connection.id), "redirect_uri": redirect_uri},
-                expires_at=self._clock.now() + timedelta(seconds=SIGN_IN_MAX_S),
+                connection,
+                wish.cloud.authority(tenant),
+                cloud=wish.cloud,
+                scopes=grant.scopes,
+                client_id=client_id,
+                secret=secret,
+                redirect_uri=redirect_uri,
+                context={},
             )
+
+    async def sign_in_to(
+        self,
+        connection_id: UUID,
+        *,
+        client_id: str,
+        secret: Secret | None,
+        redirect_uri: str,
+        context: dict[str, Any],
+        scopes: Sequence[str] = (),
+    ) -> StartedSignIn:
+        """As `start_sign_in`, to a connection that is there: its cloud and tenant, whatever its name. `context` is kept
+        with the sign-in, readable; the state alone leads to it.
+
+        `secret` None with the app that the grant has already means that app's own credential, a certificate included.
+        """
+        async with self._db.project(self._project_id) as tx:
+            connection = await connections.get(tx, connection_id)
+            grant = await grants.get(tx, connection.grant_id)
+            cloud = cloud_of(grant)
+            return await self._send(
+                tx,
+                connection,
+                cloud.authority(str(grant.settings.get("tenant_id") or grant.tenant or SHARED_TENANT)),
+                cloud=cloud,
+                scopes=scopes or grant.scopes,
+                client_id=client_id,
+                secret=secret,
+                redirect_uri=redirect_uri,
+                context=context,
+            )
+
+    async def _send(
+        self,
+        tx: Transaction,
+        connection: Connection,
+        authority: Authority,
+        *,
+        cloud: Cloud,
+        scopes: Sequence[str],
+        client_id: str,
+        secret: Secret | None,
+        redirect_uri: str,
+        context: dict[str, Any],
+    ) -> StartedSignIn:
+        sign_in = begin_sign_in(
+            authority,
+            client_id=client_id,
+            redirect_uri=redirect_uri,
+            resource=cloud.business_central_resource,
+            scopes=scopes or provider_named(connection.provider).declaration.delegated_scopes,
+            prompt="select_account",
+            claims=_claims_asked_for(connection),
+        )
+        pending = _Pending(
+            sign_in=sign_in,
+            client_id=client_id,
+            cloud=cloud,
+            secret=secret.reveal() if secret is not None else None,
+        )
+        plain = msgspec.json.encode(pending).decode()
+        await grants.begin_authorization(
+            tx,
+            state_hash=state_hash(sign_in.state),
+            sealed=self._keyring.seal(Secret(plain), table="authorizations", column="sealed", row=connection.id),
+            context={**context, "connection_id": str(connection.id), "redirect_uri": redirect_uri},
+            expires_at=self._clock.now() + timedelta(seconds=SIGN_IN_MAX_S),
+        )
         return StartedSignIn(url=sign_in.url, state=sign_in.state, connection_id=connection.id)
 
-    async def finish_sign_in(self, parameters: dict[str, str], journal: Journal) -> Connection:
+    async def finish_sign_in(self, parameters: dict[str, str], journal: Journal, *, quiet: bool = False) -> Connection:
         """Take a callback's parameters to the end: code → tokens → identity → stored.
+
+        With `quiet`, a sign-in that fails leaves the connection's state alone: it is still being made.
 
         Coming back twice is fine: the second time finds the first one's result (OA-25). Raises SignInAgain for a state
         that nobody here has issued, IdentityMismatch for another tenant than the connection's, and what was refused.
         """
-        found = await grants.find_authorization(self._db, _state_hash(parameters.get("state", "")))
+        found = await grants.find_authorization(self._db, state_hash(parameters.get("state", "")))
         if found is None or found.project_id != self._project_id:
             raise SignInAgain(
                 "The answer does not belong to a sign-in that was started here.", remedy="Start the sign-in again."
@@ -184,7 +295,8 @@ class Connecting:
             pending = _opened(sealed)
             await self._redeem(grant, pending, parameters, journal)
         except Failure as failure:
-            if grant.refresh_token_sealed is None or connection.state != "connected":  # else the old sign-in lives on
+            old_lives_on = grant.refresh_token_sealed is not None and connection.state == "connected"
+            if not quiet and not old_lives_on:
                 async with self._db.project(self._project_id) as tx:
                     await connections.set_state(tx, connection.id, "needs_reauth", failure)
             raise
@@ -232,6 +344,8 @@ class Connecting:
                 await grants.set_settings(tx, grant.id, tenant=tenant, client_id=pending.client_id, cloud=cloud)
                 if not own:
                     await grants.set_secret(tx, grant.id, secret_sealed=secret)
+                if grant.kind != GrantKind.PERSON:
+                    await grants.set_kind(tx, grant.id, GrantKind.PERSON, grant.scopes)
                 await grants.set_identity(tx, grant.id, tenant=tenant, user_id=identity.object_id)
                 if await grants.store_tokens(
                     tx,
@@ -291,6 +405,11 @@ def _opened(sealed: Secret) -> _Pending:
         ) from error
 
 
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name} {number}" for number in count(2))
+
+
 def _secret_of(pending: _Pending) -> Credential:
     return ClientSecret(pending.secret) if pending.secret is not None else None
 
@@ -301,5 +420,6 @@ def _claims_asked_for(connection: Connection) -> str | None:
     return claims_of(Failure(vendor=msgspec.convert(vendor, VendorFault))) if vendor else None
 
 
-def _state_hash(state: str) -> bytes:
+def state_hash(state: str) -> bytes:
+    """What the database keeps of a state."""
     return hashlib.sha256(state.encode()).digest()

@@ -211,7 +211,7 @@ class Opener:
                 grant,
                 self.token_call(cloud, relay),
                 self._clock,
-                permissions=provider.declaration.delegated_scopes,
+                permissions=tuple(grant.scopes) or provider.declaration.delegated_scopes,
                 resource=resource,
                 places=self._renewals,
             )

@@ -96,6 +96,13 @@ async def set_settings(tx: Transaction, grant_id: UUID, *, tenant: str, client_i
     )
 
 
+async def set_kind(tx: Transaction, grant_id: UUID, kind: str, scopes: list[str]) -> None:
+    """How the grant signs in, and which permissions it asks for; none are the provider's usual ones."""
+    await tx.execute(
+        "UPDATE grants SET kind = %s, scopes = %s, updated_at = now() WHERE id = %s", (kind, scopes, grant_id)
+    )
+
+
 async def store_tokens(
     tx: Transaction,
     grant_id: UUID,
