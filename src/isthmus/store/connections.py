@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.kernel.ids import new_id
-from isthmus.store import syncs
+from isthmus.store import health, syncs
 from isthmus.store.database import Transaction
 from isthmus.store.rows import CompanyRow, Connection, ObjectSchema
 
@@ -105,16 +105,20 @@ async def set_state(
     *,
     credential: int | None = None,
 ) -> None:
-    """Move to a state with its reason and whose turn it is. `since` changes only when the state does.
+    """Move to a state with its reason and whose turn it is. `since` changes only when the state does; the change is
+    kept in the connection's history and told (`health.changed`). One that is disconnected stays so until somebody
+    signs in anew (`pending`) or it is found to work.
 
     With `credential` (`grants.credential_number` of when it was learned), only if nobody has signed in anew since.
     """
-    await tx.execute(
+    was = await health.before(tx, connection_id)
+    touched = await tx.execute(
         """UPDATE connections c
            SET state = %(state)s, reason = %(reason)s, turn = %(turn)s, failure = %(failure)s,
                since = CASE WHEN state = %(state)s THEN since ELSE now() END
            WHERE id = %(id)s AND (%(credential)s::integer IS NULL OR %(credential)s = (
-               SELECT coalesce((g.settings ->> 'credential')::integer, 0) FROM grants g WHERE g.id = c.grant_id))""",
+               SELECT coalesce((g.settings ->> 'credential')::integer, 0) FROM grants g WHERE g.id = c.grant_id))
+             AND (c.state <> 'disconnected' OR %(state)s IN ('pending', 'connected', 'disconnected'))""",
         {
             "id": connection_id,
             "credential": credential,
@@ -124,6 +128,8 @@ async def set_state(
             "failure": Jsonb(failure.to_dict()) if failure else None,
         },
     )
+    if touched and was is not None:
+        await health.changed(tx, was, state, failure)
 
 
 async def update(

@@ -36,6 +36,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """One consent or one set of app credentials. `kind` is `client_credentials`, `certificate` or `authorization_code`.
 
     `fence` grows with every change of the tokens: a result that was fetched under an older fence is not stored (OA-29).
+    A `staged` credential waits beside the one in use; from `staged_from` on it is tried first.
     """
 
     id: UUID
@@ -56,6 +57,12 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     fence: int
     created_at: datetime
     updated_at: datetime
+    staged_secret_sealed: bytes | None = None
+    staged_certificate_sealed: bytes | None = None
+    staged_expires_at: datetime | None = None
+    staged_from: datetime | None = None
+    staged_at: datetime | None = None
+    warned_days: int | None = None
 
 
 class Authorization(msgspec.Struct, frozen=True, kw_only=True):
@@ -291,7 +298,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt to deliver changes `first_number` to `last_number`."""
+    """One attempt to deliver changes `first_number` to `last_number`, or an event of that `type`."""
 
     id: int
     destination_id: UUID
@@ -304,6 +311,7 @@ class DeliveryAttempt(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_s: float
     error: str | None
     at: datetime
+    type: str | None = None
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
