@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chromium lint bench bench-peers crash docs lock clean
+.PHONY: help demo test coverage weights chromium lint bench bench-peers crash docs lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,8 +32,18 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 demo: $(VENV)/.runtime ## the whole road on this machine: connect, read, change, deliver, export
 	@$(BIN)/isthmus demo $(if $(KEEP),--keep,)
 
+# A file stays in one process (it shares a server and a database); tests/running_order.py puts the longest first. Bytecode
+# is kept: tests start the command line dozens of times.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.dev chromium ## all tests
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -n 2 --dist loadfile
+	@$(PYTEST)
+
+coverage: $(VENV)/.dev chromium ## all tests, slower, with the lines and branches that none of them reached
+	@$(PYTEST) --cov --cov-report=term:skip-covered
+
+weights: $(VENV)/.dev chromium ## all tests, and a new record of what each file takes (their order)
+	@$(PYTEST) --record-weights
 
 # The browser tests drive Debian's own Chromium. Where it is missing and cannot be installed they are skipped, loudly.
 chromium:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -24,7 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The process that reports keeps the record; with xdist its workers do not."""
+    """Commands that tests start can be interrupted; the process that reports keeps a record when asked for one.
+
+    A shell starts what it puts into the background with Ctrl-C ignored, and children would inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--record-weights") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder())
 
