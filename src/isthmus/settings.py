@@ -5,11 +5,20 @@
 | `ISTHMUS_HOME` | the data folder: embedded database, master key, logs | `.isthmus` in this folder |
 | `ISTHMUS_DATABASE_URL` | any PostgreSQL instead of the embedded one | embedded |
 | `ISTHMUS_MASTER_KEY` | 32 bytes in base64; instead of the key file | `master.key` in the data folder |
+| `ISTHMUS_MASTER_KEY_NEXT` | the master key that is being rotated to | none |
+| `ISTHMUS_MASTER_KEY_PREVIOUS` | earlier master keys, separated by commas | none |
 | `ISTHMUS_PROJECT` | the project that commands work on | `default` |
 | `ISTHMUS_DEVELOPMENT` | `1`: webhooks may lead to this machine and private networks | `0` |
 | `ISTHMUS_WORKERS` | jobs that one worker process runs side by side | 8 |
 | `ISTHMUS_SILENT_S` | seconds of silence after which a worker is taken for dead and its work resumed | 20 |
 | `ISTHMUS_PUBLIC_URL` | where people and vendors reach `isthmus serve` | its own address |
+| `ISTHMUS_SMTP_HOST` | the mail server that carries notices to people; without it nobody is mailed | none |
+| `ISTHMUS_SMTP_PORT` | its port | 587; 465 with `tls`, 25 with `none` |
+| `ISTHMUS_SMTP_TLS` | `starttls`, `tls` (from the first byte) or `none` | `starttls` |
+| `ISTHMUS_SMTP_USER` | the user name, where the server asks for one | none |
+| `ISTHMUS_SMTP_PASSWORD` | the password | none |
+| `ISTHMUS_SMTP_CA_FILE` | the authority that signed the server's certificate, if no public one did | the system's |
+| `ISTHMUS_MAIL_FROM` | the address that notices come from | `isthmus@` and the mail server's name |
 | `ISTHMUS_LOG_LEVEL` | `debug`, `info`, `warning`, `error` | `warning` |
 """
 
@@ -18,6 +27,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -28,18 +38,43 @@ VARIABLES = {
     "ISTHMUS_HOME": "the data folder: embedded database, master key, logs (default: .isthmus in this folder)",
     "ISTHMUS_DATABASE_URL": "any PostgreSQL instead of the embedded one",
     "ISTHMUS_MASTER_KEY": "32 bytes in base64, instead of the key file in the data folder",
+    "ISTHMUS_MASTER_KEY_NEXT": "the master key that is being rotated to, while `isthmus vault rotate master` is under way",
+    "ISTHMUS_MASTER_KEY_PREVIOUS": "earlier master keys, separated by commas, for restoring backups made under them",
     "ISTHMUS_PROJECT": "the project that commands work on (default: default)",
     "ISTHMUS_DEVELOPMENT": "1 lets webhooks lead to this machine and private networks (default: 0)",
     "ISTHMUS_WORKERS": "jobs that one worker process runs side by side (default: 8)",
     "ISTHMUS_SILENT_S": "seconds of silence after which a worker is taken for dead and its work resumed (default: 20)",
     "ISTHMUS_PUBLIC_URL": "where people and vendors reach `isthmus serve` (default: its own address)",
+    "ISTHMUS_SMTP_HOST": "the mail server that carries notices to people (default: none, nobody is mailed)",
+    "ISTHMUS_SMTP_PORT": "its port (default: 587; 465 with tls, 25 with none)",
+    "ISTHMUS_SMTP_TLS": "starttls, tls (from the first byte) or none (default: starttls)",
+    "ISTHMUS_SMTP_USER": "the mail server's user name, where it asks for one",
+    "ISTHMUS_SMTP_PASSWORD": "the mail server's password",
+    "ISTHMUS_SMTP_CA_FILE": "the authority that signed the mail server's certificate, if no public one did",
+    "ISTHMUS_MAIL_FROM": "the address that notices come from (default: isthmus@ and the mail server's name)",
     "ISTHMUS_LOG_LEVEL": "debug, info, warning or error (default: warning)",
 }
 """Every variable that is read, with its meaning; the settings reference is generated from it."""
 
 _LEVELS = ("debug", "info", "warning", "error")
+_SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _WORKERS_MAX = 64
 _SILENT_S_MIN, _SILENT_S_MAX = 1.0, 3_600.0
+
+
+class MailServer(msgspec.Struct, frozen=True, kw_only=True):
+    """Where mails are handed in. Its repr hides the password."""
+
+    host: str
+    port: int
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    user: str | None = None
+    password: str | None = None
+    ca_file: str | None = None
+    sender: str
+
+    def __repr__(self) -> str:
+        return f"MailServer(host={self.host!r}, port={self.port})"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,15 +83,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     home: Path
     database_url: str | None = None
     master_key: str | None = None
+    master_key_next: str | None = None
+    master_key_previous: str | None = None
     project: str = "default"
     development: bool = False
     workers: int = 8
     silent_s: float = 20.0
     public_url: str | None = None
     log_level: str = "warning"
+    mail: MailServer | None = None
 
     def __repr__(self) -> str:
         return f"Settings(home={str(self.home)!r}, project={self.project!r})"  # neither key nor database password
+
+    @property
+    def other_master_keys(self) -> dict[str, str]:
+        """The master keys besides the current one, by the names of their variables."""
+        given = {
+            "ISTHMUS_MASTER_KEY_NEXT": self.master_key_next,
+            "ISTHMUS_MASTER_KEY_PREVIOUS": self.master_key_previous,
+        }
+        return {name: text for name, text in given.items() if text}
 
     @property
     def postgres_dir(self) -> Path:
@@ -83,12 +130,15 @@ def load_settings(environ: Mapping[str, str] = os.environ, *, home: Path | None 
         home=(home or Path(environ.get("ISTHMUS_HOME") or ".isthmus")).expanduser().resolve(),
         database_url=environ.get("ISTHMUS_DATABASE_URL") or None,
         master_key=environ.get("ISTHMUS_MASTER_KEY") or None,
+        master_key_next=environ.get("ISTHMUS_MASTER_KEY_NEXT") or None,
+        master_key_previous=environ.get("ISTHMUS_MASTER_KEY_PREVIOUS") or None,
         project=environ.get("ISTHMUS_PROJECT") or "default",
         development=environ.get("ISTHMUS_DEVELOPMENT", "0").lower() in ("1", "true", "yes"),
         workers=int(workers_text),
         silent_s=_silent_s(environ.get("ISTHMUS_SILENT_S") or "20"),
         public_url=_public_url(environ.get("ISTHMUS_PUBLIC_URL") or ""),
         log_level=level,
+        mail=_mail_server(environ),
     )
 
 
@@ -101,6 +151,30 @@ def _public_url(text: str) -> str | None:
             f"ISTHMUS_PUBLIC_URL is “{text}”.", remedy="Set it to an address such as https://hub.example.com."
         )
     return text.rstrip("/")
+
+
+def _mail_server(environ: Mapping[str, str]) -> MailServer | None:
+    host = environ.get("ISTHMUS_SMTP_HOST") or ""
+    if not host:
+        return None
+    tls = (environ.get("ISTHMUS_SMTP_TLS") or "starttls").lower()
+    if tls not in _SMTP_PORTS:
+        raise InvalidInput(f"ISTHMUS_SMTP_TLS is “{tls}”.", remedy="Set it to starttls, tls or none.")
+    port = environ.get("ISTHMUS_SMTP_PORT") or str(_SMTP_PORTS[tls])
+    if not port.isdigit() or not 1 <= int(port) <= 65_535:
+        raise InvalidInput(f"ISTHMUS_SMTP_PORT is “{port}”.", remedy="Set it to a number such as 587.")
+    sender = environ.get("ISTHMUS_MAIL_FROM") or f"isthmus@{host}"
+    if "@" not in sender or any(sign.isspace() for sign in sender):
+        raise InvalidInput(f"ISTHMUS_MAIL_FROM is “{sender}”.", remedy="Set it to an address such as hub@example.com.")
+    return MailServer(
+        host=host,
+        port=int(port),
+        tls=msgspec.convert(tls, Literal["starttls", "tls", "none"]),
+        user=environ.get("ISTHMUS_SMTP_USER") or None,
+        password=environ.get("ISTHMUS_SMTP_PASSWORD") or None,
+        ca_file=environ.get("ISTHMUS_SMTP_CA_FILE") or None,
+        sender=sender,
+    )
 
 
 def _silent_s(text: str) -> float:
