@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,8 +20,10 @@ from litestar.handlers import BaseRouteHandler
 from isthmus.api.metrics import Metrics
 from isthmus.api.problems import Refused
 from isthmus.api.services import ProjectServices, Services
-from isthmus.kernel.key_text import digest_of
+from isthmus.kernel.key_text import SCOPES, Scope, digest_of
 from isthmus.store import api_keys
+
+__all__ = ["SCOPES", "Access", "Ask", "Rate", "Scope", "project_of"]
 
 Ask = Request[Any, Any, Any]
 
@@ -36,26 +37,6 @@ USED_EVERY_S: Final = 60.0
 
 REMEMBERED_KEYS_MAX: Final = 10_000
 _HEADER_CHARACTERS_MAX: Final = 200
-
-
-class Scope(StrEnum):
-    """What a key may do. `admin` includes all others."""
-
-    READ = "read"
-    WRITE = "write"
-    PROXY = "proxy"
-    CONNECT = "connect"
-    ADMIN = "admin"
-
-
-SCOPES: Final = {
-    Scope.READ: "look at connections, objects, syncs, runs, records, changes and destinations",
-    Scope.WRITE: "create, change and delete records at the vendor through operations",
-    Scope.PROXY: "send raw requests to a connection",
-    Scope.CONNECT: "set up consumers, connections and their syncs, and start runs",
-    Scope.ADMIN: "everything, with destinations, keys and the audit log",
-}
-"""Every scope in words."""
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):

@@ -125,7 +125,7 @@ def revoke(
 
 def _scopes(given: list[str] | None) -> list[str]:
     """The scopes that were typed. Raises InvalidInput."""
-    from isthmus.api.access import SCOPES
+    from isthmus.kernel.key_text import SCOPES
 
     known = {scope.value for scope in SCOPES}
     for each in given or ():

@@ -1,11 +1,33 @@
-"""What an API key looks like: a word that says what it is, then 256 random bits. Only its hash is ever kept."""
+"""An API key: a word that says what it is, then 256 random bits, of which only the hash is kept; and what it may do."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 import string
+from enum import StrEnum
 from typing import Final
+
+
+class Scope(StrEnum):
+    """What a key may do. `admin` includes all others."""
+
+    READ = "read"
+    WRITE = "write"
+    PROXY = "proxy"
+    CONNECT = "connect"
+    ADMIN = "admin"
+
+
+SCOPES: Final = {
+    Scope.READ: "look at connections, objects, syncs, runs, records, changes and destinations",
+    Scope.WRITE: "create, change and delete records at the vendor through operations",
+    Scope.PROXY: "send raw requests to a connection",
+    Scope.CONNECT: "set up consumers, connections and their syncs, and start runs",
+    Scope.ADMIN: "everything, with destinations, keys and the audit log",
+}
+"""Every scope in words."""
+
 
 KEY_BYTES: Final = 32
 PREFIX_CHARACTERS: Final = 16
