@@ -87,6 +87,26 @@ async def set_schedules(tx: Transaction, sync_id: UUID, *, schedule: str | None,
     )
 
 
+async def change_reading(
+    tx: Transaction,
+    sync_id: UUID,
+    *,
+    companies: Sequence[str] | None,
+    fields: Sequence[str],
+    filter: str | None,
+    expand: Sequence[str],
+    backfill_days: int | None,
+) -> None:
+    """Read something else of the same object. The next run reads everything again; what is the same emits nothing."""
+    await tx.execute(
+        """UPDATE syncs SET companies = %s, fields = %s, filter = %s, expand = %s, backfill_days = %s, known_fields = NULL
+           WHERE id = %s""",
+        (None if companies is None else list(companies), list(fields), filter, list(expand), backfill_days, sync_id),
+    )
+    await tx.execute("UPDATE streams SET read_since = NULL WHERE sync_id = %s", (sync_id,))
+    await reset(tx, sync_id)
+
+
 async def remember_page_size(tx: Transaction, sync_id: UUID, page_records: int) -> None:
     """The page size that worked, to start the next run with."""
     await tx.execute("UPDATE syncs SET page_records = %s WHERE id = %s", (page_records, sync_id))
