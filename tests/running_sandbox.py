@@ -90,6 +90,10 @@ class SandboxThread:
         assert self._loop is not None, "start the sandbox first"
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(WAIT_MAX_S)
 
+    def running_requests(self) -> int:
+        """How much runs in the sandbox's loop: one more for each request that is being answered."""
+        return self.call(lambda: len(asyncio.all_tasks()))
+
     def reset(self, world: str | None = None) -> None:
         """Fresh data from a world, no faults, no switches, default limits, empty journal, real time."""
         self.call(lambda: self.estate.reset(world))

@@ -13,6 +13,7 @@ from typing import Any
 
 import trustme
 import uvicorn
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus_sandbox.connection import SandboxProtocol
@@ -21,7 +22,7 @@ from isthmus_sandbox.entra.records import CLOUDS, Cloud
 from isthmus_sandbox.estate import BUSINESS_CENTRAL_SERVER, EMPTY_WORLD, ENTRA_SERVERS, Estate
 from isthmus_sandbox.throttle import Limits
 
-STARTUP_TIMEOUT_S = 10.0
+STARTUP_TIMEOUT_S = 60.0
 SHUTDOWN_TIMEOUT_S = 2
 BACKLOG_CONNECTIONS = 512
 KEEP_ALIVE_S = 75
@@ -118,7 +119,9 @@ class _Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         inside = path == CONTROL_PREFIX or path.startswith(f"{CONTROL_PREFIX}/")
-        await (self._control if inside else self._estate.app(self._server))(scope, receive, send)
+        # Who goes away in the middle of a request wants no answer any more, and is no error of the server's.
+        with contextlib.suppress(ClientDisconnect):
+            await (self._control if inside else self._estate.app(self._server))(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)
