@@ -11,14 +11,13 @@ import msgspec
 
 from isthmus.auth.entra.errors import consent_may_be_spreading
 from isthmus.client.protocols import Journal
+from isthmus.connections.health import state_after_check
 from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
     AppNotRegistered,
     ConsentMissing,
-    CredentialFailure,
     Failure,
-    PermissionMissing,
     TransientFailure,
 )
 from isthmus.kernel.messages import Response
@@ -94,7 +93,7 @@ async def check(
     if not isinstance(failure, TransientFailure) and not (quiet and failure is not None):
         async with db.project(connection.project_id) as tx:
             number = grants.credential_number(opened.grant)
-            await connections.set_state(tx, connection.id, _state(failure), failure, credential=number)
+            await connections.set_state(tx, connection.id, state_after_check(failure), failure, credential=number)
             return Report(connection=await connections.get(tx, connection.id), steps=report.steps)
     return report
 
@@ -113,19 +112,6 @@ def _may_be_spreading(failure: Failure, consented_at: datetime | None, clock: Cl
     return consent_may_be_spreading(failure, consented_at=consented_at, now=clock.now()) or (
         late and consent_may_be_spreading(ConsentMissing(), consented_at=consented_at, now=clock.now())
     )
-
-
-def _state(failure: Failure | None) -> str:
-    """What a check says about the connection; a person's rights in one place do not spoil the sign-in (BC-21)."""
-    match failure:
-        case None:
-            return "connected"
-        case PermissionMissing():
-            return "degraded"
-        case CredentialFailure():
-            return "needs_reauth"
-        case _:
-            return "blocked"
 
 
 async def _steps(db: Database, opened: OpenConnection, on_steps: OnSteps) -> list[Step]:

@@ -9,7 +9,12 @@ from isthmus.store.rows import Connection
 
 
 def refuse_dead(connection: Connection) -> None:
-    """Raise the SignInAgain that ended the connection, before anything is sent. A check still tries."""
+    """Raise the SignInAgain that ended the connection, before anything is sent. A check still tries, unless somebody
+    has disconnected it."""
+    if connection.state == "disconnected":
+        raise SignInAgain(
+            f"“{connection.name}” is disconnected.", remedy="Connect it again under the same name to go on."
+        )
     failure = connection.failure or {}
     if connection.state == "needs_reauth" and failure.get("code") == SignInAgain.code:
         vendor = failure.get("vendor")

@@ -22,7 +22,7 @@ from isthmus.engine.queue import QUEUE, JobQueue, Task
 from isthmus.engine.running import RunHandler, perform_run
 from isthmus.kernel.failures import DatabaseUnavailable, Failure
 from isthmus.kernel.ids import new_id, short
-from isthmus.store import runs, schedules, syncs
+from isthmus.store import health, runs, schedules, syncs
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Run, RunKind
 
@@ -225,7 +225,8 @@ class Engine:
             self._worker.stop()  # type: ignore[no-untyped-call]  # likewise
 
     async def tick(self) -> int:
-        """Start what is due, in one process at a time; how many runs. A paused sync is passed over.
+        """Start what is due, in one process at a time; how many runs. A paused sync is passed over, and so is one whose
+        connection waits for a person: what is refused for good is not asked for again and again.
 
         Of a sync's kinds that are due together the sweep goes first: it comes seldom. What finds a run of another kind
         under way is due again in a minute, not a whole period later.
@@ -234,7 +235,8 @@ class Engine:
         for due in sorted(await schedules.take_due(self._db), key=lambda each: each.kind is not RunKind.SWEEP):
             try:
                 async with self._db.project(due.project_id) as tx:
-                    active = (await syncs.get(tx, due.sync_id)).state == "active"
+                    sync = await syncs.get(tx, due.sync_id)
+                    active = sync.state == "active" and await health.may_start(tx, sync.connection_id)
                 if active:
                     run, fresh = await self.request_run(due.project_id, due.sync_id, due.kind)
                     started += fresh

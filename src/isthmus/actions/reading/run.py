@@ -37,6 +37,7 @@ from isthmus.actions.reading.plan import (
 )
 from isthmus.client.access import Access
 from isthmus.client.reading import ReadPosition
+from isthmus.connections.health import state_after_run
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
     CompanyNotFound,
@@ -128,7 +129,7 @@ class Reader:
             raise
         except Failure as failure:
             await journal.write(self._db, run.project_id, run.id)
-            await self._report_trouble(sync, failure, credential)
+            await self._report_trouble(sync, failure, credential, int(run.options.get("retries", 0)))
             if not await self._put_back(run, failure):
                 raise
             return
@@ -233,13 +234,17 @@ class Reader:
             if state != "connected" and not (state == "degraded" and await _others_lack_permission(tx, sync)):
                 await connections.set_state(tx, sync.connection_id, "connected", credential=credential)
 
-    async def _report_trouble(self, sync: Sync, failure: Failure, credential: int) -> None:
+    async def _report_trouble(self, sync: Sync, failure: Failure, credential: int, retries: int) -> None:
         """What a failure says about the connection. Trouble of one object leaves the others running (BC-21), and what
         was said about an earlier sign-in than the present one says nothing any more.
         """
-        if isinstance(failure, CredentialFailure):
-            state = "degraded" if isinstance(failure, PermissionMissing) else "needs_reauth"
+        state = state_after_run(failure, retries)
+        if state is not None:
             async with self._db.project(sync.project_id) as tx:
+                if isinstance(failure, TransientFailure) and (
+                    (await connections.get(tx, sync.connection_id)).state != "connected"
+                ):
+                    return
                 await connections.set_state(tx, sync.connection_id, state, failure, credential=credential)
 
     async def _put_back(self, run: Run, failure: Failure) -> bool:
