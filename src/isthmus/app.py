@@ -36,6 +36,7 @@ from isthmus.store.database import Database
 from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.feed import FeedFilter
 from isthmus.store.migrate import migrate
+from isthmus.store.processes import BEAT_S, Presence
 from isthmus.store.rows import Connection, Project, Run, RunKind, Sync
 
 DELIVERY_TICK_S = 1.0
@@ -79,6 +80,7 @@ class Hub:
         self.opener = opener
         self.deliveries = deliveries
         self.clock = clock
+        self.presence = Presence(db, keyring.source.refresh_all, kind="worker")
         self.connecting = Connecting(db, keyring, opener, clock, project.id)
         self.writer = Writer(db, self._open_for_write, clock)
 
@@ -97,12 +99,14 @@ class Hub:
             db = await stack.enter_async_context(await Database.open(url))
             clock = SystemClock()
             project = await projects.ensure(db, settings.project)
-            keyrings = Keyrings(db, settings.home, settings.master_key)
+            keyrings = Keyrings(db, settings.home, settings.master_key, settings.other_master_keys)
             keyring = await keyrings.of(project.id)
             opener = await stack.enter_async_context(Opener(db, keyrings, clock))
             senders = await stack.enter_async_context(webhook_senders())
             deliveries = Deliveries(db, clock, senders, keyrings.of, lease_s=LEASES_PER_SILENCE * settings.silent_s)
-            yield cls(settings, db, project, keyring, opener, deliveries, clock)
+            hub = cls(settings, db, project, keyring, opener, deliveries, clock)
+            stack.push_async_callback(hub.presence.leave)
+            yield hub
 
     # -- connections ---------------------------------------------------------------------------------------------
 
@@ -167,6 +171,7 @@ class Hub:
             run=perform,
             periodic={
                 "delivery": Periodic(interval_s=DELIVERY_TICK_S, work=self.deliver),
+                "presence": Periodic(interval_s=BEAT_S, work=self.presence.beat),
                 "operations": Periodic(interval_s=RECONCILE_TICK_S, work=self.writer.reconcile_due),
             },
             settings=settings,

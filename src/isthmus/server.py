@@ -17,11 +17,12 @@ from litestar import Litestar
 
 from isthmus.api import Frame, Rate, create_api
 from isthmus.app import Hub
-from isthmus.connections.keyring import Keyrings
 from isthmus.console import create_console
-from isthmus.engine import Engine
+from isthmus.engine import Engine, Periodic
+from isthmus.engine.loops import repeat
 from isthmus.kernel.failures import RecordNotFound
 from isthmus.store import projects
+from isthmus.store.processes import BEAT_S
 
 WORKER_STOP_S: Final = 10.0
 """How long a stopping server waits for its worker to hand back what is under way; others resume it anyway."""
@@ -39,7 +40,7 @@ class ServedHub:
         self.clock = hub.clock
         self._hub = hub
         self._public_url = public_url.rstrip("/")
-        self._keyrings = Keyrings(hub.db, hub.settings.home, hub.settings.master_key)
+        self._keyrings = hub.keyring.source
         self._of: dict[UUID, Hub] = {hub.project.id: hub}
         self._engine: Engine | None = None
 
@@ -73,10 +74,18 @@ class ServedHub:
         """The engine, open; with `worker` also working until the end."""
         async with self._hub.engine() as engine:
             self._engine = engine
+            self._hub.presence.kind = "server"
+            await self._hub.presence.beat()  # before the first request: whoever rotates keys or migrates waits for us
+            sign_of_life = None
+            if not worker:  # a worker gives it beside its other work
+                beats = Periodic(interval_s=BEAT_S, work=self._hub.presence.beat)
+                sign_of_life = asyncio.create_task(repeat("presence", beats), name="presence")
             work = asyncio.create_task(engine.run_worker(), name="worker") if worker else None
             try:
                 yield
             finally:
+                if sign_of_life is not None:
+                    sign_of_life.cancel()
                 if work is not None:
                     await _stopped(engine, work)
                 self._engine = None

@@ -22,7 +22,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProjectKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A project's data key, wrapped by the master key that `master_key_id` names."""
+    """A project's data key, wrapped by the master key that `master_key_id` names. It seals from `seals_since` on."""
 
     project_id: UUID
     id: UUID
@@ -30,6 +30,7 @@ class ProjectKey(msgspec.Struct, frozen=True, kw_only=True):
     master_key_id: str
     created_at: datetime
     retired_at: datetime | None = None
+    seals_since: datetime | None = None
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,13 +31,13 @@ def load_master_key(
     """
     text = (os.environ if environment is None else environment).get(ENVIRONMENT_NAME, "").strip()
     if text:
-        return _decoded(text, ENVIRONMENT_NAME)
+        return decoded(text, ENVIRONMENT_NAME)
     path = data_folder / FILE_NAME
     if not path.exists():
         if wrapped_keys_exist:
             raise MasterKeyMissing
-        _create(path)
-    return _read(path)
+        create_key_file(path)
+    return read_key_file(path)
 
 
 def key_id(key: bytes) -> bytes:
@@ -69,7 +69,8 @@ def _place(project: str) -> Place:
     return Place(table="project_keys", column="wrapped", row=project)
 
 
-def _decoded(text: str, source: str) -> DataKey:
+def decoded(text: str, source: str) -> DataKey:
+    """A key from its base64 text. Raises ConfigurationFailure, which names the source and shows nothing of the text."""
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -82,7 +83,7 @@ def _decoded(text: str, source: str) -> DataKey:
     return DataKey(id=key_id(key), key=key)
 
 
-def _create(path: Path) -> None:
+def create_key_file(path: Path) -> None:
     """Write a new key beside the file and link it into place: whoever comes second keeps the first one's."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -96,12 +97,12 @@ def _create(path: Path) -> None:
             path.hardlink_to(draft)
         except FileExistsError:
             return
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """A key that is lost in a power cut would make every secret unreadable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -110,7 +111,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _read(path: Path) -> DataKey:
+def read_key_file(path: Path) -> DataKey:
+    """The key in a file that is ours and closed to others. Raises ConfigurationFailure."""
     try:
         with path.open("rb") as file:
             _check_owner(path, file.fileno(), os.fstat(file.fileno()))
@@ -119,7 +121,7 @@ def _read(path: Path) -> DataKey:
         raise ConfigurationFailure(
             f"{path} cannot be read ({error.strerror}).", remedy="Make it readable for the user that runs isthmus."
         ) from error
-    return _decoded(text, str(path))
+    return decoded(text, str(path))
 
 
 def _check_owner(path: Path, descriptor: int, status: os.stat_result) -> None:

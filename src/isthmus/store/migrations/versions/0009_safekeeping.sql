@@ -42,6 +42,10 @@ CREATE TABLE master_keys (
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON master_keys TO isthmus_system;
 
+-- A data key opens what it sealed from the moment it is there; it seals from this instant on (null: not yet), so that every
+-- process knows it before anything depends on it.
+ALTER TABLE project_keys ADD COLUMN seals_since timestamptz DEFAULT now();
+
 -- After a restore ------------------------------------------------------------------------------------------------------
 
 -- A database that came out of a backup: when the backup was made, and until when a write is looked for before it is
