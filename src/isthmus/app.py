@@ -20,8 +20,10 @@ from isthmus.client.protocols import Journal, JournalEntry
 from isthmus.connections import checking
 from isthmus.connections.connecting import Connecting
 from isthmus.connections.dead import refuse_dead
+from isthmus.connections.desk import ConnectDesk
 from isthmus.connections.keyring import Keyring, Keyrings
 from isthmus.connections.opening import OpenConnection, Opener
+from isthmus.connections.sessions import expire_due
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.delivery.ports import Destination
 from isthmus.delivery.registration import register_folder, register_webhook
@@ -47,6 +49,10 @@ LEASES_PER_SILENCE = 2
 
 RECONCILE_TICK_S = 1.0
 """How often a worker looks for writes that somebody has to look after."""
+
+
+SESSIONS_TICK_S = 30.0
+"""How soon a connect session whose time is up is ended, and what it had begun is forgotten."""
 
 
 class ForgetfulJournal:
@@ -82,6 +88,9 @@ class Hub:
         self.clock = clock
         self.presence = Presence(db, keyring.source.refresh_all, kind="worker")
         self.connecting = Connecting(db, keyring, opener, clock, project.id)
+        self.connect = ConnectDesk(
+            db, keyring, opener, clock, project.id, self.connecting, development=settings.development
+        )
         self.writer = Writer(db, self._open_for_write, clock)
 
     @classmethod
@@ -179,6 +188,7 @@ class Hub:
         later.engine = engine
         return engine
 
+                "connect sessions": Periodic(interval_s=SESSIONS_TICK_S, work=lambda: expire_due(self.db)),
     async def perform(self, run: Run, on_progress: OnProgress | None = None) -> Run:
         """Do a run here and now, in this process; how it ended. Cancellation leaves it resumable."""
         reader = Reader(self.db, self._open_for_run, self.clock, on_progress=on_progress)

@@ -11,6 +11,7 @@ from isthmus.actions.writing import Writer
 from isthmus.client.protocols import Journal
 from isthmus.connections.checking import Report
 from isthmus.connections.connecting import Connecting
+from isthmus.connections.desk import ConnectDesk
 from isthmus.connections.keyring import Keyring
 from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.delivery.deliveries import Deliveries
@@ -29,6 +30,7 @@ class ProjectServices(Protocol):
     project: Project
     keyring: Keyring
     connecting: Connecting
+    connect: ConnectDesk
     deliveries: Deliveries
     opener: Opener
     settings: Settings

@@ -12,6 +12,7 @@ from isthmus.actions.writing import Writer
 from isthmus.client.protocols import Journal
 from isthmus.connections.checking import Report
 from isthmus.connections.connecting import Connecting
+from isthmus.connections.desk import ConnectDesk
 from isthmus.connections.opening import OpenConnection
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.delivery.ports import Destination
@@ -28,6 +29,7 @@ class Workspace(Protocol):
     db: Database
     project: Project
     connecting: Connecting
+    connect: ConnectDesk
     deliveries: Deliveries
     settings: Settings
     writer: Writer

@@ -148,6 +148,16 @@ async def update(
     )
 
 
+async def move(tx: Transaction, connection_id: UUID, environment: str) -> None:
+    """Point a connection that is still being made at another environment; what was found in the old one is forgotten.
+
+    An empty name is an environment that nobody has chosen yet.
+    """
+    await tx.execute("DELETE FROM companies WHERE connection_id = %s", (connection_id,))
+    await tx.execute("DELETE FROM object_schemas WHERE connection_id = %s", (connection_id,))
+    await tx.execute("UPDATE connections SET environment = %s WHERE id = %s", (environment, connection_id))
+
+
 async def save_companies(
     tx: Transaction, connection_id: UUID, companies: Sequence[tuple[str, str, str]]
 ) -> list[CompanyRow]:

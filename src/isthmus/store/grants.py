@@ -74,6 +74,41 @@ async def every(tx: Transaction) -> list[Grant]:
 
 async def set_secret(
     tx: Transaction,
+async def same_consent(tx: Transaction, grant: Grant, connection_id: UUID, consumer_id: UUID) -> Grant | None:
+    """Another grant of the consumer's, locked: for the same app, permissions, tenant and cloud, and for a sign-in the
+    same person (OA-43). `connection_id` is the connection that uses `grant`.
+    """
+    return await tx.row(
+        Grant,
+        """SELECT g.* FROM grants g
+           WHERE g.id <> %(own)s AND g.kind = %(kind)s AND g.client_id = %(client)s AND g.scopes = %(scopes)s
+             AND g.cloud = (SELECT cloud FROM grants WHERE id = %(own)s)
+             AND g.settings ->> 'tenant_id' = %(tenant)s
+             AND coalesce(g.settings ->> 'user_id', '') = %(user)s
+             AND EXISTS (SELECT 1 FROM connections c WHERE c.grant_id = g.id AND c.consumer_id = %(consumer)s
+                         AND c.id <> %(connection)s AND c.state <> 'disconnected')
+           ORDER BY g.id LIMIT 1 FOR UPDATE""",
+        {
+            "own": grant.id,
+            "kind": grant.kind,
+            "client": grant.client_id,
+            "scopes": grant.scopes,
+            "tenant": str(grant.settings.get("tenant_id") or ""),
+            "user": str(grant.settings.get("user_id") or ""),
+            "consumer": consumer_id,
+            "connection": connection_id,
+        },
+    )
+
+
+async def delete_unused(tx: Transaction, grant_id: UUID) -> None:
+    """Forget a grant unless a connection uses it."""
+    await tx.execute(
+        "DELETE FROM grants WHERE id = %s AND NOT EXISTS (SELECT 1 FROM connections WHERE grant_id = %s)",
+        (grant_id, grant_id),
+    )
+
+
     grant_id: UUID,
     *,
     secret_sealed: bytes | None = None,

@@ -1,0 +1,59 @@
+"""Everything that surfaces need to let a consumer connect, put together for one project."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from isthmus.client.protocols import JournalEntry
+from isthmus.connections.connecting import Connecting
+from isthmus.connections.integrations import Integrations
+from isthmus.connections.keyring import Keyring
+from isthmus.connections.opening import Opener
+from isthmus.connections.sessions import ConnectSessions
+from isthmus.connections.sessions_check import run_check
+from isthmus.connections.sessions_flow import ConnectFlow
+from isthmus.kernel.clock import Clock
+from isthmus.store.database import Database
+
+
+class NoJournal:
+    """Calls of a person who is connecting leave no journal: what fails is on their page."""
+
+    def note(self, entry: JournalEntry) -> None:
+        """Let it go."""
+
+
+class ConnectDesk:
+    """A project's integrations and connect sessions. `sessions` makes and shows them, `flow` moves them on."""
+
+    def __init__(
+        self,
+        db: Database,
+        keyring: Keyring,
+        opener: Opener,
+        clock: Clock,
+        project_id: UUID,
+        connecting: Connecting,
+        *,
+        development: bool,
+    ) -> None:
+        self._db = db
+        self._opener = opener
+        self._clock = clock
+        self._project_id = project_id
+        self.integrations = Integrations(db, keyring, opener, project_id)
+        self.sessions = ConnectSessions(db, clock, project_id, development=development)
+        self.flow = ConnectFlow(
+            db,
+            keyring,
+            opener,
+            clock,
+            project_id,
+            sessions=self.sessions,
+            connecting=connecting,
+            offered=self.integrations,
+        )
+
+    async def check(self, session_id: UUID) -> bool:
+        """Take the check of a session that waits for it; False when there is nothing to do."""
+        return await run_check(self._db, self._opener, self._clock, NoJournal(), self._project_id, session_id)

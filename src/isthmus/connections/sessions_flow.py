@@ -1,0 +1,514 @@
+"""What happens in a connect session: accept → inputs → the vendor's sign-in → checks → choice → connected.
+
+Every step is a row that is locked, looked at and moved on, so that a second tab, a double click, a reload or another
+person in the same session find what the first one has done. The network is never touched inside a transaction.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from isthmus.auth.entra.authorization import SIGN_IN_MAX_S, admin_consent_link, read_admin_consent
+from isthmus.auth.entra.clouds import Cloud
+from isthmus.auth.entra.id_token import tenant_id as tenant_id_of
+from isthmus.client.protocols import Journal
+from isthmus.client.tokens import run_steps
+from isthmus.connections.connecting import SHARED_TENANT, AppCredentials, Connecting, Wish, state_hash
+from isthmus.connections.credentials import CertificateFile, GrantKind
+from isthmus.connections.integrations import HOSTS_OWN, Integrations, Mode, cloud_of_integration
+from isthmus.connections.keyring import Keyring
+from isthmus.connections.opening import Opener
+from isthmus.connections.sessions import ConnectSessions, SessionScene, modes_of, plain_failure, tell_failed
+from isthmus.connections.sharing import share_grant
+from isthmus.connections.trial import try_app, worth_keeping
+from isthmus.kernel.clock import Clock
+from isthmus.kernel.failures import Failure, IdentityMismatch, InvalidInput, SignInAgain
+from isthmus.store import audit, connect_sessions, connections, consumers, events, grants, integrations
+from isthmus.store.connect_sessions import ConnectSession
+from isthmus.store.database import Database
+from isthmus.store.rows import Connection
+from isthmus.vault.secrets import Secret
+
+TABLE: Final = "connect_sessions"
+TYPED: Final = ("tenant", "environment", "client_id")
+"""What is typed and may be shown again; secrets are not among it."""
+
+NAME_CHARACTERS_MAX: Final = 100
+
+Purpose = Literal["sign_in", "consent"]
+Next = Literal["inputs", "vendor", "checking"]
+
+
+class Typed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person has entered. A secret that is left out is the one that they entered before."""
+
+    mode: Mode
+    tenant: str = ""
+    environment: str = ""
+    client_id: str = ""
+    secret: Secret | None = None
+    certificate: CertificateFile | None = None
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """Secrets of a session under way, sealed as one text."""
+
+    client_id: str
+    secret: str | None = None
+    certificate: str | None = None
+    password: str | None = None
+
+
+class ConnectFlow:
+    """Moves the sessions of one project on."""
+
+    def __init__(
+        self,
+        db: Database,
+        keyring: Keyring,
+        opener: Opener,
+        clock: Clock,
+        project_id: UUID,
+        *,
+        sessions: ConnectSessions,
+        connecting: Connecting,
+        offered: Integrations,
+    ) -> None:
+        self._db = db
+        self._keyring = keyring
+        self._opener = opener
+        self._clock = clock
+        self._project_id = project_id
+        self._sessions = sessions
+        self._connecting = connecting
+        self._offered = offered
+
+    # -- before the vendor ---------------------------------------------------------------------------------------
+
+    async def accept(self, session_id: UUID) -> Next:
+        """The person agrees to what will be shared; what comes next."""
+        scene = await self._sessions.scene(session_id)
+        modes = modes_of(scene.session, scene.integration)
+        direct = modes == [Mode.SIGN_IN]
+
+        def accepted(session: ConnectSession) -> ConnectSession:
+            if session.step != "consent":
+                return session  # a second tab is ahead
+            inputs = {**session.inputs, "mode": modes[0].value} if direct else session.inputs
+            return msgspec.structs.replace(
+                session, status="opened", failure=None, step="vendor" if direct else "inputs", inputs=inputs
+            )
+
+        session = await self._sessions.change(session_id, accepted, accepted=True)
+        async with self._db.project(self._project_id) as tx:
+            await audit.note(tx, actor="connect page", action="connect_session.accept", subject=str(session_id))
+        if session.step == "vendor" and direct and session.connection_id is None:
+            await self._connection_for(scene, Mode.SIGN_IN, session.inputs)
+        return "vendor" if session.step == "vendor" else "inputs"
+
+    async def back_to_inputs(self, session_id: UUID) -> None:
+        """Another way, or other inputs; what was typed stays."""
+
+        def back(session: ConnectSession) -> ConnectSession:
+            if session.accepted_at is None:
+                return session
+            return msgspec.structs.replace(session, step="inputs", status="opened", failure=None, checking_at=None)
+
+        await self._sessions.change(session_id, back)
+
+    async def submit(self, session_id: UUID, typed: Typed, journal: Journal) -> Next:
+        """Take what a person has entered: keep it, try it where that can be done, and say what comes next.
+
+        Raises what the identity provider says about credentials that cannot be right; what was typed is kept.
+        """
+        scene = await self._sessions.scene(session_id)
+        if typed.mode not in modes_of(scene.session, scene.integration):
+            raise InvalidInput("This way is not offered here.")
+        session = await self._keep(scene, typed)
+        scene = msgspec.structs.replace(scene, session=session)
+        try:
+            if typed.mode is Mode.OWN_APP:
+                await self._own_app(scene, journal)
+                return "checking"
+            await self._connection_for(scene, typed.mode, session.inputs)
+        except Failure as failure:
+            await self._fail(session_id, failure, step="inputs")
+            raise
+        await self._step(session_id, "vendor")
+        return "vendor"
+
+    async def _keep(self, scene: SessionScene, typed: Typed) -> ConnectSession:
+        preset, place = scene.session.preset, await self._place_of(scene.session)
+        given = {"tenant": typed.tenant, "environment": typed.environment, "client_id": typed.client_id}
+        inputs = {name: str(place.get(name) or preset.get(name) or given[name]) for name in TYPED}
+
+        def kept(session: ConnectSession) -> ConnectSession:
+            if session.accepted_at is None:
+                raise InvalidInput("First agree to what will be shared.", remedy="Go back to the first page.")
+            sealed = session.sealed
+            if typed.secret is not None or typed.certificate is not None:
+                sealed = self._seal(session.id, inputs["client_id"], typed)
+            return msgspec.structs.replace(
+                session,
+                inputs={**session.inputs, **inputs, "mode": typed.mode.value},
+                sealed=sealed,
+                status="opened",
+                failure=None,
+            )
+
+        return await self._sessions.change(scene.session.id, kept)
+
+    async def _place_of(self, session: ConnectSession) -> dict[str, str]:
+        """What a reconnect cannot change: the connection's own tenant and environment (OA-22)."""
+        if not session.reconnect or session.connection_id is None:
+            return {}
+        async with self._db.project(self._project_id) as tx:
+            connection = await connections.get(tx, session.connection_id)
+            grant = await grants.get(tx, connection.grant_id)
+        tenant = str(grant.settings.get("tenant_id") or ("" if grant.tenant == SHARED_TENANT else grant.tenant))
+        return {"tenant": tenant, "environment": connection.environment}
+
+    async def _own_app(self, scene: SessionScene, journal: Journal) -> None:
+        """The customer's own app by itself: tried at once, kept when it may be right, checked next."""
+        session, cloud = scene.session, cloud_of_integration(scene.integration)
+        app = self._own_credentials(session)
+        wish = self._wish(scene, session.inputs)
+        doubt: Failure | None = None
+        try:
+            await try_app(self._opener, self._clock, wish, app, journal)
+        except Failure as failure:
+            if session.reconnect or not worth_keeping(failure):
+                raise  # what works today is not replaced by what does not
+            doubt = failure
+        connection = await self._connection_for(scene, Mode.OWN_APP, session.inputs)
+        await self._connecting.use_app(connection.id, app, tenant=wish.tenant, cloud=cloud)
+        await self._to_checking(session.id, just_consented=doubt is None and not session.reconnect)
+
+    # -- the vendor ----------------------------------------------------------------------------------------------
+
+    async def leave(self, session_id: UUID, visit: str, redirect_uri: str, purpose: Purpose | None = None) -> str:
+        """Where the browser goes: the vendor's sign-in, or its page for consenting for a whole organization.
+
+        The state that comes back is good once, for this session and for the browser whose `visit` this is (OA-22).
+        """
+        scene = await self._sessions.scene(session_id)
+        mode = Mode(str(scene.session.inputs.get("mode") or modes_of(scene.session, scene.integration)[0]))
+        purpose = purpose or ("consent" if mode is Mode.APP else "sign_in")
+        try:
+            if purpose == "consent":
+                url = await self._consent_url(scene, mode, visit, redirect_uri)
+            else:
+                url = await self._sign_in_url(scene, mode, visit, redirect_uri)
+        except Failure as failure:
+            await self._fail(session_id, failure)
+            raise
+        await self._step(session_id, "vendor")
+        return url
+
+    async def _sign_in_url(self, scene: SessionScene, mode: Mode, visit: str, redirect_uri: str) -> str:
+        session = scene.session
+        if mode is Mode.APP:
+            raise InvalidInput("This way needs an administrator's consent, not a sign-in.")
+        connection = await self._connection_for(scene, mode, session.inputs)
+        app = self._app_of(scene, mode)
+        async with self._db.project(self._project_id) as tx:
+            grant = await grants.get(tx, connection.grant_id)
+        if not session.reconnect:
+            await self._connecting.keep_for_sign_in(
+                connection.id,
+                app,
+                tenant=str(session.inputs.get("tenant") or session.preset.get("tenant") or ""),
+                cloud=cloud_of_integration(scene.integration),
+                scopes=scene.integration.scopes,
+            )
+        own = not session.reconnect or (app.secret is None and app.client_id == grant.client_id)
+        started = await self._connecting.sign_in_to(
+            connection.id,
+            client_id=app.client_id,
+            secret=None if own else app.secret,
+            redirect_uri=redirect_uri,
+            context=_context(session.id, visit, "sign_in"),
+            scopes=scene.integration.scopes,
+        )
+        return started.url
+
+    async def _consent_url(self, scene: SessionScene, mode: Mode, visit: str, redirect_uri: str) -> str:
+        """The admin-consent page (OA-35). The tenant is the one that was typed, or told by whoever consents."""
+        session, cloud, state = scene.session, cloud_of_integration(scene.integration), secrets.token_urlsafe(32)
+        client_id = scene.integration.client_id if mode in HOSTS_OWN else str(session.inputs.get("client_id") or "")
+        if not client_id:
+            raise InvalidInput("The app's client id is missing.", subject="client_id")
+        place = await self._place_of(session)
+        tenant = place.get("tenant") or session.inputs.get("tenant") or session.preset.get("tenant") or SHARED_TENANT
+        async with self._db.project(self._project_id) as tx:
+            await grants.begin_authorization(
+                tx,
+                state_hash=state_hash(state),
+                sealed=self._keyring.seal(Secret(state), table="authorizations", column="sealed", row=session.id),
+                context=_context(session.id, visit, "consent"),
+                expires_at=self._clock.now() + timedelta(seconds=SIGN_IN_MAX_S),
+            )
+        return admin_consent_link(
+            cloud.authority(str(tenant)), client_id=client_id, redirect_uri=redirect_uri, state=state
+        )
+
+    async def come_back(self, session_id: UUID, visit: str, parameters: Mapping[str, str], journal: Journal) -> None:
+        """The browser is back from the vendor. Coming back twice changes nothing (OA-25).
+
+        Raises SignInAgain for a state of another session or browser, and whatever the vendor says.
+        """
+        found = await grants.find_authorization(self._db, state_hash(parameters.get("state", "")))
+        context = found.context if found is not None and found.project_id == self._project_id else {}
+        if context.get("connect_session") != str(session_id) or found is None:
+            raise SignInAgain("The answer does not belong to this page.", remedy="Start the sign-in again from here.")
+        if context.get("visit") != _visit_hash(visit):
+            raise SignInAgain(
+                "The sign-in was started in another browser.", remedy="Start it again in this one; it takes a moment."
+            )
+        if found.used_at is not None and (await self._sessions.show(session_id)).step != "vendor":
+            return  # the same answer again: the first time has done everything
+        try:
+            if context.get("purpose") == "consent":
+                await self._consented(session_id, found.id, parameters, journal)
+            else:
+                await self._connecting.finish_sign_in(dict(parameters), journal, quiet=True)
+                await self._to_checking(session_id, just_consented=True)
+        except Failure as failure:
+            await self._fail(session_id, failure, step="vendor")
+            raise
+
+    async def _consented(
+        self, session_id: UUID, authorization_id: UUID, parameters: Mapping[str, str], journal: Journal
+    ) -> None:
+        """An administrator has answered for the whole organization; no code came with it (OA-35)."""
+        async with self._db.project(self._project_id) as tx:
+            taken = await grants.use_authorization(tx, authorization_id)
+        if not taken:
+            raise SignInAgain("This answer took too long or was used before.", remedy="Start again from here.")
+        tenant = read_admin_consent(parameters, expected_state=parameters.get("state", ""))
+        scene = await self._sessions.scene(session_id)
+        session, cloud = scene.session, cloud_of_integration(scene.integration)
+        await self._same_tenant(session, cloud, tenant, journal)
+        if Mode(str(session.inputs.get("mode"))) is not Mode.APP:
+            await self._sessions.change(
+                session_id,
+                lambda now: msgspec.structs.replace(
+                    now, status="opened", failure=None, step="vendor", inputs={**now.inputs, "consented": tenant}
+                ),
+            )
+            return
+        app = self._offered.credentials(scene.integration)
+        connection = await self._connection_for(scene, Mode.APP, {**session.inputs, "tenant": tenant})
+        await self._connecting.use_app(connection.id, app, tenant=tenant, cloud=cloud)
+        await self._to_checking(session_id, just_consented=True)
+
+    async def _same_tenant(self, session: ConnectSession, cloud: Cloud, tenant: str, journal: Journal) -> None:
+        """Refuse another organization than the connection's, or the one that was typed (OA-22)."""
+        place = await self._place_of(session)
+        wanted = str(place.get("tenant") or session.inputs.get("tenant") or session.preset.get("tenant") or "")
+        if not wanted or wanted.casefold() == tenant.casefold():
+            return
+        authority = cloud.authority(wanted)
+        found = None
+        if not authority.shared:
+            found = await run_steps(tenant_id_of(authority), self._opener.token_call(cloud, journal))
+        if found is not None and found.casefold() != tenant.casefold():
+            raise IdentityMismatch(subject=tenant)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    async def choose_environment(self, session_id: UUID, name: str) -> None:
+        """Look at another environment of the same tenant; its companies are found anew."""
+        session = await self._sessions.show(session_id)
+        if session.reconnect or session.connection_id is None:
+            raise InvalidInput("This connection keeps its environment.")
+        name = name.strip()
+        if not name:
+            raise InvalidInput("Choose an environment.", subject="environment")
+        async with self._db.project(self._project_id) as tx:
+            connection = await connections.get(tx, session.connection_id)
+            if connection.environment.casefold() != name.casefold():
+                await connections.move(tx, connection.id, name)
+        await self._to_checking(session_id, just_consented=False, environment=name)
+
+    async def check_again(self, session_id: UUID) -> None:
+        """Somebody has mended something: take all steps again."""
+        session = await self._sessions.show(session_id)
+        if session.connection_id is None:
+            raise InvalidInput("There is nothing to check yet.")
+        await self._to_checking(session_id, just_consented=False)
+
+    async def finish(self, session_id: UUID, company_ids: Sequence[str] | None) -> ConnectSession:
+        """Choose companies (None keeps the present choice) and end the session well. A second time changes nothing."""
+        session = await self._sessions.show(session_id)
+        if session.status == "connected":
+            return session
+        if session.step != "choose" or session.connection_id is None:
+            raise InvalidInput("The check has not passed yet.", remedy="Wait for it, or start it again.")
+        connection_id = session.connection_id
+        async with self._db.project(self._project_id) as tx:
+            session = await connect_sessions.get(tx, session_id, lock=True)
+            if session.status == "connected":
+                return session
+            if company_ids is not None:
+                known = {each.remote_id for each in await connections.companies_of(tx, connection_id)}
+                chosen = [each for each in company_ids if each in known]
+                if not chosen:
+                    raise InvalidInput("Choose at least one company.", subject="company")
+                await connections.select_companies(tx, connection_id, chosen)
+            connection = await connections.get(tx, connection_id)
+            consumer = await consumers.get(tx, session.consumer_id)
+            if connection.consumer_id is None:
+                await consumers.assign(tx, connection_id, consumer.id)
+            await integrations.assign(tx, connection_id, session.integration_id)
+            subject = {"connection_id": str(connection_id), "consumer": consumer.external_id}
+            if not session.reconnect:
+                await events.append(
+                    tx,
+                    type="connection.created",
+                    subject=subject,
+                    data={"name": connection.name, "provider": connection.provider},
+                )
+            await events.append(
+                tx,
+                type="connect_session.completed",
+                subject={**subject, "connect_session_id": str(session_id)},
+                data={"provider": connection.provider, "reconnect": session.reconnect},
+            )
+            await audit.note(
+                tx,
+                actor=f"consumer:{consumer.external_id}",
+                action="connection.reconnected" if session.reconnect else "connection.made",
+                subject=str(connection_id),
+                detail={"name": connection.name, "connect_session": str(session_id)},
+            )
+            ended = await connect_sessions.save(
+                tx,
+                msgspec.structs.replace(session, status="connected", step="done", sealed=None, failure=None),
+                ended=True,
+            )
+        await share_grant(self._db, self._keyring, self._opener, self._project_id, connection_id)
+        return ended
+
+    # -- small steps ---------------------------------------------------------------------------------------------
+
+    async def _connection_for(self, scene: SessionScene, mode: Mode, inputs: Mapping[str, Any]) -> Connection:
+        """The connection that is being made, begun when there is none yet."""
+        session = await self._sessions.show(scene.session.id)
+        async with self._db.project(self._project_id) as tx:
+            if session.connection_id is not None:
+                with suppress(InvalidInput):  # somebody has deleted it meanwhile: a new one is begun
+                    connection = await connections.get(tx, session.connection_id)
+                    wanted = str(inputs.get("environment") or "")
+                    if not session.reconnect and wanted and wanted.casefold() != connection.environment.casefold():
+                        await connections.move(tx, connection.id, wanted)
+                        connection = await connections.get(tx, connection.id)
+                    return connection
+        kind = GrantKind.PERSON if mode in (Mode.SIGN_IN, Mode.OWN_APP_SIGN_IN) else GrantKind.APP
+        client_id = scene.integration.client_id if mode in HOSTS_OWN else str(inputs.get("client_id") or "")
+        made = await self._connecting.prepare(self._wish(scene, inputs), kind, client_id, scene.integration.scopes)
+        async with self._db.project(self._project_id) as tx:
+            await consumers.assign(tx, made.id, scene.consumer.id)
+            await integrations.assign(tx, made.id, scene.integration.id)
+
+        def begun(now: ConnectSession) -> ConnectSession:
+            return msgspec.structs.replace(now, connection_id=made.id)
+
+        kept = await self._sessions.change(scene.session.id, begun)
+        assert kept.connection_id is not None
+        return made
+
+    def _wish(self, scene: SessionScene, inputs: Mapping[str, Any]) -> Wish:
+        preset = scene.session.preset
+        return Wish(
+            provider=scene.integration.provider,
+            cloud=cloud_of_integration(scene.integration),
+            tenant=str(inputs.get("tenant") or preset.get("tenant") or ""),
+            environment=str(inputs.get("environment") or preset.get("environment") or ""),
+            name=scene.consumer.name[:NAME_CHARACTERS_MAX],
+        )
+
+    def _app_of(self, scene: SessionScene, mode: Mode) -> AppCredentials:
+        """The app through which a person signs in. The host's may be a public client, which has no credential."""
+        if mode is Mode.SIGN_IN:
+            if scene.integration.has_credential:
+                return self._offered.credentials(scene.integration)
+            return AppCredentials(client_id=scene.integration.client_id)
+        return self._own_credentials(scene.session)
+
+    def _own_credentials(self, session: ConnectSession) -> AppCredentials:
+        """The customer's app, as it was typed. Raises InvalidInput when the secret belongs to another client id."""
+        client_id = str(session.inputs.get("client_id") or "")
+        if session.sealed is None:
+            raise InvalidInput("Enter the client secret's Value.", subject="client_secret")
+        text = self._keyring.open_sealed(session.sealed, table=TABLE, column="sealed", row=session.id)
+        kept = msgspec.json.decode(text.reveal(), type=_Kept)
+        if kept.client_id != client_id:
+            raise InvalidInput("Enter the client secret of this app.", subject="client_secret")
+        if kept.certificate is not None:
+            content = CertificateFile(content=base64.b64decode(kept.certificate), password=kept.password)
+            return AppCredentials(client_id=client_id, certificate=content)
+        return AppCredentials(client_id=client_id, secret=Secret(kept.secret or ""))
+
+    def _seal(self, session_id: UUID, client_id: str, typed: Typed) -> bytes:
+        kept = _Kept(
+            client_id=client_id,
+            secret=typed.secret.reveal() if typed.secret is not None else None,
+            certificate=base64.b64encode(typed.certificate.content).decode() if typed.certificate else None,
+            password=typed.certificate.password if typed.certificate else None,
+        )
+        plain = Secret(msgspec.json.encode(kept).decode())
+        return self._keyring.seal(plain, table=TABLE, column="sealed", row=session_id)
+
+    async def _step(self, session_id: UUID, step: str) -> None:
+        await self._sessions.change(
+            session_id, lambda now: msgspec.structs.replace(now, step=step, status="opened", failure=None)
+        )
+
+    async def _to_checking(self, session_id: UUID, *, just_consented: bool, environment: str | None = None) -> None:
+        def checking(now: ConnectSession) -> ConnectSession:
+            inputs = {**now.inputs, "just_consented": just_consented}
+            if environment is not None:
+                inputs["environment"] = environment
+            return msgspec.structs.replace(
+                now, step="checking", status="opened", failure=None, checks=[], checking_at=None, inputs=inputs
+            )
+
+        await self._sessions.change(session_id, checking)
+
+    async def _fail(self, session_id: UUID, failure: Failure, *, step: str | None = None) -> None:
+        await fail(self._db, self._project_id, session_id, failure, step=step)
+
+
+async def fail(db: Database, project_id: UUID, session_id: UUID, failure: Failure, *, step: str | None = None) -> None:
+    """Note why an attempt came to nothing; the host hears of each reason once. The session goes on."""
+    plain = plain_failure(failure)
+    async with db.project(project_id) as tx:
+        session = await connect_sessions.get(tx, session_id, lock=True)
+        if session.status in ("connected", "expired"):
+            return
+        news = session.status != "failed" or (session.failure or {}).get("code") != failure.code
+        await connect_sessions.save(
+            tx,
+            msgspec.structs.replace(
+                session, status="failed", failure=plain, step=step or session.step, checking_at=None
+            ),
+        )
+        if news:
+            await tell_failed(tx, session, failure.code)
+
+
+def _context(session_id: UUID, visit: str, purpose: Purpose) -> dict[str, Any]:
+    return {"connect_session": str(session_id), "visit": _visit_hash(visit), "purpose": purpose}
+
+
+def _visit_hash(visit: str) -> str:
+    return state_hash(f"visit:{visit}").hex()
