@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from urllib.parse import urlsplit
 
 from isthmus.configuration.decoding import Places
 from isthmus.configuration.document import Mistake, Spot, nearest
-from isthmus.configuration.shape import EVENT_NAMES, Configuration, DestinationPart, SyncPart, given
+from isthmus.configuration.shape import EVENT_NAMES, Configuration, DestinationPart, IntegrationPart, SyncPart, given
 from isthmus.delivery.signing import check_secret
 from isthmus.kernel.failures import InvalidInput
 from isthmus.store.schedules import interval_s
@@ -18,6 +19,11 @@ Path = tuple[str | int, ...]
 def check(configuration: Configuration, places: Places) -> list[Mistake]:
     """Every mistake of meaning."""
     found: list[Mistake] = []
+    if isinstance(configuration.integrations, dict):
+        for name, integration in configuration.integrations.items():
+            found += _integration(integration, ("integrations", name), places)
+        former = {name: integration.was for name, integration in configuration.integrations.items()}
+        found += _renamings(former, ("integrations",), places)
     if isinstance(configuration.destinations, dict):
         for name, destination in configuration.destinations.items():
             found += _destination(destination, ("destinations", name), places)
@@ -27,6 +33,29 @@ def check(configuration: Configuration, places: Places) -> list[Mistake]:
         for name, connection in configuration.connections.items():
             if isinstance(connection.syncs, dict):
                 found += _syncs(connection.syncs, ("connections", name, "syncs"), places)
+    return found
+
+
+def _integration(part: IntegrationPart, path: Path, places: Places) -> list[Mistake]:
+    found = []
+    if given(part.client_secret) and given(part.certificate):
+        words = "An app proves itself with a secret or with a certificate."
+        found.append(_mistake(places.name(*path, "certificate"), words, "Give one of the two."))
+    proof = next((name for name in ("client_secret", "certificate") if given(getattr(part, name))), None)
+    if proof is not None and not part.client_id:
+        words = f"“{proof}” without “client_id” proves nothing."
+        found.append(_mistake(places.name(*path, proof), words, "Add `client_id: …`."))
+    if isinstance(part.secret_expires, str):
+        try:
+            date.fromisoformat(part.secret_expires)
+        except ValueError:
+            words = f"“{part.secret_expires}” is no day."
+            found.append(_mistake(places.value(*path, "secret_expires"), words, 'Write it as "2027-03-31".'))
+        if proof is None:
+            words = "There is no secret here that could end."
+            found.append(_mistake(places.name(*path, "secret_expires"), words, "Add `client_secret: ${NAME}`."))
+    if isinstance(part.syncs, dict):
+        found += _syncs(part.syncs, (*path, "syncs"), places)
     return found
 
 

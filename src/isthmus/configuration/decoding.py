@@ -93,7 +93,7 @@ class Decoder:
             case inspect.StructType():
                 return self._struct(node, kind, path, spot)
             case inspect.DictType():
-                return self._dict(node, kind, path, spot, extra)
+                return self._dict(node, kind, path, spot)
             case inspect.ListType() | inspect.VarTupleType():
                 return self._list(node, kind, path, spot)
             case inspect.UnionType():
@@ -161,16 +161,18 @@ class Decoder:
                 good = False
         return kind.cls(**values) if good else _BAD
 
-    def _dict(self, node: yaml.Node, kind: inspect.DictType, path: Path, spot: Spot, extra: dict[str, Any]) -> Any:
+    def _dict(self, node: yaml.Node, kind: inspect.DictType, path: Path, spot: Spot) -> Any:
         pairs = self._pairs(node, path, spot)
         if pairs is None:
             return _BAD
         values: dict[str, Any] = {}
-        pattern = kind.key_type.pattern if isinstance(kind.key_type, inspect.StrType) else None
+        names = _bare(kind.key_type)
+        pattern = names.pattern if isinstance(names, inspect.StrType) else None
+        told = kind.key_type.extra if isinstance(kind.key_type, inspect.Metadata) else None
+        remedy = str((told or {}).get("remedy", "Use letters, digits, spaces, dots and dashes, at most 100."))
         for key, value, place in pairs:
             if pattern is not None and not re.search(pattern, key):
-                words = extra.get("name_words", "letters, digits, spaces, dots and dashes, at most 100")
-                self.wrong(place, f"“{key[:100]}” cannot be a name.", f"Use {words}.")
+                self.wrong(place, f"“{key[:100]}” cannot be a name.", remedy)
             decoded = self._value(value, kind.value_type, (*path, key), place)
             if decoded is not _BAD:
                 values[key] = decoded

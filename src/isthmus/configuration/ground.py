@@ -10,7 +10,7 @@ from uuid import UUID
 from isthmus.actions.reading.setup import CheckedSync, SyncWish
 from isthmus.client.protocols import Journal, JournalEntry
 from isthmus.connections.keyring import Keyring
-from isthmus.connections.opening import OpenConnection
+from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.delivery.ports import Destination
 from isthmus.settings import Settings
 from isthmus.store.database import Database
@@ -23,6 +23,7 @@ class Ground(Protocol):
     db: Database
     project: Project
     keyring: Keyring
+    opener: Opener
     settings: Settings
 
     def connection(self, connection_id: UUID, journal: Journal) -> AbstractAsyncContextManager[OpenConnection]:

@@ -7,7 +7,9 @@ from typing import Any
 
 from isthmus.configuration.destinations import plan_destinations
 from isthmus.configuration.ground import Ground
+from isthmus.configuration.integrations import plan_integrations
 from isthmus.configuration.loading import Loaded
+from isthmus.configuration.project import plan_approvals, plan_project
 from isthmus.configuration.steps import Sign, Step
 from isthmus.configuration.syncs import plan_syncs
 
@@ -45,6 +47,9 @@ class Plan:
 async def plan(ground: Ground, loaded: Loaded) -> Plan:
     """Compare. Nothing is changed. Raises Mistaken for what the project or the vendor does not know."""
     steps: list[Step] = []
+    steps += await plan_project(ground, loaded)
+    steps += await plan_integrations(ground, loaded)
+    steps += await plan_approvals(ground, loaded)
     steps += await plan_destinations(ground, loaded)
     steps += await plan_syncs(ground, loaded)
     return Plan(steps=tuple(sorted(steps, key=lambda step: step.sign is Sign.REMOVE)))

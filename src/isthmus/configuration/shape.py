@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from isthmus.kernel.event_types import EVENT_TYPES, RECORDS_CHANGED
+from isthmus.store.notices import KINDS
 
 NAME_PATTERN: Final = r"^[\w][\w .,&()'/+-]{0,99}$"
 SYNCS_MAX: Final = 500
@@ -45,6 +46,8 @@ Mail = Annotated[
 ]
 
 
+Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$", extra={"remedy": 'Write it in quotes, as "2027-03-31".'})]
+NoticeKind = Annotated[str, Meta(min_length=1, max_length=100, extra_json_schema={"enum": list(KINDS)})]
 Objects = Annotated[list[Text], Meta(min_length=1, max_length=200, description="Only these.")]
 EVENT_NAMES: Final = tuple(sorted([*EVENT_TYPES, RECORDS_CHANGED]))
 EventName = Annotated[str, Meta(min_length=1, max_length=100, extra_json_schema={"enum": list(EVENT_NAMES)})]
@@ -77,10 +80,73 @@ class SyncPart(Part, frozen=True, kw_only=True):
 Syncs = Annotated[dict[Name, SyncPart], Meta(max_length=SYNCS_MAX, description="Reads, by the object's name.")]
 
 
+class SharedPart(Part, frozen=True, kw_only=True):
+    """An object that consumers share, as the connect page tells them."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=300, description="Why, in words that customers read.")]
+    access: Literal["read", "write"] = "read"
+    title: Annotated[str, Meta(max_length=100, description="How people call it.")] = ""
+
+
+class IntegrationPart(Part, frozen=True, kw_only=True):
+    """A provider, set up once for the project: the app that signs in, what is shared, and what is read by default."""
+
+    provider: Annotated[Literal["business_central"], Meta(description="The kind of system.")] = "business_central"
+    client_id: Annotated[str, Meta(max_length=200, description="Your app, unless customers bring theirs.")] = ""
+    client_secret: Annotated[Secret, Meta(description="The app's secret.")] | UnsetType = UNSET
+    certificate: Annotated[Secret, Meta(description="A PEM certificate with its key, instead.")] | UnsetType = UNSET
+    secret_expires: Annotated[Day, Meta(description="The day on which secret or certificate end.")] | UnsetType = UNSET
+    cloud: Annotated[Text, Meta(description="public, us_government, china or sandbox.")] = "public"
+    scopes: Annotated[list[Text], Meta(max_length=50)] | UnsetType = UNSET
+    modes: (
+        Annotated[
+            list[Literal["sign_in", "app", "own_app", "own_app_sign_in"]],
+            Meta(min_length=1, max_length=4, description="The ways to connect that are offered."),
+        ]
+        | UnsetType
+    ) = UNSET
+    objects: Annotated[dict[Name, SharedPart], Meta(max_length=50, description="What is shared.")] | UnsetType = UNSET
+    syncs: Annotated[Syncs, Meta(description="Reads that every connection of it gets.")] | UnsetType = UNSET
+    require_approval: Annotated[bool, Meta(description="Writes wait for a person.")] | UnsetType = UNSET
+    was: Annotated[Name, Meta(description="Its name until now; it is renamed.")] | UnsetType = UNSET
+
+
+class ConnectPagePart(Part, frozen=True, kw_only=True):
+    """How the pages look on which your customers connect."""
+
+    host_name: Annotated[str, Meta(max_length=80, description="Your product's name.")] = ""
+    accent: Annotated[str, Meta(max_length=7, pattern=r"^(#[0-9a-fA-F]{6})?$", extra={"remedy": "Write #0a6552."})] = ""
+    logo: Annotated[str, Meta(max_length=1_024, description="A picture file of at most 200 KB.")] | UnsetType = UNSET
+    support: Annotated[str, Meta(max_length=300, description="Where customers get help.")] = ""
+    privacy_url: Annotated[str, Meta(max_length=2_048)] = ""
+    allowed_origins: Annotated[list[Text], Meta(max_length=50, description="Who may open it.")] | UnsetType = UNSET
+
+
+class NoticePart(Part, frozen=True, kw_only=True):
+    """What an address is told; everything when nothing is named."""
+
+    kinds: Annotated[list[NoticeKind], Meta(min_length=1, max_length=50)] | UnsetType = UNSET
+
+
+class ProjectPart(Part, frozen=True, kw_only=True):
+    """Settings of the whole project. What is left out is not touched."""
+
+    require_approval: Annotated[bool, Meta(description="Writes wait for a person.")] | UnsetType = UNSET
+    approval_expires_hours: (
+        Annotated[int, Meta(ge=1, le=720, description="How long a write waits for a person.")] | UnsetType
+    ) = UNSET
+    notices: (
+        Annotated[dict[Mail, NoticePart | None], Meta(max_length=50, description="Who is told, by address.")]
+        | UnsetType
+    ) = UNSET
+    connect_page: ConnectPagePart | UnsetType = UNSET
+
+
 class ConnectionPart(Part, frozen=True, kw_only=True):
     """What shall happen with a connection that exists. People make connections: consent cannot be written down."""
 
     syncs: Syncs | UnsetType = UNSET
+    require_approval: Annotated[bool, Meta(description="Writes wait for a person.")] | UnsetType = UNSET
 
 
 class DestinationPart(Part, frozen=True, kw_only=True):
@@ -110,6 +176,11 @@ class Configuration(Part, frozen=True, kw_only=True):
     """The configuration of one Isthmus project."""
 
     version: Annotated[Literal[1], Meta(description="The version of this format.")]
+    project: ProjectPart | UnsetType = UNSET
+    integrations: (
+        Annotated[dict[Name, IntegrationPart], Meta(max_length=200, description="Providers as you use them, by name.")]
+        | UnsetType
+    ) = UNSET
     destinations: (
         Annotated[dict[Name, DestinationPart], Meta(max_length=THINGS_MAX, description="Where changes go, by name.")]
         | UnsetType

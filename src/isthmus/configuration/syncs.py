@@ -20,7 +20,7 @@ from isthmus.configuration.loading import Loaded
 from isthmus.configuration.shape import SyncPart
 from isthmus.configuration.steps import Shown, Sign, Step, additions, counted, differences
 from isthmus.kernel.failures import CompanyNotFound, FilterRefused, InvalidInput, UnknownField, UnknownObject
-from isthmus.store import connections, schedules, syncs
+from isthmus.store import connections, integrations, schedules, syncs
 from isthmus.store.database import Transaction
 from isthmus.store.rows import CompanyRow, Connection, RunKind, Sync
 
@@ -62,28 +62,43 @@ class _Compared(msgspec.Struct, frozen=True, kw_only=True):
 
 async def plan_syncs(ground: Ground, loaded: Loaded) -> list[Step]:
     """The steps for the syncs of every connection that the file names. Raises Mistaken, or the vendor's Failure."""
-    wanted = loaded.configuration.connections
-    if not isinstance(wanted, dict):
-        return []
     async with ground.db.project(ground.project.id) as tx:
         present = {each.name: each for each in await connections.every(tx)}
-    steps: list[Step] = []
-    for name, part in wanted.items():
-        connection = present.get(name)
-        if connection is None:
-            near = nearest_names(name, list(present))
+        made_through = await integrations.names_by_connection(tx)
+    parts = loaded.configuration.connections
+    for name in parts if isinstance(parts, dict) else ():
+        if name not in present:
             raise loaded.refused(
                 loaded.places.name("connections", name),
                 f"There is no connection “{name}” in project {ground.project.name}.",
                 "People make connections: `isthmus connect business-central`, or a connect link. "
                 "`isthmus connections` lists them.",
-                near,
+                nearest_names(name, list(present)),
             )
-        if isinstance(part.syncs, dict):
-            path = ("connections", name, "syncs")
-            every = [Wanted(name=each, part=sync, path=(*path, each)) for each, sync in part.syncs.items()]
-            steps += await _of_connection(ground, loaded, connection, every)
+    steps: list[Step] = []
+    for name, connection in present.items():
+        wanted = _wanted(loaded, name, made_through.get(connection.id))
+        if wanted is not None:
+            steps += await _of_connection(ground, loaded, connection, wanted)
     return steps
+
+
+def _wanted(loaded: Loaded, name: str, integration: str | None) -> list[Wanted] | None:
+    """What a connection shall read: its integration's syncs, and its own in place of those of the same name.
+
+    None when the file says nothing about it.
+    """
+    configuration, found = loaded.configuration, {}
+    parts: list[tuple[tuple[str, str], Any]] = []
+    if isinstance(configuration.integrations, dict) and integration in configuration.integrations:
+        parts.append((("integrations", str(integration)), configuration.integrations[integration].syncs))
+    if isinstance(configuration.connections, dict) and name in configuration.connections:
+        parts.append((("connections", name), configuration.connections[name].syncs))
+    said = [(path, syncs) for path, syncs in parts if isinstance(syncs, dict)]
+    for path, wished in said:
+        for each, sync in wished.items():
+            found[each] = Wanted(name=each, part=sync, path=(*path, "syncs", each))
+    return list(found.values()) if said else None
 
 
 async def _of_connection(
@@ -274,7 +289,10 @@ class _One:
             raise self._mistaken(failure) from failure
 
     def _mistaken(self, failure: Any) -> Exception:
-        return self._loaded.refused(self._spot(failure), failure.message, failure.remedy, tuple(failure.nearest))
+        where = "" if self._wanted.path[0] == "connections" else f"{self._connection.name}: "
+        return self._loaded.refused(
+            self._spot(failure), where + failure.message, failure.remedy, tuple(failure.nearest)
+        )
 
     def _spot(self, failure: Any) -> Spot:
         """Where in the file the name stands that a failure is about."""

@@ -176,6 +176,12 @@ async def connections_by_integration(tx: Transaction) -> dict[UUID, int]:
     return {row[0]: int(row[1]) for row in rows}
 
 
+async def names_by_connection(tx: Transaction) -> dict[UUID, str]:
+    """The name of the integration through which each connection was made."""
+    rows = await tx.tuples("SELECT c.id, i.name FROM connections c JOIN integrations i ON i.id = c.integration_id")
+    return {row[0]: str(row[1]) for row in rows}
+
+
 async def grants_of(tx: Transaction, integration_id: UUID, client_id: str) -> list[Grant]:
     """The grants of its connections that sign in with this app."""
     return await tx.rows(

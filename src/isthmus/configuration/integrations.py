@@ -1,0 +1,221 @@
+"""Integrations: providers as the file sets them up, against what there is. Secrets are compared, never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from isthmus.auth.entra.clouds import Cloud
+from isthmus.configuration.ground import Ground
+from isthmus.configuration.loading import Loaded
+from isthmus.configuration.shape import IntegrationPart
+from isthmus.configuration.steps import Difference, Shown, Sign, Step, additions, counted, differences
+from isthmus.connections.connecting import AppCredentials
+from isthmus.connections.credentials import CertificateFile
+from isthmus.connections.given import app_credentials, cloud_named
+from isthmus.connections.integrations import (
+    Integrations,
+    IntegrationWish,
+    SharedObject,
+    cloud_of_integration,
+    shared_objects,
+    usual_modes,
+)
+from isthmus.kernel.failures import Failure, InvalidInput
+from isthmus.store import integrations
+from isthmus.store.integrations import Integration
+
+KIND: Final = "integration"
+
+
+async def plan_integrations(ground: Ground, loaded: Loaded) -> list[Step]:
+    """The steps for the section, or none when the file does not have it. Raises Mistaken."""
+    wanted = loaded.configuration.integrations
+    if not isinstance(wanted, dict):
+        return []
+    async with ground.db.project(ground.project.id) as tx:
+        present = {each.name: each for each in await integrations.every(tx)}
+        used = await integrations.connections_by_integration(tx)
+    steps: list[Step] = []
+    left = dict(present)
+    for name, part in wanted.items():
+        one = _One(ground, loaded, name, part)
+        row = left.pop(name, None)
+        if row is None and isinstance(part.was, str):
+            row = left.pop(part.was, None)
+        step = one.added() if row is None else one.changed(row)
+        if step is not None:
+            steps.append(step)
+    return steps + [_removed(ground, row, used.get(row.id, 0)) for row in left.values()]
+
+
+class _One:
+    """The step for one integration of the file."""
+
+    def __init__(self, ground: Ground, loaded: Loaded, name: str, part: IntegrationPart) -> None:
+        self._ground = ground
+        self._loaded = loaded
+        self._name = name
+        self._part = part
+        self._rooms = Integrations(ground.db, ground.keyring, ground.opener, ground.project.id)
+        self._expires = _day(part.secret_expires)
+
+    def added(self) -> Step:
+        """It is not there yet."""
+        wish, app = self._wish(), self._credentials()
+
+        async def perform() -> Sequence[Shown]:
+            try:
+                await self._rooms.create(wish, app, secret_expires_at=self._expires)
+            except InvalidInput as failure:
+                raise self._mistaken(failure) from failure
+            return []
+
+        listed = additions(
+            [
+                ("provider", wish.provider),
+                ("client_id", wish.client_id),
+                ("cloud", wish.cloud.name),
+                ("scopes", wish.scopes),
+                ("modes", wish.modes or usual_modes(wish.client_id)),
+                ("shares", [each.object for each in wish.objects]),
+                ("secret", "as the file refers to it" if app is not None else None),
+            ]
+        )
+        return Step(
+            sign=Sign.ADD, kind=KIND, name=self._name, act="integration.create", perform=perform, differences=listed
+        )
+
+    def changed(self, row: Integration) -> Step | None:
+        """It is there; None when it is as asked for."""
+        wish, app = self._wish(), self._credentials()
+        found = differences(
+            [
+                ("name", row.name, self._name),
+                ("provider", row.provider, wish.provider),
+                ("client_id", row.client_id or None, wish.client_id or None),
+                ("cloud", _cloud_words(cloud_of_integration(row)), _cloud_words(wish.cloud)),
+                ("scopes", sorted(row.scopes), sorted(wish.scopes)),
+                ("modes", sorted(row.modes), sorted(wish.modes or usual_modes(wish.client_id))),
+                ("shares", _shares(shared_objects(row)), _shares(wish.objects)),
+            ]
+        )
+        fresh = app is not None and not self._proves(row, app)
+        if fresh:
+            found += (Difference(name="secret", before="the one before", after="another one"),)
+        redated = self._expires is not None and row.secret_expires_at != self._expires
+        if redated and not fresh:
+            found += differences([("secret_expires", _date(row.secret_expires_at), _date(self._expires))])
+        if not found:
+            return None
+
+        async def perform() -> Sequence[Shown]:
+            try:
+                await self._rooms.replace(row.id, wish)
+                if app is not None and (fresh or redated or row.client_id != wish.client_id):
+                    await self._rooms.set_secret(row.id, app, secret_expires_at=self._expires)
+            except InvalidInput as failure:
+                raise self._mistaken(failure) from failure
+            return []
+
+        return Step(
+            sign=Sign.CHANGE,
+            kind=KIND,
+            name=self._name,
+            act="integration.change",
+            perform=perform,
+            differences=found,
+        )
+
+    def _wish(self) -> IntegrationWish:
+        part = self._part
+        shared = part.objects if isinstance(part.objects, dict) else {}
+        return IntegrationWish(
+            name=self._name,
+            cloud=self._cloud(),
+            provider=part.provider,
+            client_id=part.client_id,
+            scopes=part.scopes if isinstance(part.scopes, list) else (),
+            objects=[
+                SharedObject(object=name, reason=each.reason, access=each.access, title=each.title)
+                for name, each in shared.items()
+            ],
+            modes=part.modes if isinstance(part.modes, list) else (),
+        )
+
+    def _cloud(self) -> Cloud:
+        try:
+            return cloud_named(self._part.cloud, self._ground.settings.home)
+        except InvalidInput as failure:
+            raise self._mistaken(failure, "cloud") from failure
+
+    def _credentials(self) -> AppCredentials | None:
+        """What the file refers to; None when it refers to nothing, and what is there stays."""
+        part = self._part
+        if isinstance(part.client_secret, str):
+            return app_credentials(part.client_id, secret=part.client_secret)
+        if isinstance(part.certificate, str):
+            return AppCredentials(
+                client_id=part.client_id, certificate=CertificateFile(content=part.certificate.encode(), password=None)
+            )
+        return None
+
+    def _proves(self, row: Integration, app: AppCredentials) -> bool:
+        """Whether the app's secret is the one that is kept."""
+        if not row.has_credential or row.client_id != app.client_id:
+            return False
+        kept = self._rooms.credentials(row)
+        if app.secret is not None and kept.secret is not None:
+            return app.secret.reveal() == kept.secret.reveal()
+        if app.certificate is not None and kept.certificate is not None:
+            return app.certificate.content == kept.certificate.content
+        return False
+
+    def _mistaken(self, failure: Failure, field: str = "") -> Exception:
+        path: tuple[str | int, ...] = ("integrations", self._name)
+        named = field or failure.subject or ""
+        spot = self._loaded.places.name(*path)
+        if named in IntegrationPart.__struct_fields__:
+            spot = self._loaded.places.value(*path, named)
+        return self._loaded.refused(spot, failure.message, failure.remedy, tuple(failure.nearest))
+
+
+def _removed(ground: Ground, row: Integration, used: int) -> Step:
+    async def perform() -> Sequence[Shown]:
+        async with ground.db.project(ground.project.id) as tx:
+            await integrations.delete(tx, row.id)
+        return []
+
+    loses = "its secret and its connect sessions"
+    if used:
+        loses += f"; {counted(used, 'connection')} made through it stay, but nobody can connect anew"
+    return Step(
+        sign=Sign.REMOVE,
+        kind=KIND,
+        name=row.name,
+        act="integration.delete",
+        perform=perform,
+        loses=loses,
+        unnamed=True,
+    )
+
+
+def _shares(objects: Sequence[SharedObject]) -> list[str]:
+    return sorted(
+        f"{each.object} ({each.access}{': ' + each.title if each.title else ''}; {each.reason})" for each in objects
+    )
+
+
+def _cloud_words(cloud: Cloud) -> dict[str, Any]:
+    return {key: value for key, value in msgspec.to_builtins(cloud).items() if key != "title"}
+
+
+def _day(text: Any) -> datetime | None:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC) if isinstance(text, str) else None
+
+
+def _date(moment: datetime | None) -> str | None:
+    return moment.date().isoformat() if moment is not None else None

@@ -1,0 +1,248 @@
+"""Settings of the project itself: approvals, who is told, and how the connect pages look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from isthmus.configuration.ground import Ground
+from isthmus.configuration.loading import Loaded
+from isthmus.configuration.shape import ConnectPagePart, NoticePart, ProjectPart
+from isthmus.configuration.steps import Shown, Sign, Step, additions, counted, differences
+from isthmus.connections.integrations import LOGO_BYTES_MAX, usable_page
+from isthmus.kernel.failures import InvalidInput
+from isthmus.store import approvals, connections, integrations, notices
+from isthmus.store.integrations import ConnectPage
+
+_HOUR_S: Final = 3_600.0
+
+
+async def plan_project(ground: Ground, loaded: Loaded) -> list[Step]:
+    """The steps for the section, or none when the file does not have it. Raises Mistaken."""
+    part = loaded.configuration.project
+    if not isinstance(part, ProjectPart):
+        return []
+    steps: list[Step] = []
+    if isinstance(part.require_approval, bool) or isinstance(part.approval_expires_hours, int):
+        steps += await _project_approval(ground, part)
+    if isinstance(part.notices, dict):
+        steps += await _notices(ground, loaded, part.notices)
+    if isinstance(part.connect_page, ConnectPagePart):
+        steps += await _connect_page(ground, loaded, part.connect_page)
+    return steps
+
+
+async def plan_approvals(ground: Ground, loaded: Loaded) -> list[Step]:
+    """Which integrations' and connections' writes wait, where the file says so. Runs after the integrations' steps."""
+    configuration, steps = loaded.configuration, []
+    async with ground.db.project(ground.project.id) as tx:
+        rules = await approvals.rules(tx)
+        known_connections = {each.name: each.id for each in await connections.every(tx)}
+    for name, part in (configuration.integrations if isinstance(configuration.integrations, dict) else {}).items():
+        if isinstance(part.require_approval, bool):
+            now = await _required_of_integration(ground, rules, name, part.was)
+            steps += _approval(ground, f"integration {name}", now, part.require_approval, integration=name)
+    for name, each in (configuration.connections if isinstance(configuration.connections, dict) else {}).items():
+        if isinstance(each.require_approval, bool):
+            connection = known_connections.get(name)
+            rule = next((r for r in rules if r.connection_id == connection and r.object is None), None)
+            now = None if connection is None or rule is None else rule.required
+            steps += _approval(ground, f"connection {name}", now, each.require_approval, connection=connection)
+    return steps
+
+
+async def _required_of_integration(
+    ground: Ground, rules: Sequence[approvals.ApprovalRule], name: str, was: Any
+) -> bool | None:
+    async with ground.db.project(ground.project.id) as tx:
+        row = await integrations.named(tx, name)
+        if row is None and isinstance(was, str):
+            row = await integrations.named(tx, was)
+    if row is None:
+        return None
+    rule = next(
+        (each for each in rules if each.integration_id == row.id and not each.connection_id and not each.object), None
+    )
+    return None if rule is None else rule.required
+
+
+def _approval(
+    ground: Ground,
+    name: str,
+    before: bool | None,
+    after: bool,
+    *,
+    integration: str | None = None,
+    connection: UUID | None = None,
+) -> list[Step]:
+    found = differences([("require_approval", before, after)])
+
+    async def perform() -> Sequence[Shown]:
+        async with ground.db.project(ground.project.id) as tx:
+            row = await integrations.named(tx, integration) if integration is not None else None
+            await approvals.set_rule(
+                tx, required=after, integration_id=row.id if row else None, connection_id=connection, by="isthmus.yaml"
+            )
+        return []
+
+    act = "approval_rule.set"
+    if not found:
+        return []
+    return [Step(sign=Sign.CHANGE, kind="approval", name=name, act=act, perform=perform, differences=found)]
+
+
+async def _project_approval(ground: Ground, part: ProjectPart) -> list[Step]:
+    async with ground.db.project(ground.project.id) as tx:
+        rules = await approvals.rules(tx)
+    rule = next((each for each in rules if not (each.integration_id or each.connection_id or each.object)), None)
+    before = bool(rule and rule.required)
+    after = part.require_approval if isinstance(part.require_approval, bool) else before
+    kept_s = rule.expires_s if rule else approvals.EXPIRES_S
+    hours = part.approval_expires_hours
+    waits_s = hours * _HOUR_S if isinstance(hours, int) else kept_s
+    found = differences(
+        [
+            ("require_approval", before, after),
+            ("approval_expires_hours", f"{kept_s / _HOUR_S:g}", f"{waits_s / _HOUR_S:g}"),
+        ]
+    )
+    if not found:
+        return []
+
+    async def perform() -> Sequence[Shown]:
+        async with ground.db.project(ground.project.id) as tx:
+            await approvals.set_rule(tx, required=after, expires_s=waits_s, by="isthmus.yaml")
+        return []
+
+    name = ground.project.name
+    act = "approval_rule.set"
+    return [Step(sign=Sign.CHANGE, kind="project", name=name, act=act, perform=perform, differences=found)]
+
+
+async def _notices(ground: Ground, loaded: Loaded, wanted: dict[str, NoticePart | None]) -> list[Step]:
+    async with ground.db.project(ground.project.id) as tx:
+        present = {each.address: each for each in await notices.addresses(tx)}
+    steps: list[Step] = []
+    for address, part in wanted.items():
+        kinds = part.kinds if part is not None and isinstance(part.kinds, list) else []
+        _check_notice(loaded, address, kinds)
+        row = present.pop(address, None)
+        before = sorted(row.kinds) if row else []
+        if row is None or before != sorted(set(kinds)):
+            steps.append(_told(ground, address, row.id if row else None, before, sorted(set(kinds))))
+    return steps + [_untold(ground, each.address, each.id) for each in present.values()]
+
+
+def _check_notice(loaded: Loaded, address: str, kinds: Sequence[str]) -> None:
+    path = ("project", "notices", address)
+    try:
+        notices.checked_address(address)
+    except InvalidInput as failure:
+        raise loaded.refused(loaded.places.name(*path), failure.message, failure.remedy) from failure
+    try:
+        notices.checked_kinds(kinds)
+    except InvalidInput as failure:
+        raise loaded.refused(loaded.places.value(*path, "kinds"), failure.message, failure.remedy) from failure
+
+
+def _told(ground: Ground, address: str, known: UUID | None, before: list[str], kinds: list[str]) -> Step:
+    async def perform() -> Sequence[Shown]:
+        async with ground.db.project(ground.project.id) as tx:
+            if known is None:
+                await notices.add_address(tx, address, kinds)
+            else:
+                await notices.change_address(tx, known, kinds)
+        return []
+
+    if known is None:
+        listed = additions([("kinds", kinds or "all")])
+        return Step(
+            sign=Sign.ADD, kind="notice address", name=address, act="notice_address.add", perform=perform,
+            differences=listed,
+        )  # fmt: skip
+    found = differences([("kinds", before or "all", kinds or "all")])
+    return Step(
+        sign=Sign.CHANGE, kind="notice address", name=address, act="notice_address.change", perform=perform,
+        differences=found,
+    )  # fmt: skip
+
+
+def _untold(ground: Ground, address: str, address_id: UUID) -> Step:
+    async def perform() -> Sequence[Shown]:
+        async with ground.db.project(ground.project.id) as tx:
+            await notices.remove_address(tx, address_id)
+        return []
+
+    return Step(
+        sign=Sign.REMOVE,
+        kind="notice address",
+        name=address,
+        act="notice_address.remove",
+        perform=perform,
+        loses="the notices it would get from now on",
+        unnamed=True,
+    )
+
+
+async def _connect_page(ground: Ground, loaded: Loaded, part: ConnectPagePart) -> list[Step]:
+    async with ground.db.project(ground.project.id) as tx:
+        before = await integrations.connect_page(tx)
+    wished = ConnectPage(
+        host_name=part.host_name,
+        accent=part.accent,
+        logo=_logo(loaded, part.logo) if isinstance(part.logo, str) else before.logo,
+        support=part.support,
+        privacy_url=part.privacy_url,
+        allowed_origins=part.allowed_origins if isinstance(part.allowed_origins, list) else [],
+    )
+    path = ("project", "connect_page")
+    try:
+        after = usable_page(wished, development=ground.settings.development)
+    except InvalidInput as failure:
+        known = failure.subject in ConnectPagePart.__struct_fields__
+        spot = loaded.places.value(*path, str(failure.subject)) if known else loaded.places.name(*path)
+        raise loaded.refused(spot, failure.message, failure.remedy) from failure
+    found = differences(
+        [
+            (name, _words_of(getattr(before, name)), _words_of(getattr(after, name)))
+            for name in ("host_name", "accent", "support", "privacy_url", "allowed_origins", "logo")
+        ]
+    )
+    if msgspec.structs.replace(before, logo_type=after.logo_type) == after:
+        return []
+
+    async def perform() -> Sequence[Shown]:
+        async with ground.db.project(ground.project.id) as tx:
+            await integrations.save_connect_page(tx, after)
+        return []
+
+    return [
+        Step(
+            sign=Sign.CHANGE,
+            kind="connect page",
+            name=ground.project.name,
+            act="connect_page.change",
+            perform=perform,
+            differences=found,
+        )
+    ]
+
+
+def _logo(loaded: Loaded, name: str) -> bytes:
+    place = loaded.folder / Path(name)
+    try:
+        with place.open("rb") as file:
+            return file.read(LOGO_BYTES_MAX + 1)
+    except OSError as error:
+        spot = loaded.places.value("project", "connect_page", "logo")
+        raise loaded.refused(spot, f"{place}: {error.strerror}.", "Name a picture next to this file.") from error
+
+
+def _words_of(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return counted(len(value), "byte")
+    return value or None
