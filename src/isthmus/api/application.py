@@ -9,10 +9,12 @@ from litestar import Router
 
 from isthmus.api.access import Access, Rate
 from isthmus.api.administration import audit_routes, consumer_routes, key_routes
+from isthmus.api.connect_sessions import connect_session_routes
 from isthmus.api.connections import connection_routes
 from isthmus.api.destinations import destination_routes
 from isthmus.api.health import health_routes
 from isthmus.api.metrics import Metrics
+from isthmus.api.integrations import connect_page_routes, integration_routes
 from isthmus.api.objects import object_routes
 from isthmus.api.openapi import RawSchema, openapi_config, openapi_routes
 from isthmus.api.operations import operation_routes
@@ -49,6 +51,9 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
             consumer_routes(services, access),
             connection_routes(services, access),
             signing_in_routes(services, access),
+            integration_routes(services, access),
+            connect_page_routes(services, access),
+            connect_session_routes(services, access),
             object_routes(services, access),
             sync_routes(services, access),
             run_routes(services, access),

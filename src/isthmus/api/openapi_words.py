@@ -25,6 +25,8 @@ the rest.
 TAGS: Final = {
     "consumers": "Your customers, under your own ids.",
     "connections": "Links to their environments: how they are made, whether they work.",
+    "integrations": "A provider set up once: your app, what is shared and why, and how the connect pages look.",
+    "connect sessions": "Short-lived links by which your customers connect.",
     "objects": "What an environment offers.",
     "syncs": "Configured, scheduled reads.",
     "runs": "Executions of syncs, with every request that they sent.",
@@ -58,6 +60,29 @@ EXAMPLES: Final[dict[str, Any]] = {
         "client_secret": "the secret's value, not its id",
     },
     "change_connection": {"consumer": _ID},
+    "create_integration": {
+        "name": "Business Central",
+        "client_id": "11111111-2222-3333-4444-555555555555",
+        "client_secret": "the secret's value, not its id",
+        "objects": [{"object": "customers", "reason": "So that invoices carry the right name and address."}],
+        "modes": ["sign_in", "own_app"],
+    },
+    "replace_integration": {
+        "name": "Business Central",
+        "client_id": "11111111-2222-3333-4444-555555555555",
+        "objects": [{"object": "customers", "reason": "So that invoices carry the right name and address."}],
+    },
+    "replace_secret": {"client_secret": "the new secret's value", "secret_expires_at": "2028-11-20T00:00:00Z"},
+    "save_connect_page": {
+        "host_name": "Acme Billing",
+        "accent": "#7a3cc0",
+        "allowed_origins": ["https://app.acme.example"],
+    },
+    "create_connect_session": {
+        "consumer": {"external_id": "customer-4711", "name": "Contoso Ltd."},
+        "integration": "Business Central",
+        "return_url": "https://app.acme.example/settings",
+    },
     "select_companies": {"companies": ["CRONUS USA, Inc."]},
     "authorize": {"name": "Contoso by sign-in", "client_id": "11111111-2222-3333-4444-555555555555"},
     "create_sync": {

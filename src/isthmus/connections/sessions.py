@@ -202,6 +202,18 @@ class ConnectSessions:
 
         return await self._db.transact(self._project_id, work)
 
+    async def revoke(self, session_id: UUID) -> ConnectSession:
+        """The host takes a link back: nobody can use it any more."""
+
+        async def work(tx: Transaction) -> ConnectSession:
+            session = await connect_sessions.get(tx, session_id, lock=True)
+            if session.status in ("connected", "expired"):
+                return session
+            ended = msgspec.structs.replace(session, expires_at=min(session.expires_at, self._clock.now()))
+            return await end_without(tx, ended, "cancelled")
+
+        return await self._db.transact(self._project_id, work)
+
     async def change(
         self,
         session_id: UUID,
