@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import applying, connections, data, deliver, keys, operate, runs, serving, syncs, writes
+from isthmus.cli import applying, connections, data, deliver, keys, operate, runs, safekeeping, serving, syncs, writes
 
 _HELP = """Connect Business Central to your product: read it, keep it in step, hand every change on.
 
@@ -48,5 +48,6 @@ def build_app() -> typer.Typer:
     serving.register(app)
     keys.register(app)
     applying.register(app)
+    safekeeping.register(app)
     operate.register(app)
     return app

@@ -57,12 +57,14 @@ class MasterRotation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DataRotation(msgspec.Struct, frozen=True, kw_only=True):
-    """How a rotation of a project's data key ended. `unreadable` names values that did not open: they stay as they are,
-    and so does the key that they name.
+    """How a rotation of a project's data key ended. `unreadable` names values that did not open: they stay as they are.
+
+    `retired` 0 with `waiting` above 0: that many people are signing in, with what the earlier key sealed.
     """
 
     resealed: int
     retired: int
+    waiting: int
     unreadable: tuple[str, ...]
 
 
@@ -80,8 +82,8 @@ async def rotate_master(
 ) -> MasterRotation:
     """Wrap every data key with the next master key; the sealed values stay as they are.
 
-    Raises ConfigurationFailure while a server or worker does not know the next key, MasterKeyMissing for a data key that
-    no key of this machine opens.
+    Raises ConfigurationFailure while a server or worker does not know the next key, MasterKeyMissing for a data key
+    that no key of this machine opens.
     """
     masters = draft_next(home, environment)
     following = masters.following
@@ -163,7 +165,6 @@ async def rotate_data(
     await _until_read(db, clock, row.id, telling, patience_s, project_id=project_id)
     async with db.project(project_id) as tx:
         await rotation.start_sealing(tx, row.id)
-        await rotation.forget_ended_sign_ins(tx)
         places = await rotation.sealed_columns(tx)
         telling.total(sum([await rotation.sealed_otherwise(tx, place, newest.id) for place in places]))
     opening = {key.id: key for key in keys.values()}
@@ -182,7 +183,7 @@ async def rotate_data(
         if not waited:  # whoever read the keys before they began to seal may still have used the earlier one
             await _until_read(db, clock, row.id, telling, patience_s, project_id=project_id)
             waited = True
-    retired = await _retire_unused(db, project_id, row.id, keys, places, unreadable=len(unreadable))
+    retired, waiting = await _retire_unused(db, project_id, row.id, keys, places, unreadable=len(unreadable))
     async with db.project(project_id) as tx:
         await audit.note(
             tx,
@@ -191,7 +192,9 @@ async def rotate_data(
             subject=str(row.id),
             detail={"resealed": resealed, "retired": retired},
         )
-    return DataRotation(resealed=resealed, retired=retired, unreadable=tuple(sorted(unreadable)))
+    return DataRotation(
+        resealed=resealed, retired=retired, waiting=waiting, unreadable=tuple(sorted(unreadable))
+    )
 
 
 async def _announced(db: Database, keyrings: Keyrings, project_id: UUID) -> tuple[ProjectKey, dict[UUID, DataKey]]:
@@ -264,7 +267,7 @@ def _sealed_again(
     place: SealedColumn, value: SealedValue, newest: DataKey, opening: Mapping[bytes, DataKey]
 ) -> bytes | None:
     """The same secret under the newest key; None for a value that does not open."""
-    where = Place(table=place.table, column=place.column, row=str(value.bound))
+    where = Place(table=place.table, column=place.column, row=str(value.row))
     try:
         key = opening.get(key_id_of(value.sealed))
         return None if key is None else seal(newest, open_sealed(key, value.sealed, where), where)
@@ -280,12 +283,14 @@ async def _retire_unused(
     places: list[SealedColumn],
     *,
     unreadable: int,
-) -> int:
-    """Retire the earlier keys, unless something that can be opened is still sealed by them; how many."""
+) -> tuple[int, int]:
+    """Retire the earlier keys, unless something that can be opened is sealed by them; how many, and how many wait."""
     async with db.project(project_id) as tx:
         await rotation.one_rotation(tx)
-        if sum([await rotation.sealed_otherwise(tx, place, keys[newest].id) for place in places]) > unreadable:
-            return 0
+        left = sum([await rotation.sealed_otherwise(tx, place, keys[newest].id) for place in places])
+        waiting = await rotation.sign_ins_under_way(tx, keys[newest].id)
+        if left > unreadable or waiting:
+            return 0, waiting
         earlier = [row.id for row in await projects.keys(tx) if row.id != newest and row.retired_at is None]
         await rotation.retire(tx, earlier)
-        return len(earlier)
+        return len(earlier), 0

@@ -151,6 +151,7 @@ class StoredTokens:
         return min(self._early_s, max(0.0, life_s) * _AHEAD_SHARE_MAX)
 
     async def _shared(self, rejected: str | None, claims: str | None) -> str:
+        await self._keyring.fresh()
         async with (
             self._place(),
             grants.refreshing(self._db, self._grant.project_id, self._grant.id) as turn,

@@ -2,9 +2,9 @@
 
 Two kinds of change. **Migrations** (`migrations/versions`) only add, so that servers and workers of an earlier version
 go on working while and after they run; every start applies what is missing. **Contract migrations**
-(`migrations/contract`) take something away that no code uses any more; they run by `isthmus migrate --finish` alone, once
-nobody with older code shows a sign of life, and raise the database's `compatibility.oldest_schema`. Code that is older
-than its database works as long as it is not older than that.
+(`migrations/contract`) take something away that no code uses any more; they run by `isthmus migrate --finish` alone,
+once nobody with older code shows a sign of life, and raise the database's `compatibility.oldest_schema`. Code that is
+older than its database works as long as it is not older than that.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """How a database stands. `version` None: there is nothing yet. `older`: who is at work with code that `finish` would
-    break, as a person finds them.
+    """How a database stands. `version` None: there is nothing yet. `older`: who is at work with code that `finish`
+    would break, as a person finds them.
     """
 
     version: str | None
@@ -223,7 +223,7 @@ async def _refuse_if_left_behind(connection: psycopg.AsyncConnection[Any], versi
     oldest = await _oldest(connection)
     if oldest is None or oldest > head:
         raise ConfigurationFailure(
-            f"The database is at schema {version} and needs code of schema {oldest or version}; this isthmus knows {head}.",
+            f"The database is at schema {version} and needs code of schema {oldest or version}; this one knows {head}.",
             remedy="Run the newer version of isthmus that has used this database before.",
         )
 

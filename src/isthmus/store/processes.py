@@ -1,7 +1,7 @@
 """Who is at work on this database: servers and workers write a sign of life every few seconds.
 
-Two things wait for them: taking something away from the schema (`isthmus migrate --finish`) waits until no older code is
-at work, and key rotation waits until everybody knows the new key.
+Two things wait for them: taking something away from the schema (`isthmus migrate --finish`) waits until no older code
+is at work, and key rotation waits until everybody knows the new key.
 """
 
 from __future__ import annotations

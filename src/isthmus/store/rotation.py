@@ -1,7 +1,8 @@
 """What key rotation reads and writes: wrapped keys, and every sealed value of a project, a few at a time.
 
-Nothing here knows a key. A sealed value names the key that sealed it in its bytes 2 to 9; columns that hold sealed values
-are called `sealed` or `…_sealed`, in tables with a project and an `id`, to which the value is bound.
+Nothing here knows a key. A sealed value names the key that sealed it in its bytes 2 to 9; columns that hold sealed
+values are called `sealed` or `…_sealed`, in tables with a project and an `id`, to which the value is bound. Sign-ins
+under way (`authorizations`) are left alone: they end within minutes, and the earlier key is not retired before.
 """
 
 from __future__ import annotations
@@ -21,27 +22,17 @@ RESEALED_AT_ONCE: Final = 50
 _FIRST_KEY_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('isthmus first project key', 0))"
 """The lock of `projects.first_key`: while it is held no project gets its first key."""
 
-_BOUND_TO: Final = {("authorizations", "sealed"): "(context ->> 'connection_id')::uuid"}
-"""Values that are bound to another id than their row's."""
-
-
 class SealedColumn(msgspec.Struct, frozen=True, kw_only=True):
     """A column that holds sealed values."""
 
     table: str
     column: str
 
-    @property
-    def bound_to(self) -> str:
-        """SQL for the id that a value is bound to."""
-        return _BOUND_TO.get((self.table, self.column), "id")
-
 
 class SealedValue(msgspec.Struct, frozen=True, kw_only=True):
-    """One of its values. `row` is the row's id, `bound` the id that the seal names."""
+    """One of its values, and the id of its row, which the seal names."""
 
     row: UUID
-    bound: UUID
     sealed: bytes
 
 
@@ -153,6 +144,7 @@ async def sealed_columns(tx: Transaction) -> list[SealedColumn]:
            FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
            WHERE c.relnamespace = 'isthmus'::regnamespace AND c.relkind = 'r' AND a.atttypid = 'bytea'::regtype
              AND (a.attname = 'sealed' OR a.attname LIKE '%%\\_sealed')
+             AND c.relname <> 'authorizations'
              AND EXISTS (SELECT 1 FROM pg_attribute p WHERE p.attrelid = c.oid AND p.attname = 'project_id')
            ORDER BY 1, 2""",
     )
@@ -167,7 +159,7 @@ async def to_reseal(tx: Transaction, place: SealedColumn, key_id: bytes, after: 
     """Some values that another key has sealed, by the ids of their rows, beyond `after`."""
     return await tx.rows(
         SealedValue,
-        f"""SELECT id AS row, {place.bound_to} AS bound, {place.column} AS sealed {_others(place)}
+        f"""SELECT id AS row, {place.column} AS sealed {_others(place)}
             AND (%(after)s::uuid IS NULL OR id > %(after)s) ORDER BY id LIMIT %(limit)s""",
         {"key": key_id, "after": after, "limit": RESEALED_AT_ONCE},
     )
@@ -182,9 +174,14 @@ async def reseal(tx: Transaction, place: SealedColumn, value: SealedValue, seale
     return touched == 1
 
 
-async def forget_ended_sign_ins(tx: Transaction) -> None:
-    """Sign-ins that came back or never will: what they sealed is of no use to anybody."""
-    await tx.execute("DELETE FROM authorizations WHERE used_at IS NOT NULL OR expires_at < now()")
+async def sign_ins_under_way(tx: Transaction, key_id: bytes) -> int:
+    """How many sign-ins that can still come back another key has sealed."""
+    found = await tx.value(
+        """SELECT count(*) FROM authorizations
+           WHERE used_at IS NULL AND expires_at > now() AND substring(sealed FROM 2 FOR 8) <> %s""",
+        (key_id,),
+    )
+    return int(found)
 
 
 def _others(place: SealedColumn) -> str:

@@ -1,0 +1,12 @@
+"""What keeps the house safe: keys, backups, what is forgotten, and upgrades; each in a module of its own."""
+
+from __future__ import annotations
+
+import typer
+
+from isthmus.cli import vault
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    vault.register(app)
