@@ -108,5 +108,4 @@ def additions(pairs: Sequence[tuple[str, Any]]) -> tuple[Difference, ...]:
 
 def counted(count: int, noun: str) -> str:
     """`1 record`, `1,234 records`."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{count:,} {noun if count == 1 else plural}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
