@@ -485,7 +485,7 @@ async def test_a_policy_that_blocks_the_app_is_not_answered_with_sign_in_again(h
     report = await hub.check(connection)
     assert report.failure is not None
     assert report.failure.code == "identity_configuration"
-    assert report.connection.state == "needs_reauth"
+    assert report.connection.state == "blocked"
     assert "Conditional Access" in report.failure.message + report.failure.remedy
 
 

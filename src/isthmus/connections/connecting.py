@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Final
 from uuid import UUID
@@ -54,6 +54,8 @@ class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
     client_id: str
     secret: Secret | None = None
     certificate: CertificateFile | None = None
+    expires_at: datetime | None = None
+    """When it ends, as Entra shows it; a certificate says so itself."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +172,7 @@ class Connecting:
             grant_id,
             secret_sealed=seal_secret(self._keyring, grant_id, app.secret) if app.secret else None,
             certificate_sealed=seal_certificate(self._keyring, grant_id, app.certificate) if app.certificate else None,
+            secret_expires_at=app.certificate.expires_at() if app.certificate else app.expires_at,
         )
         await grants.forget_access_token(tx, grant_id)
 

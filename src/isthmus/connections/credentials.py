@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
@@ -11,9 +12,10 @@ import msgspec
 
 from isthmus.auth.entra.assertion import read_certificate
 from isthmus.auth.entra.clouds import Cloud
-from isthmus.auth.entra.credentials import ClientSecret, Credential
+from isthmus.auth.entra.credentials import ClientCertificate, ClientSecret, Credential
 from isthmus.connections.keyring import Keyring
 from isthmus.kernel.failures import ConfigurationFailure
+from isthmus.store.grants import Promotion
 from isthmus.store.rows import Grant
 from isthmus.vault.secrets import Secret
 
@@ -36,6 +38,14 @@ class CertificateFile(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return "CertificateFile(…)"
+
+    def expires_at(self) -> datetime:
+        """Its last moment, as the certificate itself says. Raises InvalidInput for a file that cannot be read."""
+        return self.read().expires_at
+
+    def read(self) -> ClientCertificate:
+        """Ready to sign with. Raises InvalidInput for a file that cannot be read."""
+        return read_certificate(self.content, password=self.password)
 
     def packed(self) -> Secret:
         """Both as one text, to be sealed together."""
@@ -75,8 +85,7 @@ def credential_of(keyring: Keyring, grant: Grant) -> Credential:
         text = keyring.open_sealed(
             grant.certificate_sealed, table=TABLE, column="certificate_sealed", row=grant.id
         ).reveal()
-        certificate = unpacked(Secret(text))
-        return read_certificate(certificate.content, password=certificate.password)
+        return unpacked(Secret(text)).read()
     if grant.secret_sealed is not None:
         secret = keyring.open_sealed(grant.secret_sealed, table=TABLE, column="secret_sealed", row=grant.id)
         return ClientSecret(secret.reveal())
@@ -85,6 +94,38 @@ def credential_of(keyring: Keyring, grant: Grant) -> Credential:
     raise ConfigurationFailure(
         "This grant has neither a secret nor a certificate.", remedy="Enter a client secret for the connection."
     )
+
+
+def staged_credential_of(keyring: Keyring, grant: Grant) -> Credential:
+    """The credential that waits beside the one in use; None when there is none."""
+    if grant.staged_certificate_sealed is not None:
+        return unpacked(_staged(keyring, grant, "staged_certificate_sealed", grant.staged_certificate_sealed)).read()
+    if grant.staged_secret_sealed is not None:
+        return ClientSecret(_staged(keyring, grant, "staged_secret_sealed", grant.staged_secret_sealed).reveal())
+    return None
+
+
+def seal_staged(keyring: Keyring, grant_id: UUID, given: Secret | CertificateFile) -> bytes:
+    """A credential for its place beside the one in use."""
+    if isinstance(given, CertificateFile):
+        return keyring.seal(given.packed(), table=TABLE, column="staged_certificate_sealed", row=grant_id)
+    return keyring.seal(given, table=TABLE, column="staged_secret_sealed", row=grant_id)
+
+
+def promotion_of(keyring: Keyring, grant: Grant) -> Promotion:
+    """The staged credential, sealed anew for the place of the one in use."""
+    secret = certificate = None
+    if grant.staged_certificate_sealed is not None:
+        packed = _staged(keyring, grant, "staged_certificate_sealed", grant.staged_certificate_sealed)
+        certificate = seal_certificate(keyring, grant.id, unpacked(packed))
+    elif grant.staged_secret_sealed is not None:
+        staged = _staged(keyring, grant, "staged_secret_sealed", grant.staged_secret_sealed)
+        secret = seal_secret(keyring, grant.id, staged)
+    return Promotion(secret_sealed=secret, certificate_sealed=certificate, expires_at=grant.staged_expires_at)
+
+
+def _staged(keyring: Keyring, grant: Grant, column: str, sealed: bytes) -> Secret:
+    return keyring.open_sealed(sealed, table=TABLE, column=column, row=grant.id)
 
 
 def cloud_of(grant: Grant) -> Cloud:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
+from isthmus.auth.entra.credentials import Credential
 from isthmus.auth.entra.grants import client_credentials, refresh
 from isthmus.auth.entra.scopes import delegated_scope
 from isthmus.auth.tokens import TokenSet
@@ -19,12 +22,15 @@ from isthmus.connections.credentials import (
     cloud_of,
     credential_of,
     open_token,
+    promotion_of,
     seal_token,
+    staged_credential_of,
 )
 from isthmus.connections.keyring import Keyring
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
     AccessTokenRejected,
+    ConfigurationFailure,
     CredentialFailure,
     IdentityConfiguration,
     SecretExpired,
@@ -34,7 +40,10 @@ from isthmus.kernel.failures import (
 )
 from isthmus.store import grants
 from isthmus.store.database import Database
+from isthmus.store.grants import Promotion, Refreshing
 from isthmus.store.rows import Grant
+
+_log = logging.getLogger(__name__)
 
 _AHEAD_S: Final = 300.0
 _AHEAD_JITTER_S: Final = 60.0
@@ -50,6 +59,9 @@ identity provider takes many equal requests for a loop and locks the app out (AA
 
 REFRESHES_MAX: Final = 4
 """Renewals under way in one process: each holds one of the pool's ten database connections."""
+
+SECRET_REFUSED: Final = (SecretWrong, SecretExpired, ConfigurationFailure)
+"""The secret or certificate is the trouble, or missing: another one may do."""
 
 _LASTING: Final = (SecretWrong, SecretExpired, SignInAgain, IdentityConfiguration)
 """Refusals that only a new credential ends; a missing consent may be given at any moment, without us knowing."""
@@ -161,7 +173,7 @@ class StoredTokens:
                 return self._keep(stored, turn.grant.access_expires_at, _life_s(turn.grant))
             self._refuse_again(turn.grant)
             try:
-                tokens = await self._obtain(turn.grant, claims)
+                tokens, promotion = await self._obtain(turn, claims)
             except _LASTING as failure:
                 self._refused = failure
                 self._refused_fence, self._refused_s = turn.grant.fence, self._clock.monotonic_s()
@@ -178,6 +190,7 @@ class StoredTokens:
                 )
                 if tokens.refresh_token
                 else None,
+                also=partial(grants.promote, grant=turn.grant, promotion=promotion) if promotion else None,
             )
             life_s = (tokens.expires_at - tokens.obtained_at).total_seconds()
             return self._keep(tokens.access_token, tokens.expires_at, life_s)
@@ -210,7 +223,31 @@ class StoredTokens:
             return None
         return open_token(self._keyring, grant, "access_token_sealed", grant.access_token_sealed)
 
-    async def _obtain(self, grant: Grant, claims: str | None) -> TokenSet:
+    async def _obtain(self, turn: Refreshing, claims: str | None) -> tuple[TokenSet, Promotion | None]:
+        """With the credential in use; with a staged one when that is refused, or first when its date has come.
+
+        A staged credential that works is promoted. One that is refused at its date stays, behind the one in use.
+        """
+        grant = turn.grant
+        staged = staged_credential_of(self._keyring, grant)
+        if staged is None:
+            return await self._ask(grant, claims), None
+        if grant.staged_from is not None and self._clock.now() >= grant.staged_from:
+            try:
+                return await self._ask(grant, claims, staged), promotion_of(self._keyring, grant)
+            except SECRET_REFUSED as refusal:
+                _log.warning("the staged secret of grant %s is refused: %s", grant.id, refusal.message)
+                await turn.staged_refused()
+            return await self._ask(grant, claims), None
+        try:
+            return await self._ask(grant, claims), None
+        except SECRET_REFUSED as refusal:
+            try:
+                return await self._ask(grant, claims, staged), promotion_of(self._keyring, grant)
+            except SECRET_REFUSED:
+                raise refusal from None
+
+    async def _ask(self, grant: Grant, claims: str | None, credential: Credential = None) -> TokenSet:
         return await obtain(
             self._keyring,
             grant,
@@ -219,6 +256,7 @@ class StoredTokens:
             permissions=self._permissions,
             resource=self._resource,
             claims=claims,
+            credential=credential,
         )
 
 
@@ -237,13 +275,15 @@ async def obtain(
     permissions: tuple[str, ...],
     resource: str,
     claims: str | None = None,
+    credential: Credential = None,
 ) -> TokenSet:
-    """Ask the identity provider. A person's grant is renewed by its refresh token, an app's by its own credential.
+    """Ask the identity provider. A person's grant is renewed by its refresh token, an app's by its own credential, or
+    by `credential` in its stead.
 
     A refresh token outlives an expired secret: it is kept until somebody signs in again (OA-15, OA-19).
     """
     authority = cloud_of(grant).authority(grant.tenant)
-    credential = credential_of(keyring, grant)
+    credential = credential or credential_of(keyring, grant)
     if grant.kind == GrantKind.PERSON:
         if grant.refresh_token_sealed is None:
             raise SignInAgain("This connection has no refresh token.")

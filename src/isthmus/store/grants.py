@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 
 from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput, TransientFailure
 from isthmus.kernel.ids import new_id
+from isthmus.store import audit, staging
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Authorization, Grant
 
@@ -72,8 +74,6 @@ async def every(tx: Transaction) -> list[Grant]:
     return await tx.rows(Grant, "SELECT * FROM grants ORDER BY id")
 
 
-async def set_secret(
-    tx: Transaction,
 async def same_consent(tx: Transaction, grant: Grant, connection_id: UUID, consumer_id: UUID) -> Grant | None:
     """Another grant of the consumer's, locked: for the same app, permissions, tenant and cloud, and for a sign-in the
     same person (OA-43). `connection_id` is the connection that uses `grant`.
@@ -109,15 +109,21 @@ async def delete_unused(tx: Transaction, grant_id: UUID) -> None:
     )
 
 
+async def set_secret(
+    tx: Transaction,
     grant_id: UUID,
     *,
     secret_sealed: bytes | None = None,
     certificate_sealed: bytes | None = None,
     secret_expires_at: datetime | None = None,
 ) -> None:
-    """Replace the app's secret or certificate. Tokens stay; a refresh token survives an expired secret."""
+    """Replace the app's secret or certificate, and one that was staged. Tokens stay; a refresh token survives an
+    expired secret."""
     await tx.execute(
-        """UPDATE grants SET secret_sealed = %s, certificate_sealed = %s, secret_expires_at = %s, updated_at = now()
+        """UPDATE grants
+           SET secret_sealed = %s, certificate_sealed = %s, secret_expires_at = %s, updated_at = now(),
+               staged_secret_sealed = NULL, staged_certificate_sealed = NULL, staged_expires_at = NULL,
+               staged_from = NULL, staged_at = NULL
            WHERE id = %s""",
         (secret_sealed, certificate_sealed, secret_expires_at, grant_id),
     )
@@ -161,6 +167,14 @@ async def store_tokens(
     return touched == 1
 
 
+class Promotion(msgspec.Struct, frozen=True, kw_only=True):
+    """A staged credential that has just worked, sealed for its new place."""
+
+    secret_sealed: bytes | None
+    certificate_sealed: bytes | None
+    expires_at: datetime | None
+
+
 class Refreshing:
     """The right to refresh one grant, held until the result is stored, the context ends or its connection breaks.
 
@@ -180,14 +194,18 @@ class Refreshing:
         access_token_sealed: bytes | None,
         access_expires_at: datetime | None,
         refresh_token_sealed: bytes | None = None,
+        also: Callable[[Transaction], Awaitable[None]] | None = None,
     ) -> bool:
         """Store the result, at once and for good, before anybody uses it. Should the lock's connection have broken
-        meanwhile, a new one is used: a refresh token that was replaced must not be lost.
+        meanwhile, a new one is used: a refresh token that was replaced must not be lost. `also` is done in the same
+        transaction (twice, should the first break).
 
         False when a newer one is there (OA-29): read the grant again then. Raises DatabaseUnavailable.
         """
 
         async def keep(tx: Transaction) -> bool:
+            if also is not None:
+                await also(tx)
             return await store_tokens(
                 tx,
                 self.grant.id,
@@ -206,6 +224,35 @@ class Refreshing:
             stored = await self._db.transact(self._lock.project_id, keep)
             self.rescued = True
         return stored
+
+    async def within(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
+        """Do something in the lock's own transaction, which the end of the turn commits."""
+        await work(self._lock)
+
+    async def staged_refused(self) -> None:
+        """The staged credential was refused at its date: it waits behind the one in use, and the audit log says so."""
+        await staging.not_from_a_date(self._lock, self.grant.id)
+        await audit.note(
+            self._lock, actor="isthmus", action="connection.staged_secret_refused", subject=str(self.grant.id)
+        )
+
+
+async def promote(tx: Transaction, grant: Grant, promotion: Promotion) -> None:
+    """The staged credential takes the place of the one in use, and the audit log says so."""
+    await staging.put_in_use(
+        tx,
+        grant.id,
+        secret_sealed=promotion.secret_sealed,
+        certificate_sealed=promotion.certificate_sealed,
+        expires_at=promotion.expires_at,
+    )
+    await audit.note(
+        tx,
+        actor="isthmus",
+        action="connection.staged_secret_promoted",
+        subject=str(grant.id),
+        detail={"client_id": grant.client_id, "staged_at": grant.staged_at.isoformat() if grant.staged_at else None},
+    )
 
 
 @asynccontextmanager
@@ -302,6 +349,14 @@ async def forget_access_token(tx: Transaction, grant_id: UUID) -> None:
                settings = settings || jsonb_build_object(
                    'credential', coalesce((settings ->> 'credential')::integer, 0) + 1)
            WHERE id = %s""",
+        (grant_id,),
+    )
+
+
+async def expire_access_token(tx: Transaction, grant_id: UUID) -> None:
+    """Ask for a new token at the next call, with the credential that there is."""
+    await tx.execute(
+        """UPDATE grants SET access_token_sealed = NULL, access_expires_at = NULL, fence = fence + 1 WHERE id = %s""",
         (grant_id,),
     )
 

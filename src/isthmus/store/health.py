@@ -114,7 +114,8 @@ async def changed(tx: Transaction, was: Before, state: str, failure: Failure | N
     if state == "needs_reauth":
         await events.append(tx, type="connection.needs_reauth", subject=subject, data=told)
     await _tell_people(tx, was, state, reason, failure)
-    await _look_again(tx, was.id, reason if state in ("needs_reauth", "blocked", "degraded") else None)
+    await _look_again(tx, was.id, reason if state in ("needs_reauth", "blocked") else None)
+    await forget_old_history(tx, was.id)
 
 
 def _told(state: str, was: str, reason: Reason | None, failure: Failure | None) -> dict[str, Any]:

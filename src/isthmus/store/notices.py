@@ -48,12 +48,13 @@ _ADDRESS: Final = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
     r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)+"
 )
-_BY_EVENT: Final[Mapping[str, tuple[str, str]]] = {
-    "destination.paused": ("destination_paused", "destination_id"),
-    "operation.uncertain": ("writes_waiting", "operation_id"),
-    "operation.approval_needed": ("writes_waiting", "operation_id"),
-    "sync.held": ("sync_held", "sync_id"),
+FROM_EVENTS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "destination.paused": ("destination_paused", "destination_id", "A destination is paused"),
+    "operation.uncertain": ("writes_waiting", "operation_id", "A write has to be looked into"),
+    "operation.approval_needed": ("writes_waiting", "operation_id", "A write waits for approval"),
+    "sync.held": ("sync_held", "sync_id", "Suspiciously many deletions"),
 }
+"""Events for the host that are for people too: the kind of notice, what tells two of them apart, and a title."""
 
 
 class NoticeAddress(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,11 +233,8 @@ async def recovered(tx: Transaction, connection_id: UUID, name: str) -> None:
 
 
 async def from_event(tx: Transaction, type: str, subject: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    """The notice that an event for the host is for people too, where there is one."""
-    found = _BY_EVENT.get(type)
-    if found is None:
-        return
-    kind, key = found
+    """The notice that goes with one of FROM_EVENTS."""
+    kind, key, title = FROM_EVENTS[type]
     connection_id = subject.get("connection_id")
     await add(
         tx,
@@ -245,14 +243,12 @@ async def from_event(tx: Transaction, type: str, subject: Mapping[str, Any], dat
         connection_id=UUID(str(connection_id)) if connection_id else None,
         about=str(subject.get(key, "")),
         detail={
-            "title": {"operation.uncertain": "A write has to be looked into", "operation.approval_needed":
-                      "A write waits for approval", "sync.held": "Suspiciously many deletions"}.get(
-                          type, "A destination is paused"),
+            "title": title,
             "what": str(data.get("name") or subject.get("object") or ""),
             "remedy": str(data.get("reason") or ""),
             "id": str(subject.get(key, "")),
         },
-    )  # fmt: skip
+    )
 
 
 async def projects_with_due(db: Database, limit: int = 100) -> list[UUID]:
