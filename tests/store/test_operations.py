@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -14,19 +15,26 @@ from sqlalchemy import create_engine
 from tests.store.conftest import Place, make_place
 from tests.store.test_migrations import empty_url
 
-from isthmus.kernel.failures import IdempotencyMismatch, InvalidInput, RunSuperseded
-from isthmus.store import connections, feed, operations, runs
+from isthmus.kernel.failures import InvalidInput, RunSuperseded
+from isthmus.kernel.ids import new_id
+from isthmus.store import connections, feed, operations, operations_moving, runs
 from isthmus.store import migrate as migrating
 from isthmus.store.database import Database
-from isthmus.store.operations import NewOperation, Operation, OperationState, Sending, Step
+from isthmus.store.operations import NewOperation, Operation, OperationState, Planned, Sending, Step
 from isthmus.store.rows import RunKind
 
 __all__ = ["empty_url"]
 
 
-def new(key: str | None = None, *, lock: str | None = None, fingerprint: bytes = b"same", **more: Any) -> NewOperation:
+def new(
+    place: Place, key: str | None = None, *, lock: str | None = None, fingerprint: bytes = b"same", **more: Any
+) -> NewOperation:
     """A create to be planned."""
     known: dict[str, Any] = {
+        "id": new_id(),
+        "connection_id": place.connection_id,
+        "worker": "w1",
+        "lease_s": 60.0,
         "idempotency_key": key,
         "fingerprint": fingerprint,
         "verb": "create",
@@ -41,31 +49,47 @@ def new(key: str | None = None, *, lock: str | None = None, fingerprint: bytes =
     return NewOperation(**(known | more))
 
 
+async def plans(place: Place, *wanted: NewOperation) -> list[Planned]:
+    """What became of several plans of one group."""
+    async with place.db.project(place.project_id) as tx:
+        return await operations_moving.plan(tx, wanted)
+
+
 async def planned(place: Place, wanted: NewOperation | None = None, *, lease_s: float = 60.0) -> Operation:
     """One operation, planned and leased."""
-    async with place.db.project(place.project_id) as tx:
-        (found,) = await operations.plan(tx, place.connection_id, [wanted or new()], "w1", lease_s)
-        return found.operation
+    (found,) = await plans(place, wanted or new(place, lease_s=lease_s))
+    assert found.operation is not None
+    return found.operation
 
 
-async def sent(place: Place, operation: Operation, *, lease_s: float = 60.0, certain_s: float = 600.0) -> None:
-    """Note that it is sent."""
-    sending = Sending(id=operation.id, fence=operation.fence, resolved={"verb": "create"}, body=b"{}", baseline={})
+def sending(operation_id: UUID, fence: int, *, lease_s: float = 60.0, certain_s: float = 600.0) -> Sending:
+    """What is noted before sending."""
+    return Sending(
+        id=operation_id, fence=fence, resolved={"verb": "create"}, body=b"{}", baseline={}, lease_s=lease_s,
+        certain_s=certain_s,
+    )  # fmt: skip
+
+
+async def sent(place: Place, operation: Operation, **times: float) -> bool:
+    """Note that it is sent; whether it still belonged to whoever sends."""
     async with place.db.project(place.project_id) as tx:
-        await operations.send(tx, [sending], lease_s=lease_s, certain_s=certain_s)
+        return operation.id in await operations_moving.send(tx, [sending(operation.id, operation.fence, **times)])
 
 
 async def settled(place: Place, operation: Operation, state: str, **more: Any) -> Operation:
     """One step."""
     step = Step(id=operation.id, fence=operation.fence, state=OperationState(state), **more)
     async with place.db.project(place.project_id) as tx:
-        return (await operations.settle(tx, [step]))[0]
+        found = await operations_moving.settle(tx, [step])
+    if operation.id not in found:
+        raise RunSuperseded
+    return operations_moving.after(operation, step, found[operation.id])
 
 
 async def taken(place: Place, operation: Operation, lease_s: float = 60.0) -> Operation | None:
     """Take it up as another process."""
     async with place.db.project(place.project_id) as tx:
-        return await operations.take(tx, operation.id, "w2", lease_s)
+        return await operations_moving.take(tx, operation.id, "w2", lease_s)
 
 
 async def test_every_step_is_kept_with_its_instant(place: Place) -> None:
@@ -97,8 +121,7 @@ async def test_of_many_that_want_a_stale_operation_one_gets_it_and_the_old_holde
     assert [(each.state, each.fence) for each in got] == [(OperationState.UNCERTAIN, operation.fence + 1)]
     with pytest.raises(RunSuperseded):
         await settled(place, operation, "confirmed")
-    with pytest.raises(RunSuperseded):
-        await sent(place, operation)
+    assert not await sent(place, operation)
 
 
 async def test_what_is_taken_up_says_whether_the_longest_operation_time_has_passed(place: Place) -> None:
@@ -111,26 +134,54 @@ async def test_what_is_taken_up_says_whether_the_longest_operation_time_has_pass
 
 
 async def test_a_key_stands_for_one_write(place: Place) -> None:
-    first = await planned(place, new("k1"))
+    first = await planned(place, new(place, "k1"))
+    again, other = await plans(place, new(place, "k1"), new(place, "k1", fingerprint=b"other"))
+    assert again.operation is not None
+    assert (again.fresh, again.clash, again.operation.id) == (False, False, first.id)
+    assert (other.fresh, other.clash) == (False, True)
+
+
+async def test_members_of_one_group_with_one_key_plan_once(place: Place) -> None:
+    first, second = await plans(place, new(place, "k1"), new(place, "k1"))
+    assert first.operation is not None
+    assert second.operation is not None
+    assert (first.fresh, second.fresh, second.operation.id) == (True, False, first.operation.id)
+
+
+async def test_what_is_ready_is_planned_and_sent_at_once_where_its_lock_is_free(place: Place) -> None:
+    wanted = [new(place, lock="a", id=each, sending=sending(each, 1)) for each in (new_id(), new_id())]
+    rows = [each.operation for each in await plans(place, *wanted)]
+    assert [row.state for row in rows if row is not None] == [OperationState.SENT, OperationState.PLANNED]
+    for row in rows:
+        assert row is not None
+        async with place.db.project(place.project_id) as tx:
+            assert await operations.get(tx, row.id) == row
+
+
+async def test_a_plan_under_an_old_seal_is_not_written_down(place: Place) -> None:
     async with place.db.project(place.project_id) as tx:
-        (again,) = await operations.plan(tx, place.connection_id, [new("k1")], "w2", 60.0)
-        assert (again.fresh, again.operation.id) == (False, first.id)
-        with pytest.raises(IdempotencyMismatch):
-            await operations.plan(tx, place.connection_id, [new("k1", fingerprint=b"other")], "w2", 60.0)
+        seal = (await operations_moving.connection_seals(tx, [place.connection_id]))[place.connection_id]
+    (found,) = await plans(place, new(place, seal=seal))
+    assert found.fresh
+    async with place.db.project(place.project_id) as tx:
+        await tx.execute("UPDATE companies SET selected = NOT selected")
+        await tx.execute("UPDATE connections SET name = name")
+    (late,) = await plans(place, new(place, seal=seal))
+    assert (late.operation, late.fresh) == (None, False)
 
 
 async def test_two_processes_with_one_key_plan_once(place: Place) -> None:
-    found = await asyncio.gather(*(planned(place, new("k1")) for _ in range(5)))
+    found = await asyncio.gather(*(planned(place, new(place, "k1")) for _ in range(5)))
     assert len({each.id for each in found}) == 1
 
 
 async def test_a_lock_is_held_until_its_write_is_certain(place: Place) -> None:
-    first, second = await planned(place, new(lock="a")), await planned(place, new(lock="a"))
+    first, second = await planned(place, new(place, lock="a")), await planned(place, new(place, lock="a"))
     assert (first.holds_lock, second.holds_lock) == (True, False)
 
     async def free(operation: Operation) -> bool:
         async with place.db.project(place.project_id) as tx:
-            return await operations.hold(tx, [operation], 60.0)
+            return await operations_moving.hold(tx, [operation], 60.0)
 
     assert not await free(second)
     await sent(place, first, lease_s=0.0)
@@ -144,12 +195,12 @@ async def test_a_lock_is_held_until_its_write_is_certain(place: Place) -> None:
 
 
 async def test_a_lock_that_was_planned_by_a_dead_process_is_free(place: Place) -> None:
-    await planned(place, new(lock="a"), lease_s=0.0)
-    assert (await planned(place, new(lock="a"))).holds_lock
+    await planned(place, new(place, lock="a", lease_s=0.0))
+    assert (await planned(place, new(place, lock="a"))).holds_lock
 
 
 async def test_of_many_that_want_a_lock_one_gets_it(place: Place) -> None:
-    found = await asyncio.gather(*(planned(place, new(lock="a")) for _ in range(6)))
+    found = await asyncio.gather(*(planned(place, new(place, lock="a")) for _ in range(6)))
     assert sum(each.holds_lock for each in found) == 1
 
 
@@ -168,12 +219,12 @@ async def test_a_person_reopens_and_decides_only_what_waits_for_one(place: Place
     operation = await planned(place)
     async with place.db.project(place.project_id) as tx:
         with pytest.raises(InvalidInput, match="planned"):
-            await operations.reopen(tx, operation.id)
+            await operations_moving.reopen(tx, operation.id)
         with pytest.raises(InvalidInput, match="wait"):
-            await operations.decide(tx, operation.id, OperationState.CONFIRMED, None)
+            await operations_moving.decide(tx, operation.id, OperationState.CONFIRMED, None)
     await settled(place, operation, "needs_person")
     async with place.db.project(place.project_id) as tx:
-        again = await operations.reopen(tx, operation.id)
+        again = await operations_moving.reopen(tx, operation.id)
     assert (again.state, again.leased_until) == (OperationState.PLANNED, None)
 
 
@@ -191,7 +242,7 @@ async def test_what_is_due_is_found_across_projects_without_its_content(place: P
 
 
 async def test_a_project_sees_its_own_operations_only(place: Place, other_place: Place) -> None:
-    operation = await planned(place, new("k1"))
+    operation = await planned(place, new(place, "k1"))
     async with other_place.db.project(other_place.project_id) as tx:
         assert await operations.history(tx) == []
         assert await operations.by_key(tx, "k1", b"same") is None

@@ -192,8 +192,8 @@ def _writing(services: Services, access: Access) -> list[Any]:
         if dry_run:
             planned = await project.writer.dry_run(project.project.id, connection_id, wish)
             return Response(msgspec.convert(msgspec.to_builtins(planned), DryRunView), status_code=200)
-        wait = "respond-async" not in (prefer or "").lower()
-        operation = await project.writer.submit(project.project.id, connection_id, wish, wait=wait)
+        wait_s = 0.0 if "respond-async" in (prefer or "").lower() else None
+        operation = await project.writer.submit(project.project.id, connection_id, wish, wait_s=wait_s)
         return _answered(request, operation)
 
     @post("/batch", status_code=200, guards=[access.needs(Scope.WRITE)], summary="Write many")

@@ -30,6 +30,7 @@
     │   ├── Duplicate
     │   ├── Unsupported                405, 501, not offered
     │   ├── TooLarge                   413, response over our limit
+    │   ├── NotApproved                a person did not allow a write, or nobody came in time
     │   └── Undone                     a row of a batch that was not carried out, or rolled back
     ├── TransientFailure               time will help; retried                           vendor
     │   ├── RateLimited                429
@@ -371,6 +372,14 @@ class TooLarge(RequestFailure):
 
     code = "too_large"
     message_default = "The body is larger than the limit."
+
+
+class NotApproved(RequestFailure):
+    """A write that had to be approved and was not. Nothing was sent."""
+
+    code = "not_approved"
+    message_default = "This write was not approved, so it was not sent."
+    remedy_default = "Talk to whoever approves writes, then plan it anew."
 
 
 class Undone(RequestFailure):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 import msgspec
 
@@ -11,6 +12,7 @@ from isthmus.actions.writing import judging
 from isthmus.actions.writing.carrying import Carrier, operation_s_max, sending_of
 from isthmus.actions.writing.desk import Desk
 from isthmus.actions.writing.judging import Meaning, meaning_of
+from isthmus.actions.writing.ledger import Ledger
 from isthmus.actions.writing.prepare import Prepared, prepare
 from isthmus.actions.writing.settings import WriterSettings
 from isthmus.kernel.clock import Clock
@@ -18,14 +20,16 @@ from isthmus.kernel.failures import CorruptResponse, Failure, RecordNotFound, Ru
 from isthmus.kernel.messages import Request, Response
 from isthmus.odata.batch import Fate, PartOutcome
 from isthmus.providers.writing import Outcome, Verb
-from isthmus.store import operations
-from isthmus.store.database import Database, Transaction
+from isthmus.store import operations_moving
+from isthmus.store.database import Database
 from isthmus.store.operations import Operation, Step
 
 PREPARED_AT_ONCE = 4
 """Reads of records side by side; the vendor's budget has room for five requests."""
 
 ENTRIES_PER_ROW = 2
+
+Move = tuple[Operation, Step]
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -44,70 +48,80 @@ class Pair(msgspec.Struct, frozen=True):
 class BatchCarrier:
     """Sends planned operations that this process holds, a vendor's batch at a time, one after the other (BC-66)."""
 
-    def __init__(self, db: Database, carrier: Carrier, clock: Clock, settings: WriterSettings) -> None:
+    def __init__(self, db: Database, ledger: Ledger, carrier: Carrier, clock: Clock, settings: WriterSettings) -> None:
         self._db = db
+        self._ledger = ledger
         self._carrier = carrier
         self._clock = clock
         self._settings = settings
 
-    async def carry_out(self, desk: Desk, rows: Sequence[Operation], *, isolated: bool) -> None:
-        """Prepare, send, judge. The rows must be planned, held by this process, and for one route."""
+    async def carry_out(
+        self, desk: Desk, rows: Sequence[Operation], *, isolated: bool, ready: Mapping[UUID, Prepared] | None = None
+    ) -> None:
+        """Prepare, send, judge. The rows must be planned, held by this process, and for one route; `ready` are requests
+        that are known already. Raises RunSuperseded."""
         parts_max = desk.provider.declaration.limits.batch_parts_max
         for start in range(0, len(rows), parts_max):
-            await self._chunk(desk, list(rows[start : start + parts_max]), isolated=isolated)
+            await self._chunk(desk, list(rows[start : start + parts_max]), ready or {}, isolated=isolated)
 
-    async def _chunk(self, desk: Desk, rows: list[Operation], *, isolated: bool) -> None:
+    async def _chunk(
+        self, desk: Desk, rows: list[Operation], ready: Mapping[UUID, Prepared], *, isolated: bool
+    ) -> None:
         # The lease of rows that waited for chunks before theirs starts anew; their locks are taken now.
         async with self._db.project(desk.project_id) as tx:
-            held = await operations.hold(tx, rows, self._settings.lease_s(batch=True))
+            held = await operations_moving.hold(tx, rows, self._settings.lease_s(batch=True))
         if not held and not await self._carrier.take_turn(desk, rows):
             later = Undone("Other writes to the same records took too long.", remedy="Send the batch again.")
             await self._settle(
                 desk,
-                [
-                    judging.failed(row, later, []) if isolated else judging.postponed(row, None, [], self._settings)
-                    for row in rows
-                ],
+                [(row, judging.failed(row, later, []) if isolated else self._later(row)) for row in rows],
             )
             return
-        pairs, steps = await self._prepared(desk, rows)
-        if isolated and steps and len(pairs) < len(rows):
-            undone = {pair.operation.id for pair in pairs}
-            steps = [step for step in steps if step.id not in undone]
-            steps += [judging.failed(pair.operation, Undone(), []) for pair in pairs]
+        pairs, moves = await self._prepared(desk, rows, ready)
+        if isolated and moves and len(pairs) < len(rows):
+            moves += [(pair.operation, judging.failed(pair.operation, Undone(), [])) for pair in pairs]
             pairs = []
-        await self._settle(desk, steps)
+        await self._settle(desk, moves)
         if pairs:
             await self._send(desk, pairs, isolated=isolated)
 
-    async def _prepared(self, desk: Desk, rows: Sequence[Operation]) -> tuple[list[Pair], list[Step]]:
+    def _later(self, row: Operation) -> Step:
+        return judging.postponed(row, None, [], self._settings)
+
+    async def _prepared(
+        self, desk: Desk, rows: Sequence[Operation], ready: Mapping[UUID, Prepared]
+    ) -> tuple[list[Pair], list[Move]]:
         """The rows that can be sent, and the ends of those that cannot, or need not."""
         gate = asyncio.Semaphore(PREPARED_AT_ONCE)
 
-        async def one(row: Operation) -> Pair | Step:
+        async def one(row: Operation) -> Pair | Move:
+            known = ready.get(row.id)
+            if known is not None:
+                return Pair(row, known)
             async with gate:
                 try:
                     prepared = await prepare(desk, row, self._settings)
                 except Failure as failure:
-                    return await self._carrier.unprepared(desk, row, failure)
+                    return row, await self._carrier.unprepared(desk, row, failure)
             if prepared.nothing is not None:
-                return judging.confirmed(row, prepared.nothing, [], created=False)
+                return row, judging.confirmed(row, prepared.nothing, [], created=False)
             return Pair(row, prepared)
 
         found = await asyncio.gather(*(one(row) for row in rows))
-        return [each for each in found if isinstance(each, Pair)], [each for each in found if isinstance(each, Step)]
+        return [each for each in found if isinstance(each, Pair)], [each for each in found if isinstance(each, tuple)]
 
     async def _send(self, desk: Desk, pairs: list[Pair], *, isolated: bool) -> None:
         settings = self._settings
         lease_s = settings.lease_s(batch=True)
+        certain_s = lease_s + operation_s_max(desk, settings)
         noted_s = self._clock.monotonic_s()
+        sendings = [
+            sending_of(pair.operation.id, pair.operation.fence, pair.prepared, lease_s=lease_s, certain_s=certain_s)
+            for pair in pairs
+        ]
         async with self._db.project(desk.project_id) as tx:
-            await operations.send(
-                tx,
-                [sending_of(pair.operation, pair.prepared) for pair in pairs],
-                lease_s=lease_s,
-                certain_s=lease_s + operation_s_max(desk, settings),
-            )
+            if len(await operations_moving.send(tx, sendings)) < len(sendings):
+                raise RunSuperseded  # one was taken over, so none is noted and none is sent
         if self._clock.monotonic_s() - noted_s > settings.grace_s:
             raise RunSuperseded("This process was halted between noting a batch and sending it; it was not sent.")
         await asyncio.shield(asyncio.ensure_future(self._exchange(desk, pairs, isolated=isolated)))
@@ -125,13 +139,15 @@ class BatchCarrier:
         except Failure as failure:
             await self._settle(desk, self._all_after(desk, pairs, failure))
             return
-        steps = [self._row(desk, pair, outcome) for pair, outcome in zip(pairs, outcomes, strict=True)]
-        await self._settle(desk, steps)
+        moves = [
+            (pair.operation, self._row(desk, pair, outcome)) for pair, outcome in zip(pairs, outcomes, strict=True)
+        ]
+        await self._settle(desk, moves)
 
-    def _all_after(self, desk: Desk, pairs: Sequence[Pair], failure: Failure) -> list[Step]:
+    def _all_after(self, desk: Desk, pairs: Sequence[Pair], failure: Failure) -> list[Move]:
         """The request as a whole failed."""
         journal = desk.journal.taken(ENTRIES_PER_ROW)
-        return [self._after(desk, pair.operation, failure, journal) for pair in pairs]
+        return [(pair.operation, self._after(desk, pair.operation, failure, journal)) for pair in pairs]
 
     def _after(self, desk: Desk, operation: Operation, failure: Failure, journal: list[dict[str, object]]) -> Step:
         meaning = Meaning.UNKNOWN if isinstance(failure, CorruptResponse) else meaning_of(failure)
@@ -165,11 +181,5 @@ class BatchCarrier:
             return self._after(desk, operation, failure, [])
         return judging.confirmed(operation, found, [], created=pair.prepared.spec.verb is Verb.CREATE)
 
-    async def _settle(self, desk: Desk, steps: Sequence[Step]) -> None:
-        if not steps:
-            return
-
-        async def work(tx: Transaction) -> None:
-            await operations.settle(tx, steps)
-
-        await self._db.transact(desk.project_id, work)
+    async def _settle(self, desk: Desk, moves: Sequence[Move]) -> None:
+        await self._ledger.settle_all(desk.project_id, moves)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 import msgspec
 
 from isthmus.actions.writing import judging
 from isthmus.actions.writing.desk import Desk
 from isthmus.actions.writing.judging import Meaning, meaning_of
+from isthmus.actions.writing.ledger import Ledger
 from isthmus.actions.writing.looking import look
 from isthmus.actions.writing.prepare import Prepared, prepare, read_record, wish_of
 from isthmus.actions.writing.settings import WriterSettings
@@ -25,8 +27,8 @@ from isthmus.kernel.failures import (
 )
 from isthmus.providers.base import ObjectInfo
 from isthmus.providers.writing import Outcome, Sighting, Verb, WriteSpec
-from isthmus.store import operations
-from isthmus.store.database import Database, Transaction
+from isthmus.store import operations_moving
+from isthmus.store.database import Database
 from isthmus.store.operations import Operation, OperationState, Sending, Step
 
 _TURN_FIRST_S = 0.02
@@ -36,22 +38,23 @@ _TURN_MAX_S = 0.5
 class Carrier:
     """Sends operations that this process holds."""
 
-    def __init__(self, db: Database, clock: Clock, settings: WriterSettings) -> None:
+    def __init__(self, db: Database, ledger: Ledger, clock: Clock, settings: WriterSettings) -> None:
         self._db = db
+        self._ledger = ledger
         self._clock = clock
         self._settings = settings
 
     async def carry_out(self, desk: Desk, operation: Operation) -> Operation:
         """Prepare, send, judge. The operation must be planned and held by this process. Raises RunSuperseded."""
         if not await self.take_turn(desk, [operation]):
-            return await self.settle(desk, judging.postponed(operation, None, [], self._settings))
+            return await self.settle(desk, operation, judging.postponed(operation, None, [], self._settings))
         try:
             prepared = await prepare(desk, operation, self._settings)
         except Failure as failure:
-            return await self.settle(desk, await self.unprepared(desk, operation, failure))
+            return await self.settle(desk, operation, await self.unprepared(desk, operation, failure))
         if prepared.nothing is not None:
             step = judging.confirmed(operation, prepared.nothing, desk.journal.taken(), created=False)
-            return await self.settle(desk, step)
+            return await self.settle(desk, operation, step)
         return await self.send(desk, operation, prepared)
 
     async def unprepared(self, desk: Desk, operation: Operation, failure: Failure) -> Step:
@@ -80,7 +83,7 @@ class Carrier:
         pause_s = _TURN_FIRST_S
         while True:
             async with self._db.project(desk.project_id) as tx:
-                if await operations.hold(tx, held, lease_s):
+                if await operations_moving.hold(tx, held, lease_s):
                     return True
             if self._clock.monotonic_s() >= ends_s:
                 return False
@@ -88,18 +91,28 @@ class Carrier:
             pause_s = min(_TURN_MAX_S, pause_s * 1.5)
 
     async def send(self, desk: Desk, operation: Operation, prepared: Prepared) -> Operation:
-        """Note that it is sent, send it, note what came of it."""
-        assert prepared.request is not None
-        settings = self._settings
+        """Note that it is sent, send it, note what came of it. Raises RunSuperseded."""
         noted_s = self._clock.monotonic_s()
-        sending = sending_of(operation, prepared)
-        lease_s = settings.lease_s(batch=False)
-        async with self._db.project(desk.project_id) as tx:
-            await operations.send(tx, [sending], lease_s=lease_s, certain_s=lease_s + operation_s_max(desk, settings))
-        if self._clock.monotonic_s() - noted_s > settings.grace_s:
+        sending = self.sending(desk, operation.id, operation.fence, prepared)
+        await self._ledger.send(desk.project_id, sending)
+        noted = msgspec.structs.replace(
+            operation, resolved=sending.resolved, sent_body=sending.body, baseline=sending.baseline
+        )
+        return await self.send_noted(desk, noted, prepared, noted_s)
+
+    async def send_noted(self, desk: Desk, operation: Operation, prepared: Prepared, noted_s: float) -> Operation:
+        """Send what was noted as sent since `noted_s`, and note what came of it. `operation` is as it was before."""
+        if self._clock.monotonic_s() - noted_s > self._settings.grace_s:
             raise RunSuperseded("This process was halted between noting a write and sending it; it was not sent.")
         # A caller that goes away does not take the answer with it.
         return await asyncio.shield(asyncio.ensure_future(self._exchange(desk, operation, prepared)))
+
+    def sending(self, desk: Desk, operation_id: UUID, fence: int, prepared: Prepared) -> Sending:
+        """What is noted before the socket is touched by an operation that is sent by itself."""
+        lease_s = self._settings.lease_s(batch=False)
+        return sending_of(
+            operation_id, fence, prepared, lease_s=lease_s, certain_s=lease_s + operation_s_max(desk, self._settings)
+        )
 
     async def _exchange(self, desk: Desk, operation: Operation, prepared: Prepared) -> Operation:
         assert prepared.request is not None
@@ -107,9 +120,10 @@ class Carrier:
             response = await desk.call(prepared.request, self._settings.deadline_s)
             outcome = desk.provider.outcome(prepared.obj, prepared.spec, response)
         except Failure as failure:
-            return await self.settle(desk, await self.step_after(desk, operation, prepared, failure))
+            return await self.settle(desk, operation, await self.step_after(desk, operation, prepared, failure))
         created = prepared.spec.verb is Verb.CREATE
-        return await self.settle(desk, judging.confirmed(operation, outcome, desk.journal.taken(), created=created))
+        step = judging.confirmed(operation, outcome, desk.journal.taken(), created=created)
+        return await self.settle(desk, operation, step)
 
     async def step_after(self, desk: Desk, operation: Operation, prepared: Prepared, failure: Failure) -> Step:
         """The next state after a failed sending. `operation` is as it was before it."""
@@ -159,23 +173,21 @@ class Carrier:
         except Failure:
             return None  # the conflict is told without the record then
 
-    async def settle(self, desk: Desk, step: Step) -> Operation:
-        """Commit a step. It may be repeated whole: a second time it finds its own fence and state."""
-
-        async def work(tx: Transaction) -> Operation:
-            return (await operations.settle(tx, [step]))[0]
-
-        return await self._db.transact(desk.project_id, work)
+    async def settle(self, desk: Desk, operation: Operation, step: Step) -> Operation:
+        """Commit a step; the operation as it is then. Raises RunSuperseded."""
+        return await self._ledger.settle(desk.project_id, operation, step)
 
 
-def sending_of(operation: Operation, prepared: Prepared) -> Sending:
+def sending_of(operation_id: UUID, fence: int, prepared: Prepared, *, lease_s: float, certain_s: float) -> Sending:
     """What is noted before the socket is touched."""
     return Sending(
-        id=operation.id,
-        fence=operation.fence,
+        id=operation_id,
+        fence=fence,
         resolved=msgspec.to_builtins(msgspec.structs.replace(prepared.spec, body=None)),
         body=prepared.spec.body,
         baseline=dict(prepared.baseline),
+        lease_s=lease_s,
+        certain_s=certain_s,
     )
 
 

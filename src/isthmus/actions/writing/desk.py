@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from typing import Any, Final
 from uuid import UUID
 
@@ -45,12 +46,39 @@ class OperationJournal:
         return entries
 
 
+_PRESENT: Final[ContextVar[OperationJournal]] = ContextVar("operation journal")
+
+
+class RoutedJournal:
+    """The journal of a connection that many operations share: what happens on behalf of an operation is noted with it.
+
+    Whoever begins to work on one calls `begin`; tasks that are started from there carry it along.
+    """
+
+    def begin(self) -> OperationJournal:
+        """A new journal for what this task does from now on."""
+        journal = OperationJournal()
+        _PRESENT.set(journal)
+        return journal
+
+    def note(self, entry: JournalEntry) -> None:
+        """Keep an entry where it belongs; a renewal of tokens in the background belongs nowhere."""
+        journal = _PRESENT.get(None)
+        if journal is not None:
+            journal.note(entry)
+
+
 class Descriptions:
     """Decoded descriptions of routes, for a minute."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._kept: dict[tuple[UUID, str], tuple[float, list[ObjectInfo], dict[str, ObjectInfo]]] = {}
+
+    def forget(self, connection_id: UUID) -> None:
+        """A connection was changed: its descriptions are read again."""
+        for key in [key for key in self._kept if key[0] == connection_id]:
+            del self._kept[key]
 
     async def of(self, opened: OpenConnection, route: str) -> tuple[list[ObjectInfo], dict[str, ObjectInfo]]:
         """All objects of a route, as a list and by name."""
@@ -83,9 +111,12 @@ class Descriptions:
 class Desk:
     """One open connection, ready for writing."""
 
-    def __init__(self, opened: OpenConnection, descriptions: Descriptions, journal: OperationJournal) -> None:
+    def __init__(
+        self, opened: OpenConnection, descriptions: Descriptions, journal: OperationJournal, seal: str | None = None
+    ) -> None:
         self.opened = opened
         self.journal = journal
+        self.seal = seal
         self.provider: Writable = writable(opened.access.provider)
         self._descriptions = descriptions
 

@@ -9,24 +9,16 @@ import msgspec
 
 from isthmus.actions.writing.desk import Desk
 from isthmus.actions.writing.settings import WriterSettings
-from isthmus.actions.writing.wishes import WriteWish, check_shape, refusal
+from isthmus.actions.writing.wishes import WriteWish, refusal
 from isthmus.kernel.failures import BadRequest, Conflict, Duplicate
 from isthmus.kernel.messages import Request
 from isthmus.odata.etags import ANY
 from isthmus.providers.base import ObjectInfo, Reading
-from isthmus.providers.writing import Outcome, Problem, Verb, WriteSpec
+from isthmus.providers.writing import CheckedBody, Outcome, Verb, WriteSpec
 from isthmus.store.operations import Operation
 
 CURABLE = frozenset({"read_only", "two_identifiers"})
 """Problems of an update that vanish where the value is the one that is there already (BC-63)."""
-
-
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A wish with its names resolved: what can be told without reading the record."""
-
-    obj: ObjectInfo
-    company_id: str | None
-    lock_key: str | None
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,35 +31,48 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     nothing: Outcome | None = None
 
 
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A wish with its names resolved: what can be told without reading the record. `ready` where that is all it takes:
+    a create, or a change of a version that the caller names."""
+
+    obj: ObjectInfo
+    company_id: str | None
+    lock_key: str | None
+    ready: Prepared | None = None
+
+
 async def draft(desk: Desk, wish: WriteWish, settings: WriterSettings) -> Draft:
     """Resolve and check as far as possible without the record.
 
     Raises InvalidInput, UnknownObject, CompanyNotFound, Unsupported, UnknownField, BadRequest.
     """
-    check_shape(wish)
     obj = await desk.describe(wish.object, desk.provider.parse_route(wish.route))
     desk.provider.refuse(obj, wish.verb, wish.action)
     company_id = desk.company(obj, wish.company)
+    spec, checked = _spec(wish, company_id), None
     if wish.body is not None:
-        problems = await problems_of(desk, obj, wish.verb, wish.body)
-        lasting = [each for each in problems if wish.verb is not Verb.UPDATE or each.code not in CURABLE]
+        checked = await checked_body(desk, obj, wish.verb, wish.body)
+        lasting = [each for each in checked.problems if wish.verb is not Verb.UPDATE or each.code not in CURABLE]
         if lasting:
             raise refusal(lasting)
-    spec = _spec(wish, company_id)
     record = None
     if wish.record_id is not None and obj.reading is Reading.THROUGH_PARENT and wish.under is None:
         record = (await read_record(desk, obj, spec, settings)).record  # whose line it is decides who has to wait
-    return Draft(obj=obj, company_id=company_id, lock_key=desk.provider.lock_key(obj, spec, record))
+    ready = None
+    if checked is not None and (wish.verb is Verb.CREATE or (wish.verb is Verb.UPDATE and spec.etag is not None)):
+        ready = None if checked.problems else _ready(desk, obj, msgspec.structs.replace(spec, body=checked.body))
+    return Draft(obj=obj, company_id=company_id, lock_key=desk.provider.lock_key(obj, spec, record), ready=ready)
 
 
-async def problems_of(desk: Desk, obj: ObjectInfo, verb: Verb, body: bytes) -> tuple[Problem, ...]:
-    """What is wrong with a body; an unknown field is looked for in a fresh description before it is refused."""
-    problems = desk.provider.check(obj, await desk.objects(obj.route), verb, body).problems
-    if any(problem.code == "unknown_field" for problem in problems):
+async def checked_body(desk: Desk, obj: ObjectInfo, verb: Verb, body: bytes) -> CheckedBody:
+    """A body as it will be sent, or what is wrong with it; an unknown field is looked for in a fresh description before
+    it is refused."""
+    checked = desk.provider.check(obj, await desk.objects(obj.route), verb, body)
+    if any(problem.code == "unknown_field" for problem in checked.problems):
         anew = await desk.described_anew(obj)
         if anew is not None:
-            return desk.provider.check(anew, await desk.objects(obj.route), verb, body).problems
-    return problems
+            return desk.provider.check(anew, await desk.objects(obj.route), verb, body)
+    return checked
 
 
 async def prepare(desk: Desk, operation: Operation, settings: WriterSettings) -> Prepared:

@@ -36,7 +36,7 @@ class Resolver:
         if operation.state is OperationState.PLANNED:
             if operation.isolated:
                 never_sent = Undone("The batch was never sent: isthmus was stopped before.", remedy="Send it again.")
-                return await self._carrier.settle(desk, judging.failed(operation, never_sent, []))
+                return await self._carrier.settle(desk, operation, judging.failed(operation, never_sent, []))
             return await self._carrier.carry_out(desk, operation)
         try:
             verdict = await look(self._db, desk, operation, self._settings)
@@ -50,20 +50,22 @@ class Resolver:
             case Sighting.DONE:
                 created = spec.verb is Verb.CREATE
                 step = judging.confirmed(operation, verdict.outcome, desk.journal.taken(), created=created, found=True)
-                return await self._carrier.settle(desk, step)
+                return await self._carrier.settle(desk, operation, step)
             case Sighting.SUPERSEDED:
                 conflict = Conflict(verdict.detail)
                 step = judging.failed(operation, conflict, desk.journal.taken(), verdict.outcome)
-                return await self._carrier.settle(desk, step)
+                return await self._carrier.settle(desk, operation, step)
             case Sighting.OTHERWISE | Sighting.UNSEEABLE:
-                return await self._carrier.settle(desk, judging.asked(operation, verdict.detail, desk.journal.taken()))
+                return await self._carrier.settle(
+                    desk, operation, judging.asked(operation, verdict.detail, desk.journal.taken())
+                )
         if not (verdict.harmless or operation.late):
             return await self._wait(desk, operation, None)
         if operation.isolated:
             return await self._without_trace(desk, operation)
         if operation.attempts >= self._settings.attempts_max:
             gave_up = OutcomeUnknown(f"It was sent {operation.attempts} times and is not there.")
-            return await self._carrier.settle(desk, judging.failed(operation, gave_up, desk.journal.taken()))
+            return await self._carrier.settle(desk, operation, judging.failed(operation, gave_up, desk.journal.taken()))
         return await self._again(desk, operation)
 
     async def _again(self, desk: Desk, operation: Operation) -> Operation:
@@ -84,15 +86,15 @@ class Resolver:
             rows = await operations.batch(tx, operation.batch_id) if operation.batch_id else []
         if any(row.state is OperationState.CONFIRMED for row in rows):
             detail = "Other rows of the same all-or-nothing batch are there, this one is not."
-            return await self._carrier.settle(desk, judging.asked(operation, detail, desk.journal.taken()))
+            return await self._carrier.settle(desk, operation, judging.asked(operation, detail, desk.journal.taken()))
         undone = Undone("The batch left no trace: it did not take place.", remedy="Send the whole batch again.")
-        return await self._carrier.settle(desk, judging.failed(operation, undone, desk.journal.taken()))
+        return await self._carrier.settle(desk, operation, judging.failed(operation, undone, desk.journal.taken()))
 
     async def _unseen(self, desk: Desk, operation: Operation, failure: Failure) -> Operation:
         """The look itself failed: try again later, for a day at most."""
         if self._carrier.too_old(operation):
             detail = f"Looking for it failed for too long: {failure.message}"
-            return await self._carrier.settle(desk, judging.asked(operation, detail, desk.journal.taken()))
+            return await self._carrier.settle(desk, operation, judging.asked(operation, detail, desk.journal.taken()))
         return await self._wait(desk, operation, failure)
 
     async def _wait(self, desk: Desk, operation: Operation, failure: Failure | None) -> Operation:
@@ -103,4 +105,4 @@ class Resolver:
             pause_s = min(pause_s, max(0.0, left_s))
         step = judging.doubtful(operation, failure, desk.journal.taken(), certain_s=None, next_s=pause_s, looked=True)
         kept = step if failure is not None else msgspec.structs.replace(step, failure=operation.failure)
-        return await self._carrier.settle(desk, kept)
+        return await self._carrier.settle(desk, operation, kept)

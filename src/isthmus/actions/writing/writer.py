@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
 
 from isthmus.actions.writing import judging
+from isthmus.actions.writing.approving import Approver
 from isthmus.actions.writing.batches import BatchCarrier
 from isthmus.actions.writing.carrying import Carrier
-from isthmus.actions.writing.desk import Descriptions, Desk, Open, OperationJournal
-from isthmus.actions.writing.prepare import draft, prepare_wish, problems_of
+from isthmus.actions.writing.crew import Crew
+from isthmus.actions.writing.desk import Desk, Open
+from isthmus.actions.writing.desks import Desks
+from isthmus.actions.writing.ledger import Ledger, tell
+from isthmus.actions.writing.planning import Drafted, Planning
+from isthmus.actions.writing.prepare import Prepared, checked_body, prepare_wish
+from isthmus.actions.writing.proposing import Proposal
 from isthmus.actions.writing.resolving import Resolver
 from isthmus.actions.writing.settings import BATCH_ROWS_MAX, WriterSettings
-from isthmus.actions.writing.wishes import (
-    BatchWish,
-    DryRun,
-    PlannedRequest,
-    WriteWish,
-    check_key,
-    check_shape,
-    fingerprint,
-)
+from isthmus.actions.writing.wishes import BatchWish, DryRun, PlannedRequest, WriteWish, check_key, check_shape
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
     Conflict,
     DatabaseUnavailable,
     Failure,
+    IdempotencyMismatch,
     InvalidInput,
     RequestFailure,
     RunSuperseded,
@@ -38,60 +36,119 @@ from isthmus.kernel.failures import (
 )
 from isthmus.kernel.ids import new_id
 from isthmus.providers.writing import Problem, Verb
-from isthmus.store import operations
+from isthmus.store import approvals, operations, operations_moving
 from isthmus.store.database import Database
-from isthmus.store.operations import DueOperation, NewOperation, Operation, OperationState, Step
+from isthmus.store.operations import DueOperation, Operation, OperationState, Planned, Planner
 
-RECONCILED_AT_ONCE = 8
+RECONCILED_AT_ONCE = 32
 """Side by side in one process; the vendors' budgets bound each connection."""
+
+DUE_AT_ONCE = 500
+"""Operations that one round of reconciliation takes up."""
+
+REOPENED_MAX = 5
+"""How often a write is checked again because its connection was changed that very moment."""
 
 _log = logging.getLogger(__name__)
 
-DUE_AT_ONCE = 100
-"""Operations that one round of reconciliation takes up."""
-
 
 class Writer:
-    """Makes writes happen once. One per process; it may be used by many callers at a time."""
+    """Makes writes happen once. One per process; it may be used by many callers at a time.
+
+    `Writer.drain` before its event loop ends: writes for which nobody waits are finished then.
+    """
 
     def __init__(self, db: Database, open: Open, clock: Clock, settings: WriterSettings | None = None) -> None:
         self._db = db
-        self._open = open
         self._clock = clock
         self._settings = settings or WriterSettings()
         self._worker = f"writer-{new_id().hex[-12:]}"
-        self._descriptions = Descriptions(clock)
-        self._carrier = Carrier(db, clock, self._settings)
-        self._batches = BatchCarrier(db, self._carrier, clock, self._settings)
+        self._desks = Desks(db, open, clock)
+        self._ledger = Ledger(db)
+        self._crew = Crew()
+        self._planning = Planning(self._desks, self._settings, self._worker)
+        self._carrier = Carrier(db, self._ledger, clock, self._settings)
+        self._batches = BatchCarrier(db, self._ledger, self._carrier, clock, self._settings)
         self._resolver = Resolver(db, self._carrier, clock, self._settings)
+        self._approver = Approver(db, self._desks, self._settings, self._worker)
+
+    async def drain(self) -> None:
+        """Finish what is under way, for a few seconds; the rest is looked after by whoever reconciles."""
+        await self._crew.drain()
 
     # -- one write -----------------------------------------------------------------------------------------------
 
-    async def submit(self, project_id: UUID, connection_id: UUID, wish: WriteWish, *, wait: bool = True) -> Operation:
-        """Plan a write and carry it out; how it stands then. `wait` False leaves it to `reconcile_due`.
+    async def submit(
+        self,
+        project_id: UUID,
+        connection_id: UUID,
+        wish: WriteWish,
+        *,
+        planner: Planner | None = None,
+        wait_s: float | None = None,
+    ) -> Operation:
+        """Plan a write and carry it out; how it stands in the end, or after `wait_s`: then it goes on by itself.
 
-        The same key with the same content gives the stored answer. Raises what the check finds before anything is
-        stored (InvalidInput, UnknownField, BadRequest, Unsupported, …), IdempotencyMismatch, and Conflict while the
-        key's write is under way. What the vendor refuses is in the operation: `state` failed, `failure`.
+        With a `planner` the project's rules hold by which writes wait for a person. The same key with the same content
+        gives the stored answer. Raises what the check finds before anything is stored (InvalidInput, UnknownField,
+        BadRequest, Unsupported, …), IdempotencyMismatch, and Conflict while the key's write is under way. What the
+        vendor refuses is in the operation: `state` failed, `failure`.
         """
         check_shape(wish)
-        if wish.idempotency_key is not None:
-            present = await self._by_key(project_id, connection_id, wish)
-            if present is not None:
-                return _stored(present)
-        async with self._desk(project_id, connection_id) as desk:
-            new = await self._new(desk, wish)
-            async with self._db.project(project_id) as tx:
-                lease_s = self._settings.lease_s(batch=False)
-                (planned,) = await operations.plan(tx, connection_id, [new], self._worker, lease_s)
-            if not planned.fresh:
-                return _stored(planned.operation)
-            if not wait:
-                return await self._carrier.settle(desk, _released(planned.operation))
+        begun = self._crew.start(self._begin(project_id, connection_id, wish, planner, later=wait_s is not None))
+        operation, work = await asyncio.shield(begun)
+        if work is None:
+            return operation
+        if wait_s is None:
+            return await asyncio.shield(work)
+        if wait_s > 0:
+            await asyncio.wait({work}, timeout=wait_s)
+        return work.result() if work.done() else operation
+
+    async def _begin(
+        self, project_id: UUID, connection_id: UUID, wish: WriteWish, planner: Planner | None, *, later: bool
+    ) -> tuple[Operation, asyncio.Task[Operation] | None]:
+        """Write it down; the task that carries it out, where there is one."""
+        for _ in range(REOPENED_MAX):
+            noted_s = self._clock.monotonic_s()
             try:
-                return await self._carrier.carry_out(desk, planned.operation)
-            except RunSuperseded:
-                return await self.get(project_id, planned.operation.id)
+                drafted = await self._draft(project_id, connection_id, wish, planner)
+            except Failure:
+                present = await self._by_key(project_id, connection_id, wish)
+                if present is not None:
+                    return _stored(present), None
+                raise
+            new = drafted.new
+            if later and self._crew.full and new.waiting is None:
+                new = msgspec.structs.replace(new, sending=None, lock_key=new.lock_key, lease_s=0.0)
+            planned = await self._ledger.plan(project_id, new)
+            if planned.operation is None:
+                self._desks.forget(project_id, connection_id)
+                continue
+            operation = _fresh(planned)
+            if operation is None:
+                return _stored(planned.operation), None
+            if operation.state is OperationState.WAITING_FOR_APPROVAL or new.lease_s == 0.0:
+                return operation, None
+            return operation, self._crew.start(self._carried(drafted.desk, operation, drafted.ready, noted_s))
+        raise TransientFailure("The connection is being changed again and again.")
+
+    async def _draft(self, project_id: UUID, connection_id: UUID, wish: WriteWish, planner: Planner | None) -> Drafted:
+        desk = await self._desks.desk(project_id, connection_id)
+        drafted = await self._planning.drafted(desk, wish, planner)
+        ready = drafted.ready
+        if ready is None or drafted.new.waiting is not None:
+            return drafted
+        sending = self._carrier.sending(desk, drafted.new.id, 1, ready)
+        return msgspec.structs.replace(drafted, new=msgspec.structs.replace(drafted.new, sending=sending))
+
+    async def _carried(self, desk: Desk, operation: Operation, ready: Prepared | None, noted_s: float) -> Operation:
+        try:
+            if operation.state is OperationState.SENT and ready is not None:
+                return await self._carrier.send_noted(desk, operation, ready, noted_s)
+            return await self._carrier.carry_out(desk, operation)
+        except RunSuperseded:
+            return await self.get(desk.project_id, operation.id)
 
     async def dry_run(self, project_id: UUID, connection_id: UUID, wish: WriteWish) -> DryRun:
         """The exact requests, or every problem of the body. Nothing is stored, nothing is sent but reads.
@@ -99,58 +156,94 @@ class Writer:
         Raises what names and capabilities meet: UnknownObject, CompanyNotFound, Unsupported, RecordNotFound, Conflict.
         """
         check_shape(wish)
-        async with self._desk(project_id, connection_id) as desk:
-            obj = await desk.describe(wish.object, desk.provider.parse_route(wish.route))
-            desk.provider.refuse(obj, wish.verb, wish.action)
-            company_id = desk.company(obj, wish.company)
-            problems: Sequence[Problem] = ()
-            if wish.body is not None:
-                problems = await problems_of(desk, obj, wish.verb, wish.body)
-                if problems and wish.verb is not Verb.UPDATE:
-                    return DryRun(problems=tuple(problems))
-            try:
-                prepared = await prepare_wish(desk, obj, wish, company_id, self._settings)
-            except RequestFailure:
-                if problems:
-                    return DryRun(problems=tuple(problems))
-                raise
-            request = prepared.request
-            if request is None:
-                return DryRun()
-            text = request.body.decode() if request.body is not None else None
-            planned = PlannedRequest(method=request.method, url=request.url, headers=dict(request.headers), body=text)
-            return DryRun(requests=(planned,))
+        desk = await self._desks.current(project_id, connection_id)
+        obj = await desk.describe(wish.object, desk.provider.parse_route(wish.route))
+        desk.provider.refuse(obj, wish.verb, wish.action)
+        company_id = desk.company(obj, wish.company)
+        problems: Sequence[Problem] = ()
+        if wish.body is not None:
+            problems = (await checked_body(desk, obj, wish.verb, wish.body)).problems
+            if problems and wish.verb is not Verb.UPDATE:
+                return DryRun(problems=tuple(problems))
+        try:
+            prepared = await prepare_wish(desk, obj, wish, company_id, self._settings)
+        except RequestFailure:
+            if problems:
+                return DryRun(problems=tuple(problems))
+            raise
+        request = prepared.request
+        if request is None:
+            return DryRun()
+        text = request.body.decode() if request.body is not None else None
+        planned = PlannedRequest(method=request.method, url=request.url, headers=dict(request.headers), body=text)
+        return DryRun(requests=(planned,))
 
     # -- many writes ---------------------------------------------------------------------------------------------
 
-    async def submit_batch(self, project_id: UUID, connection_id: UUID, wish: BatchWish) -> list[Operation]:
+    async def submit_batch(
+        self,
+        project_id: UUID,
+        connection_id: UUID,
+        wish: BatchWish,
+        *,
+        planner: Planner | None = None,
+        wait_s: float | None = None,
+    ) -> list[Operation]:
         """Plan up to 1,000 writes and carry them out in the vendor's batches; one operation per row, in order.
 
-        A row that cannot be made fails by itself; with `all_or_nothing` it fails the call. Raises InvalidInput,
-        IdempotencyMismatch.
+        A row that cannot be made fails by itself; with `all_or_nothing` it fails the call. After `wait_s` the rows are
+        given as they stand. Raises InvalidInput, IdempotencyMismatch.
         """
         self._check_batch(wish)
+        begun = self._crew.start(self._begin_batch(project_id, connection_id, wish, planner))
+        ids, work = await asyncio.shield(begun)
+        if wait_s is None:
+            await asyncio.shield(work)
+        elif wait_s > 0:
+            await asyncio.wait({work}, timeout=wait_s)
+        async with self._db.project(project_id) as tx:
+            return await operations.by_ids(tx, ids)
+
+    async def _begin_batch(
+        self, project_id: UUID, connection_id: UUID, wish: BatchWish, planner: Planner | None
+    ) -> tuple[list[UUID], asyncio.Task[None]]:
+        """Write the rows down, and start what carries them out."""
         batch_id = new_id()
-        async with self._desk(project_id, connection_id) as desk:
+        for _ in range(REOPENED_MAX):
+            desk = await self._desks.desk(project_id, connection_id)
             limit = desk.provider.declaration.limits.batch_parts_max
             if wish.all_or_nothing and len(wish.rows) > limit:
                 raise InvalidInput(f"All or nothing is possible for {limit} rows at most.")
-            news, refused = await self._rows(desk, wish, batch_id)
+            drafted, refused = await self._rows(desk, wish, batch_id, planner)
             async with self._db.project(project_id) as tx:
-                lease_s = self._settings.lease_s(batch=True)
-                planned = await operations.plan(tx, connection_id, news, self._worker, lease_s)
-            fresh = [each.operation for each in planned if each.fresh]
-            steps = [judging.failed(row, refused[row.position], []) for row in fresh if row.position in refused]
-            for step in steps:
-                await self._carrier.settle(desk, step)
-            sendable = [row for row in fresh if row.position not in refused]
+                planned = await operations_moving.plan(tx, [each.new for each in drafted])
+                fresh = [row for row in (_fresh(each) for each in planned) if row is not None]
+                await tell(tx, fresh)
+            if any(each.operation is None for each in planned):
+                self._desks.forget(project_id, connection_id)
+                continue
+            ready = {each.new.id: each.ready for each in drafted if each.ready is not None}
+            work = self._crew.start(self._carried_batch(desk, fresh, ready, refused, isolated=wish.all_or_nothing))
+            return [each.operation.id for each in planned if each.operation is not None], work
+        raise TransientFailure("The connection is being changed again and again.")
+
+    async def _carried_batch(
+        self,
+        desk: Desk,
+        rows: Sequence[Operation],
+        ready: dict[UUID, Prepared],
+        refused: dict[int, Failure],
+        *,
+        isolated: bool,
+    ) -> None:
+        refusals = [(row, judging.failed(row, refused[row.position], [])) for row in rows if row.position in refused]
+        sendable = [row for row in rows if row.position not in refused and row.state is OperationState.PLANNED]
+        try:
+            await self._ledger.settle_all(desk.project_id, refusals)
             if sendable:
-                try:
-                    await self._batches.carry_out(desk, sendable, isolated=wish.all_or_nothing)
-                except RunSuperseded:
-                    sendable = []  # another process looks after them; what is known is read below
-        async with self._db.project(project_id) as tx:
-            return await operations.by_ids(tx, [each.operation.id for each in planned])
+                await self._batches.carry_out(desk, sendable, isolated=isolated, ready=ready)
+        except RunSuperseded:
+            _log.info("rows of a batch were taken over by another process, which looks after them")
 
     def _check_batch(self, wish: BatchWish) -> None:
         check_key(wish.idempotency_key)
@@ -162,15 +255,17 @@ class Writer:
         if len(set(keys)) != len(keys):
             raise InvalidInput("Two rows of the batch have the same idempotency key.")
 
-    async def _rows(self, desk: Desk, wish: BatchWish, batch_id: UUID) -> tuple[list[NewOperation], dict[int, Failure]]:
+    async def _rows(
+        self, desk: Desk, wish: BatchWish, batch_id: UUID, planner: Planner | None
+    ) -> tuple[list[Drafted], dict[int, Failure]]:
         """The rows as operations, and those that cannot be made. All or nothing raises the first of those."""
-        news: list[NewOperation] = []
+        found: list[Drafted] = []
         refused: dict[int, Failure] = {}
-        whole = b"".join(fingerprint(desk.connection_id, row) for row in wish.rows)
+        whole = self._planning.whole(desk, wish)
         for position, row in enumerate(wish.rows):
             more = (whole, position.to_bytes(4, "big")) if wish.idempotency_key is not None else ()
             try:
-                new = await self._new(desk, row, *more)
+                drafted = await self._planning.drafted(desk, row, planner, *more)
             except TransientFailure:
                 raise
             except Failure as failure:
@@ -178,16 +273,20 @@ class Writer:
                     failure.subject = f"rows[{position}]" + (f".{failure.subject}" if failure.subject else "")
                     raise
                 refused[position] = failure
-                new = self._unresolved(desk, row, *more)
+                drafted = self._planning.unresolved(desk, row, planner, *more)
             key = row.idempotency_key
             if key is None and wish.idempotency_key is not None:
                 key = f"{wish.idempotency_key}#{position}"
-            news.append(
-                msgspec.structs.replace(
-                    new, idempotency_key=key, batch_id=batch_id, position=position, isolated=wish.all_or_nothing
-                )
+            new = msgspec.structs.replace(
+                drafted.new,
+                idempotency_key=key,
+                batch_id=batch_id,
+                position=position,
+                isolated=wish.all_or_nothing,
+                lease_s=self._settings.lease_s(batch=True),
             )
-        return news, refused
+            found.append(msgspec.structs.replace(drafted, new=new))
+        return found, refused
 
     # -- afterwards ----------------------------------------------------------------------------------------------
 
@@ -212,17 +311,19 @@ class Writer:
     async def reconcile(self, project_id: UUID, operation_id: UUID) -> Operation:
         """Move an open operation on by one step, now; how it stands then. Of several processes one acts."""
         async with self._db.project(project_id) as tx:
-            taken = await operations.take(tx, operation_id, self._worker, self._settings.lease_s(batch=False))
+            taken = await operations_moving.take(tx, operation_id, self._worker, self._settings.lease_s(batch=False))
             if taken is None:
                 return await operations.get(tx, operation_id)
+            seals = await operations_moving.connection_seals(tx, [taken.connection_id])
         try:
-            async with self._desk(project_id, taken.connection_id) as desk:
-                return await self._resolver.resolve(desk, taken)
+            desk = await self._desks.desk(project_id, taken.connection_id, seals.get(taken.connection_id))
+            return await self._resolver.resolve(desk, taken)
         except RunSuperseded:
             return await self.get(project_id, operation_id)
 
     async def reconcile_due(self, limit: int = DUE_AT_ONCE) -> int:
         """One round over everything whose time has come, of all projects; how many were settled."""
+        ended = await self._approver.expire(limit)
         gate = asyncio.Semaphore(RECONCILED_AT_ONCE)
 
         async def one(due: DueOperation) -> bool:
@@ -238,12 +339,12 @@ class Writer:
                     _log.exception("operation %s met a defect", due.id)
                     return False
 
-        return sum(await asyncio.gather(*(one(due) for due in await operations.due(self._db, limit))))
+        return ended + sum(await asyncio.gather(*(one(due) for due in await operations.due(self._db, limit))))
 
     async def retry(self, project_id: UUID, operation_id: UUID) -> Operation:
         """Send a failed operation, or one that needs a person, again, because a person says so. Raises InvalidInput."""
         async with self._db.project(project_id) as tx:
-            await operations.reopen(tx, operation_id)
+            await operations_moving.reopen(tx, operation_id)
         return await self.reconcile(project_id, operation_id)
 
     async def decide(
@@ -252,68 +353,80 @@ class Writer:
         """Note what a person found out about an operation that needs one. Raises InvalidInput."""
         state = OperationState.CONFIRMED if took_place else OperationState.FAILED
         async with self._db.project(project_id) as tx:
-            return await operations.decide(tx, operation_id, state, remote_id)
+            decided = await operations_moving.decide(tx, operation_id, state, remote_id)
+            await tell(tx, [decided])
+            return decided
+
+    # -- approvals -----------------------------------------------------------------------------------------------
+
+    async def waiting(self, project_id: UUID, *, before: UUID | None = None, limit: int = 50) -> Sequence[Operation]:
+        """Writes that wait for a person, newest first."""
+        async with self._db.project(project_id) as tx:
+            return await approvals.waiting(tx, before=before, limit=limit)
+
+    async def proposal(self, project_id: UUID, operation_id: UUID) -> Proposal:
+        """What a waiting write would send and change at this moment. Raises InvalidInput, and what the vendor says."""
+        return await self._approver.proposal(project_id, operation_id)
+
+    async def approve(
+        self,
+        project_id: UUID,
+        operation_id: UUID,
+        by: Planner,
+        *,
+        seen: str | None = None,
+        wait_s: float | None = None,
+    ) -> Operation:
+        """Allow a waiting write and carry it out; rows of an all-or-nothing batch are allowed together.
+
+        `seen` is the digest of the proposal that the person has looked at (default: the stored one). Raises NotApproved
+        for whoever planned it, Conflict when it would send something else by now (the stored proposal is the new one
+        then), InvalidInput when it does not wait any more.
+        """
+        desk, rows = await self._approver.approve(project_id, operation_id, by, seen)
+        work = self._crew.start(self._carried_approved(desk, rows))
+        if wait_s is None:
+            await asyncio.shield(work)
+        elif wait_s > 0:
+            await asyncio.wait({work}, timeout=wait_s)
+        return await self.get(project_id, operation_id)
+
+    async def refuse(self, project_id: UUID, operation_id: UUID, by: Planner, reason: str) -> Operation:
+        """End a waiting write, with the reason for whoever planned it. Raises InvalidInput."""
+        return await self._approver.refuse(project_id, operation_id, by, reason)
+
+    async def _carried_approved(self, desk: Desk, rows: Sequence[Operation]) -> None:
+        try:
+            if rows[0].isolated:
+                await self._batches.carry_out(desk, rows, isolated=True)
+            else:
+                await self._carrier.carry_out(desk, rows[0])
+        except RunSuperseded:
+            _log.info("an approved write was taken over by another process, which looks after it")
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _desk(self, project_id: UUID, connection_id: UUID) -> AsyncIterator[Desk]:
-        journal = OperationJournal()
-        async with self._open(project_id, connection_id, journal) as opened:
-            yield Desk(opened, self._descriptions, journal)
-
     async def _by_key(self, project_id: UUID, connection_id: UUID, wish: WriteWish) -> Operation | None:
-        """The write that a key stands for, before the vendor is asked anything. Raises IdempotencyMismatch."""
+        """The write that a key stands for, whatever has become of its connection. Raises IdempotencyMismatch."""
+        if wish.idempotency_key is None:
+            return None
         async with self._db.project(project_id) as tx:
-            return await operations.by_key(tx, wish.idempotency_key or "", fingerprint(connection_id, wish))
-
-    async def _new(self, desk: Desk, wish: WriteWish, *more: bytes) -> NewOperation:
-        drafted = await draft(desk, wish, self._settings)
-        return NewOperation(
-            idempotency_key=wish.idempotency_key,
-            fingerprint=fingerprint(desk.connection_id, wish, *more),
-            verb=wish.verb.value,
-            object=drafted.obj.name,
-            route=drafted.obj.route,
-            company=drafted.company_id,
-            remote_id=wish.record_id,
-            wish=_plain(wish),
-            body=wish.body,
-            lock_key=drafted.lock_key,
-        )
-
-    def _unresolved(self, desk: Desk, wish: WriteWish, *more: bytes) -> NewOperation:
-        """A row that failed its check, as it was typed: it is kept to be told about."""
-        return NewOperation(
-            idempotency_key=wish.idempotency_key,
-            fingerprint=fingerprint(desk.connection_id, wish, *more),
-            verb=wish.verb.value,
-            object=wish.object,
-            route=wish.route,
-            company=wish.company,
-            remote_id=wish.record_id,
-            wish=_plain(wish),
-            body=wish.body,
-            lock_key=None,
-        )
+            return await operations.by_key(tx, wish.idempotency_key, self._planning.print_of(connection_id, wish))
 
 
-def _plain(wish: WriteWish) -> dict[str, object]:
-    plain: dict[str, object] = msgspec.to_builtins(msgspec.structs.replace(wish, body=None, idempotency_key=None))
-    return plain
+def _fresh(planned: Planned) -> Operation | None:
+    """The operation when it was made just now. Raises IdempotencyMismatch for a key of another write."""
+    if planned.clash and planned.operation is not None:
+        raise IdempotencyMismatch(subject=planned.operation.idempotency_key)
+    return planned.operation if planned.fresh else None
 
 
 def _stored(operation: Operation) -> Operation:
     """The stored answer of a key; raises Conflict while there is none yet."""
-    if operation.state.settled:
+    if operation.state.settled or operation.state is OperationState.WAITING_FOR_APPROVAL:
         return operation
     raise Conflict(
         f"A write with this idempotency key is under way ({operation.state.value}).",
         remedy=f"Ask for operation {operation.id} until it is settled.",
         subject=str(operation.id),
     )
-
-
-def _released(operation: Operation) -> Step:
-    """Left to whoever reconciles next."""
-    return Step(id=operation.id, fence=operation.fence, state=OperationState.PLANNED, next_attempt_s=0.0)

@@ -1,0 +1,186 @@
+"""Group commit: what concurrent callers have to note goes into common transactions, one after the other per kind.
+
+While one transaction is under way, everybody who comes waits for the next; alone, a caller waits for nobody. Every
+caller gets an answer of its own, and only after the transaction is durable. Where a group fails as a whole, each of its
+members is tried by itself, so that one that cannot be kept holds up no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+from isthmus.kernel.failures import DatabaseUnavailable, Failure, RunSuperseded
+from isthmus.store import events, operations_moving
+from isthmus.store.database import Database, Transaction
+from isthmus.store.operations import NewOperation, Operation, OperationState, Planned, Sending, Step
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+GROUP_MAX: Final = 200
+"""Members of one transaction: enough to share its price, few enough to keep it short."""
+
+_TOLD: Final = {
+    OperationState.CONFIRMED: "operation.confirmed",
+    OperationState.FAILED: "operation.failed",
+    OperationState.NEEDS_PERSON: "operation.uncertain",
+    OperationState.WAITING_FOR_APPROVAL: "operation.approval_needed",
+}
+
+
+class Ledger:
+    """Notes the steps of operations. One per writer; safe for any number of callers at a time."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._plans: _Groups[NewOperation, Planned] = _Groups(self._planned)
+        self._sendings: _Groups[Sending, None] = _Groups(self._sent)
+        self._steps: _Groups[tuple[Operation, Step], Operation] = _Groups(self._settled)
+
+    async def plan(self, project_id: UUID, new: NewOperation) -> Planned:
+        """Write one operation down; see `operations_moving.plan`."""
+        return await self._plans.add(project_id, new)
+
+    async def send(self, project_id: UUID, sending: Sending) -> None:
+        """Note that an operation is about to be sent. Raises RunSuperseded."""
+        await self._sendings.add(project_id, sending)
+
+    async def settle(self, project_id: UUID, operation: Operation, step: Step) -> Operation:
+        """Move an operation on, and tell the host where that concerns it. Raises RunSuperseded."""
+        return await self._steps.add(project_id, (operation, step))
+
+    async def settle_all(self, project_id: UUID, steps: Sequence[tuple[Operation, Step]]) -> list[Operation]:
+        """Move many on in one transaction of their own. Raises RunSuperseded when one was taken over: then none is."""
+        if not steps:
+            return []
+
+        async def work(tx: Transaction) -> list[Operation]:
+            found = await _settle(tx, steps)
+            if any(isinstance(each, RunSuperseded) for each in found):
+                raise RunSuperseded
+            return [each for each in found if isinstance(each, Operation)]
+
+        return await self._db.transact(project_id, work)
+
+    async def _planned(self, project_id: UUID, wanted: Sequence[NewOperation]) -> Sequence[Planned | Failure]:
+        async with self._db.project(project_id) as tx:
+            found = await operations_moving.plan(tx, wanted)
+            await tell(tx, [each.operation for each in found if each.fresh and each.operation is not None])
+            return found
+
+    async def _sent(self, project_id: UUID, sendings: Sequence[Sending]) -> Sequence[Failure | None]:
+        async with self._db.project(project_id) as tx:
+            sent = await operations_moving.send(tx, sendings)
+        return [None if each.id in sent else RunSuperseded() for each in sendings]
+
+    async def _settled(
+        self, project_id: UUID, steps: Sequence[tuple[Operation, Step]]
+    ) -> Sequence[Operation | Failure]:
+        # It may be repeated whole: a second time it finds its own fence and state.
+        return await self._db.transact(project_id, lambda tx: _settle(tx, steps))
+
+
+async def _settle(tx: Transaction, steps: Sequence[tuple[Operation, Step]]) -> list[Operation | Failure]:
+    settled = await operations_moving.settle(tx, [step for _, step in steps])
+    found: list[Operation | Failure] = []
+    for operation, step in steps:
+        row = settled.get(operation.id)
+        found.append(RunSuperseded() if row is None else operations_moving.after(operation, step, row))
+    await tell(tx, [each for each in found if isinstance(each, Operation)])
+    return found
+
+
+async def tell(tx: Transaction, moved: Sequence[Operation]) -> None:
+    """Append the host's events for operations that have come to an end, or wait for a person."""
+    await events.append_all(
+        tx,
+        [
+            events.NewEvent(
+                type=_TOLD[operation.state],
+                subject={
+                    "connection_id": str(operation.connection_id),
+                    "operation_id": str(operation.id),
+                    "object": operation.object,
+                },
+                data=_event_data(operation),
+            )
+            for operation in moved
+            if operation.state in _TOLD
+        ],
+    )
+
+
+def _event_data(operation: Operation) -> dict[str, Any]:
+    data: dict[str, Any] = {"kind": operation.verb, "state": operation.state.value}
+    more = {
+        "action": operation.wish.get("action"),
+        "company": operation.company,
+        "remote_id": operation.remote_id,
+        "idempotency_key": operation.idempotency_key,
+        "batch_id": str(operation.batch_id) if operation.batch_id else None,
+        "planned_by": operation.planned_by,
+        "expires_at": operation.approval_expires_at.isoformat() if operation.approval_expires_at else None,
+        "failure": operation.failure if operation.state is not OperationState.CONFIRMED else None,
+    }
+    return data | {name: value for name, value in more.items() if value is not None}
+
+
+class _Groups(Generic[In, Out]):
+    """The members that wait, per project, and the one task that takes them away."""
+
+    def __init__(self, work: Callable[[UUID, Sequence[In]], Awaitable[Sequence[Out | Failure]]]) -> None:
+        self._work = work
+        self._waiting: dict[UUID, list[tuple[In, asyncio.Future[Out]]]] = {}
+        self._runners: dict[UUID, asyncio.Task[None]] = {}
+
+    async def add(self, project_id: UUID, member: In) -> Out:
+        """Wait until the member's group is durable. Raises what became of this one."""
+        answer: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(project_id, []).append((member, answer))
+        if project_id not in self._runners:
+            self._runners[project_id] = asyncio.create_task(self._run(project_id))
+        return await answer
+
+    async def _run(self, project_id: UUID) -> None:
+        """Until nobody waits any more; callers that were cancelled are carried out all the same."""
+        try:
+            while waiting := self._waiting.get(project_id):
+                group, self._waiting[project_id] = waiting[:GROUP_MAX], waiting[GROUP_MAX:]
+                await self._carry_out(project_id, group)
+        finally:
+            del self._runners[project_id]
+            for _, answer in self._waiting.pop(project_id, []):
+                answer.cancel()
+
+    async def _carry_out(self, project_id: UUID, group: Sequence[tuple[In, asyncio.Future[Out]]]) -> None:
+        try:
+            found = await self._work(project_id, [member for member, _ in group])
+        except DatabaseUnavailable as failure:
+            _fail(group, failure)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the callers who wait
+            if len(group) == 1:
+                _fail(group, error)
+            else:
+                for each in group:
+                    await self._carry_out(project_id, [each])
+        except BaseException:
+            for _, answer in group:
+                answer.cancel()
+            raise
+        else:
+            for (_, answer), outcome in zip(group, found, strict=True):
+                if answer.done():
+                    continue
+                if isinstance(outcome, Failure):
+                    answer.set_exception(outcome)
+                else:
+                    answer.set_result(outcome)
+
+
+def _fail(group: Sequence[tuple[Any, asyncio.Future[Any]]], error: Exception) -> None:
+    for _, answer in group:
+        if not answer.done():
+            answer.set_exception(error)
