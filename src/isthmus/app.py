@@ -14,7 +14,8 @@ from uuid import UUID
 
 from isthmus.actions.reading import setup
 from isthmus.actions.reading.journal import RunJournal
-from isthmus.actions.reading.run import OnProgress, Opened, Reader
+from isthmus.actions.reading.run import Opened, Reader
+from isthmus.actions.reading.slices import OnProgress
 from isthmus.actions.writing import Writer
 from isthmus.client.protocols import Journal, JournalEntry
 from isthmus.connections import checking

@@ -37,6 +37,7 @@ VALUES: Final[dict[str, LiteralString]] = {
     "double precision": "1.0",
     "timestamp with time zone": "now()",
     "text[]": "'{}'",
+    "uuid[]": "'{}'",
 }
 
 

@@ -24,6 +24,19 @@ Route = Annotated[
 Fresh = Annotated[bool, QueryParameter(description="Ask the vendor now; else a description of the last hour will do.")]
 
 
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be done with an object. `null` where no source tells: try it with `dry_run`."""
+
+    read: Annotated[bool, msgspec.Meta(description="In bulk; else record by record, through the proxy.")]
+    incremental: Annotated[bool, msgspec.Meta(description="Only what changed; else every run compares everything.")]
+    delete_detection: bool
+    create: bool | None
+    update: bool | None
+    delete: bool | None
+    batch: Annotated[bool | None, msgspec.Meta(description="Many writes in one request.")]
+    actions: list[str]
+
+
 class ObjectSummary(msgspec.Struct, frozen=True, kw_only=True):
     """An object and what it can do. `stamp` is the field that tells changes; null: found by comparing."""
 
@@ -42,6 +55,7 @@ class ObjectSummary(msgspec.Struct, frozen=True, kw_only=True):
     insertable: bool | None
     updatable: bool | None
     deletable: bool | None
+    capabilities: Capabilities
 
 
 class ObjectList(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +72,8 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldView(msgspec.Struct, frozen=True, kw_only=True):
-    """One field. `read_only` is null where no source tells."""
+    """One field. `read_only` is null where no source tells; `required` as far as it is known; `custom` fields come
+    from an extension. Dates without a value arrive as `0001-01-01`."""
 
     name: str
     type: str
@@ -66,6 +81,8 @@ class FieldView(msgspec.Struct, frozen=True, kw_only=True):
     max_length: int | None
     nullable: bool
     read_only: bool | None
+    required: bool = False
+    custom: bool = False
     members: list[MemberView]
 
 
@@ -98,6 +115,7 @@ class ObjectView(msgspec.Struct, frozen=True, kw_only=True):
     insertable: bool | None
     updatable: bool | None
     deletable: bool | None
+    capabilities: Capabilities
 
 
 def object_routes(services: Services, access: Access) -> Router:
@@ -150,9 +168,23 @@ def _route(opened: OpenConnection, text: str) -> str:
     return opened.access.provider.parse_route(text)
 
 
+def _capabilities(obj: Any) -> dict[str, Any]:
+    writes = (obj.insertable, obj.updatable, obj.deletable)
+    return {
+        "read": obj.bulk,
+        "incremental": obj.incremental,
+        "delete_detection": obj.deletions,
+        "create": obj.insertable,
+        "update": obj.updatable,
+        "delete": obj.deletable,
+        "batch": True if True in writes else (None if None in writes else False),
+        "actions": list(obj.actions),
+    }
+
+
 def _plain(obj: Any, *, whole: bool) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(obj)
-    plain |= {"incremental": obj.incremental, "deletions": obj.deletions}
+    plain |= {"incremental": obj.incremental, "deletions": obj.deletions, "capabilities": _capabilities(obj)}
     if not whole:
         plain["fields"] = len(obj.fields)
     return plain

@@ -25,8 +25,8 @@ Company = Annotated[str | None, QueryParameter(max_length=200, description="Only
 
 
 class ChangeView(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the feed. `id` is the same at every reading and delivery; `record` is the record as it is now, byte
-    for byte, and null when it is deleted by now."""
+    """One entry of the feed. `id` is the same at every reading and delivery; `record` is the record as it is now, its
+    values byte for byte, under your own names where the sync gives some, and null when it is deleted by now."""
 
     number: int
     id: str
@@ -65,10 +65,12 @@ def record_routes(services: Services, access: Access) -> Router:
             direction, (at_company, at_id) = decode(cursor, 2)
             at = (direction, at_company, at_id)
         async with project.db.project(project.project.id) as tx:
-            await one(syncs.get, tx, sync_id, "sync")
+            sync = await one(syncs.get, tx, sync_id, "sync")
             rows, more = await listing.records(tx, sync_id, limit, company=company, place=at, deleted=deleted)
         keys = [(row.company, row.remote_id) for row in rows]
-        return RecordPage(result=[record_view(row) for row in rows], **ends_of(keys, more, at[0] if at else None))
+        return RecordPage(
+            result=[record_view(row, sync.names) for row in rows], **ends_of(keys, more, at[0] if at else None)
+        )
 
     @get("/one", guards=[access.needs(Scope.READ)], summary="Read one stored record")
     async def show_record(
@@ -80,11 +82,11 @@ def record_routes(services: Services, access: Access) -> Router:
         """By its vendor's id; a deleted one is shown as such."""
         project = await project_of(request, services)
         async with project.db.project(project.project.id) as tx:
-            await one(syncs.get, tx, sync_id, "sync")
+            sync = await one(syncs.get, tx, sync_id, "sync")
             row = await records.get(tx, sync_id, company, remote_id)
         if row is None:
             raise RecordNotFound(f"The sync has no record “{remote_id[:100]}”.", subject="record")
-        return record_view(row)
+        return record_view(row, sync.names)
 
     return Router("/syncs/{sync_id:uuid}/records", route_handlers=[list_records, show_record], tags=["records"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -11,6 +12,7 @@ import msgspec
 from isthmus.api.paging import Ends
 from isthmus.api.problems import VendorProblem
 from isthmus.kernel.failures import Failure
+from isthmus.kernel.naming import renamed
 from isthmus.store.rows import CompanyRow, Destination, Progress, RecordRow, Run, RunKind, RunState, Sync
 from isthmus.store.rows import Connection as ConnectionRow
 
@@ -109,7 +111,8 @@ def connection_view(row: ConnectionRow, companies: list[CompanyRow]) -> Connecti
 
 
 class SyncView(msgspec.Struct, frozen=True, kw_only=True):
-    """A configured, scheduled read. `records` is counted where one sync is asked for, not in lists."""
+    """A configured, scheduled read. `rename` is your own names by the vendor's; `next_due` the next scheduled read.
+    `records` is counted where one sync is asked for, not in lists."""
 
     id: UUID
     connection: UUID
@@ -122,6 +125,8 @@ class SyncView(msgspec.Struct, frozen=True, kw_only=True):
     backfill_days: int | None
     schedule: str | None
     sweep_schedule: str | None
+    refresh_schedule: str | None = None
+    rename: dict[str, str] = {}
     state: Literal["active", "paused"]
     next_due: datetime | None = None
     records: int | None = None
@@ -148,6 +153,8 @@ def sync_view(row: Sync, *, next_due: datetime | None = None, records: int | Non
         backfill_days=row.backfill_days,
         schedule=row.schedule,
         sweep_schedule=row.sweep_schedule,
+        refresh_schedule=row.refresh_schedule,
+        rename=row.names,
         state=row.state,  # type: ignore[arg-type]  # the table's own words
         next_due=next_due,
         records=records,
@@ -207,7 +214,8 @@ def run_view(row: Run, object_name: str, done: Progress) -> RunView:
 
 
 class RecordView(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored record. `record` is the vendor's JSON, byte for byte; null when it is deleted."""
+    """A stored record. `record` is the vendor's JSON, values byte for byte, under your own names where the sync gives
+    some; null when it is deleted."""
 
     company: str
     remote_id: str
@@ -223,15 +231,15 @@ class RecordPage(Ends, frozen=True, kw_only=True):
     result: list[RecordView]
 
 
-def record_view(row: RecordRow) -> RecordView:
-    """A stored record."""
+def record_view(row: RecordRow, names: Mapping[str, str]) -> RecordView:
+    """A stored record, with the sync's names for its fields."""
     return RecordView(
         company=row.company,
         remote_id=row.remote_id,
         stamp=row.stamp,
         deleted=row.deleted,
         changed_at=row.changed_at,
-        record=None if row.deleted else msgspec.Raw(row.raw),
+        record=None if row.deleted else msgspec.Raw(renamed(row.raw, names)),
     )
 
 

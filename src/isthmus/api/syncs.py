@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 from litestar import Router, delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.types import ControllerRouterHandler
 
-from isthmus.actions.reading.setup import SyncWish
+from isthmus.actions.reading import setup
+from isthmus.actions.reading.mode import Stretch
+from isthmus.actions.reading.setup import CheckedSync, SyncWish
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.finding import note, one
 from isthmus.api.paging import Cursor, Limit, ends, place
 from isthmus.api.patience import patience
-from isthmus.api.services import Services
+from isthmus.api.services import ProjectServices, Services
 from isthmus.api.shapes import Input, LongText, RunView, SyncPage, SyncView, Text, run_view, sync_view
+from isthmus.api.signing_in import NoJournal
 from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.naming import renamed
 from isthmus.store import connections, listing, runs, schedules, syncs
 from isthmus.store.database import Transaction
 from isthmus.store.rows import RunKind, Sync
+from isthmus.store.rows import Schedule as DueAt
 
 Names = Annotated[list[Text], msgspec.Meta(max_length=500)]
 Schedule = Annotated[
@@ -27,6 +35,23 @@ Schedule = Annotated[
     msgspec.Meta(min_length=1, max_length=100, description="`every 10m` (from 10s to 31d), or cron in UTC."),
 ]
 Days = Annotated[int, msgspec.Meta(ge=0, le=36_500)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+Renames = Annotated[
+    dict[Text, Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^\S(.*\S)?$")]],
+    msgspec.Meta(max_length=500),
+]
+
+_READING: Final = {"companies", "fields", "filter", "expand", "backfill_days", "rename"}
+"""What of a sync says what is read, and how it is called."""
+
+_RENAME: Final = 'Your own names by the vendor\'s, in records, changes and deliveries: `{"displayName": "name"}`.'
+_REFRESH: Final = (
+    "How often everything is read and compared, also calculated fields, which change without a stamp; null: never."
+)
+_RANGE: Final = (
+    "Read again what was modified in a stretch of time, from here on (included), whatever has been read. "
+    "The sync goes on from where it was; deletions are not looked for."
+)
 
 
 class NewSync(Input, frozen=True, kw_only=True):
@@ -44,6 +69,8 @@ class NewSync(Input, frozen=True, kw_only=True):
     sweep_schedule: Annotated[Schedule | None, msgspec.Meta(description="How often deletions are looked for.")] = (
         "every 1d"
     )
+    refresh_schedule: Annotated[Schedule | None, msgspec.Meta(description=_REFRESH)] = None
+    rename: Annotated[Renames, msgspec.Meta(description=_RENAME)] = msgspec.field(default_factory=dict)
 
 
 class CreatedSync(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,11 +81,22 @@ class CreatedSync(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SyncChange(Input, frozen=True, kw_only=True):
-    """What is left out stays. A schedule of null means by hand."""
+    """What is left out stays. A schedule of null means by hand.
+
+    After a change of what is read (companies, fields, filter, expand, backfill_days) the next run reads everything
+    again; records that are the same emit nothing. New names hold from now on; nothing is told again because of them.
+    """
 
     state: Literal["active", "paused"] | msgspec.UnsetType = msgspec.UNSET
     schedule: Schedule | msgspec.UnsetType | None = msgspec.UNSET
     sweep_schedule: Schedule | msgspec.UnsetType | None = msgspec.UNSET
+    refresh_schedule: Annotated[Schedule | msgspec.UnsetType | None, msgspec.Meta(description=_REFRESH)] = msgspec.UNSET
+    rename: Annotated[Renames | msgspec.UnsetType, msgspec.Meta(description=_RENAME)] = msgspec.UNSET
+    companies: Names | msgspec.UnsetType | None = msgspec.UNSET
+    fields: Names | msgspec.UnsetType = msgspec.UNSET
+    filter: LongText | msgspec.UnsetType | None = msgspec.UNSET
+    expand: Names | msgspec.UnsetType = msgspec.UNSET
+    backfill_days: Days | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class NewRun(Input, frozen=True, kw_only=True):
@@ -67,6 +105,8 @@ class NewRun(Input, frozen=True, kw_only=True):
     kind: RunKind | None = None
     full: Annotated[bool, msgspec.Meta(description="Read and compare everything, also calculated fields.")] = False
     force: Annotated[bool, msgspec.Meta(description="Delete even if a sweep misses suspiciously many.")] = False
+    since: Annotated[Moment | None, msgspec.Meta(description=_RANGE)] = None
+    until: Annotated[Moment | None, msgspec.Meta(description="The end of the stretch, included; null: now.")] = None
 
 
 class RequestedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +118,11 @@ class RequestedRun(msgspec.Struct, frozen=True, kw_only=True):
 
 def sync_routes(services: Services, access: Access) -> Router:
     """The routes."""
+    handlers = [*_looking(services, access), *_setting_up(services, access), *_running(services, access)]
+    return Router("/syncs", route_handlers=handlers, tags=["syncs"])
 
+
+def _looking(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @get("/", guards=[access.needs(Scope.READ)], summary="List syncs")
     async def list_syncs(
         request: Ask,
@@ -91,7 +135,7 @@ def sync_routes(services: Services, access: Access) -> Router:
         project, at = await project_of(request, services), place(cursor)
         async with project.db.project(project.project.id) as tx:
             rows, more = await listing.page(tx, Sync, limit, at, connection_id=connection, object=object_name)
-            due = {each.sync_id: each.next_due for each in await schedules.every(tx) if each.kind == "incremental"}
+            due = _next_due(await schedules.every(tx))
         return SyncPage(result=[sync_view(row, next_due=due.get(row.id)) for row in rows], **ends(rows, more, at))
 
     @get("/{sync_id:uuid}", guards=[access.needs(Scope.READ)], summary="Show a sync")
@@ -101,72 +145,35 @@ def sync_routes(services: Services, access: Access) -> Router:
         async with project.db.project(project.project.id) as tx:
             return await _whole(tx, await one(syncs.get, tx, sync_id, "sync"))
 
+    return [list_syncs, show_sync]
+
+
+def _setting_up(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @post("/", guards=[access.needs(Scope.CONNECT)], summary="Set up a sync")
     async def create_sync(request: Ask, data: JSONBody[NewSync]) -> CreatedSync:
-        """A wrong field, filter, company or schedule is refused now, with the names that were perhaps meant."""
+        """A wrong field, filter, company, name or schedule is refused now, with the names that were perhaps meant."""
         project = await project_of(request, services)
         async with project.db.project(project.project.id) as tx:
             connection = await one(connections.get, tx, data.connection, "connection")
-        wish = SyncWish(
-            object=data.object,
-            route=data.route,
-            companies=None if data.companies is None else tuple(data.companies),
-            fields=tuple(data.fields),
-            filter=data.filter or None,
-            expand=tuple(data.expand),
-            backfill_days=data.backfill_days,
-            schedule=data.schedule,
-            sweep_schedule=data.sweep_schedule,
-        )
         async with patience():
-            sync, checked = await project.create_sync(connection, wish)
+            sync, checked = await project.create_sync(connection, _wish(data))
         async with project.db.project(project.project.id) as tx:
             await note(tx, request, "sync.create", sync.id, object=sync.object, connection=str(connection.id))
             shown = await _whole(tx, sync)
-        return CreatedSync(sync=shown, sample=None if checked.sample is None else msgspec.Raw(checked.sample))
+        return CreatedSync(sync=shown, sample=_sample(checked))
 
-    @patch("/{sync_id:uuid}", guards=[access.needs(Scope.CONNECT)], summary="Pause, resume, schedule")
+    @patch("/{sync_id:uuid}", guards=[access.needs(Scope.CONNECT)], summary="Pause, resume, schedule, read otherwise")
     async def change_sync(request: Ask, sync_id: FromPath[UUID], data: JSONBody[SyncChange]) -> SyncView:
-        """A run under way is not touched."""
-        project = await project_of(request, services)
+        """A run under way is not touched. What is read is checked as for a new sync, with one record as a sample."""
+        project, given = await project_of(request, services), _given(data)
         async with project.db.project(project.project.id) as tx:
             sync = await one(syncs.get, tx, sync_id, "sync")
-            if data.state is not msgspec.UNSET:
-                await syncs.set_state(tx, sync_id, data.state)
-            schedule = sync.schedule if data.schedule is msgspec.UNSET else data.schedule
-            sweep = sync.sweep_schedule if data.sweep_schedule is msgspec.UNSET else data.sweep_schedule
-            if data.schedule is not msgspec.UNSET:
-                await schedules.set_schedule(tx, sync_id, RunKind.INCREMENTAL, schedule)
-            if data.sweep_schedule is not msgspec.UNSET:
-                await schedules.set_schedule(tx, sync_id, RunKind.SWEEP, sweep)
-            await syncs.set_schedules(tx, sync_id, schedule=schedule, sweep_schedule=sweep)
-            await note(tx, request, "sync.change", sync_id, **_chosen(data))
+        checked = await _checked(project, sync, given) if _READING & given.keys() else None
+        async with project.db.project(project.project.id) as tx:
+            sync = await one(syncs.get, tx, sync_id, "sync")
+            await _keep(tx, sync, given, checked)
+            await note(tx, request, "sync.change", sync_id, **given)
             return await _whole(tx, await syncs.get(tx, sync_id))
-
-    @post("/{sync_id:uuid}/runs", status_code=202, guards=[access.needs(Scope.CONNECT)], summary="Run it now")
-    async def run_sync(request: Ask, sync_id: FromPath[UUID], data: JSONBody[NewRun]) -> RequestedRun:
-        """A worker performs it; `GET /v1/runs/{id}` tells how far it is. A sync has one active run at a time."""
-        project = await project_of(request, services)
-        async with project.db.project(project.project.id) as tx:
-            sync = await one(syncs.get, tx, sync_id, "sync")
-        options = {name: True for name, on in (("full", data.full), ("force", data.force)) if on}
-        if data.force and data.kind not in (None, RunKind.SWEEP):
-            raise InvalidInput("`force` belongs to a sweep.", remedy="Leave it out, or ask for a sweep.")
-        run, fresh = await project.request_run(services.engine, sync_id, data.kind, options)
-        async with project.db.project(project.project.id) as tx:
-            await note(tx, request, "sync.run", sync_id, run=str(run.id), kind=run.kind.value)
-            done = await runs.progress(tx, run.id)
-        return RequestedRun(run=run_view(run, sync.object, done), fresh=fresh)
-
-    @post("/{sync_id:uuid}/reset", status_code=200, guards=[access.needs(Scope.CONNECT)], summary="Start over")
-    async def reset_sync(request: Ask, sync_id: FromPath[UUID]) -> SyncView:
-        """Forgets how far it has come: the next run reads everything. Unchanged records emit nothing."""
-        project = await project_of(request, services)
-        async with project.db.project(project.project.id) as tx:
-            sync = await one(syncs.get, tx, sync_id, "sync")
-            await syncs.reset(tx, sync_id)
-            await note(tx, request, "sync.reset", sync_id)
-            return await _whole(tx, sync)
 
     @delete("/{sync_id:uuid}", guards=[access.needs(Scope.CONNECT)], summary="Forget a sync")
     async def delete_sync(request: Ask, sync_id: FromPath[UUID]) -> None:
@@ -180,18 +187,132 @@ def sync_routes(services: Services, access: Access) -> Router:
 
         await project.db.transact(project.project.id, forget)
 
-    return Router(
-        "/syncs",
-        route_handlers=[list_syncs, show_sync, create_sync, change_sync, run_sync, reset_sync, delete_sync],
-        tags=["syncs"],
+    return [create_sync, change_sync, delete_sync]
+
+
+def _running(services: Services, access: Access) -> list[ControllerRouterHandler]:
+    @post("/{sync_id:uuid}/runs", status_code=202, guards=[access.needs(Scope.CONNECT)], summary="Run it now")
+    async def run_sync(request: Ask, sync_id: FromPath[UUID], data: JSONBody[NewRun]) -> RequestedRun:
+        """A worker performs it; `GET /v1/runs/{id}` tells how far it is. A sync has one active run at a time."""
+        project = await project_of(request, services)
+        async with project.db.project(project.project.id) as tx:
+            sync = await one(syncs.get, tx, sync_id, "sync")
+        if data.force and data.kind not in (None, RunKind.SWEEP):
+            raise InvalidInput("`force` belongs to a sweep.", remedy="Leave it out, or ask for a sweep.")
+        options: dict[str, Any] = {name: True for name, on in (("full", data.full), ("force", data.force)) if on}
+        kind, stretch = data.kind, Stretch(since=data.since, until=data.until)
+        if stretch != Stretch():
+            await _check_stretch(project, sync, data, stretch)
+            kind = kind or RunKind.INCREMENTAL
+            options |= {name: moment for name, moment in msgspec.to_builtins(stretch).items() if moment is not None}
+        run, fresh = await project.request_run(services.engine, sync_id, kind, options)
+        async with project.db.project(project.project.id) as tx:
+            await note(tx, request, "sync.run", sync_id, run=str(run.id), kind=run.kind.value, **options)
+            done = await runs.progress(tx, run.id)
+        return RequestedRun(run=run_view(run, sync.object, done), fresh=fresh)
+
+    @post("/{sync_id:uuid}/reset", status_code=200, guards=[access.needs(Scope.CONNECT)], summary="Start over")
+    async def reset_sync(request: Ask, sync_id: FromPath[UUID]) -> SyncView:
+        """Forgets how far it has come: the next run reads everything. Unchanged records emit nothing."""
+        project = await project_of(request, services)
+        async with project.db.project(project.project.id) as tx:
+            sync = await one(syncs.get, tx, sync_id, "sync")
+            await syncs.reset(tx, sync_id)
+            await note(tx, request, "sync.reset", sync_id)
+            return await _whole(tx, sync)
+
+    return [run_sync, reset_sync]
+
+
+def _wish(data: NewSync) -> SyncWish:
+    return SyncWish(
+        object=data.object,
+        route=data.route,
+        companies=None if data.companies is None else tuple(data.companies),
+        fields=tuple(data.fields),
+        filter=data.filter or None,
+        expand=tuple(data.expand),
+        backfill_days=data.backfill_days,
+        schedule=data.schedule,
+        sweep_schedule=data.sweep_schedule,
+        refresh_schedule=data.refresh_schedule,
+        names=dict(data.rename),
     )
 
 
+def _sample(checked: CheckedSync) -> msgspec.Raw | None:
+    return None if checked.sample is None else msgspec.Raw(renamed(checked.sample, checked.names))
+
+
+async def _checked(project: ProjectServices, sync: Sync, given: dict[str, Any]) -> CheckedSync:
+    """The sync as it will be, tried on one record."""
+    companies = given.get("companies", sync.companies)
+    wish = SyncWish(
+        object=sync.object,
+        route=sync.route,
+        companies=None if companies is None else tuple(companies),
+        fields=tuple(given.get("fields", sync.fields)),
+        filter=given.get("filter", sync.filter) or None,
+        expand=tuple(given.get("expand", sync.expand)),
+        backfill_days=given.get("backfill_days", sync.backfill_days),
+        names=dict(given.get("rename", sync.names)),
+    )
+    async with patience(), project.connection(sync.connection_id, NoJournal()) as opened:
+        return await setup.check_wish(opened, wish, opened.companies)
+
+
+async def _check_stretch(project: ProjectServices, sync: Sync, data: NewRun, stretch: Stretch) -> None:
+    if data.full or data.force or data.kind is RunKind.SWEEP:
+        raise InvalidInput(
+            "`since` and `until` read what changed in that time, and neither compare everything nor find deletions.",
+            remedy="Leave out `full`, `force` and the sweep, or ask for two runs.",
+        )
+    async with patience(), project.connection(sync.connection_id, NoJournal()) as opened:
+        setup.check_stretch(await opened.describe(sync.object, sync.route), stretch)
+
+
+async def _keep(tx: Transaction, sync: Sync, given: dict[str, Any], checked: CheckedSync | None) -> None:
+    """Everything that a change asks for."""
+    if "state" in given:
+        await syncs.set_state(tx, sync.id, given["state"])
+    if "schedule" in given:
+        await schedules.set_schedule(tx, sync.id, RunKind.INCREMENTAL, given["schedule"])
+    if "sweep_schedule" in given:
+        await schedules.set_schedule(tx, sync.id, RunKind.SWEEP, given["sweep_schedule"])
+    await syncs.set_schedules(
+        tx,
+        sync.id,
+        schedule=given.get("schedule", sync.schedule),
+        sweep_schedule=given.get("sweep_schedule", sync.sweep_schedule),
+    )
+    if "refresh_schedule" in given:
+        await schedules.set_refresh(tx, sync.id, given["refresh_schedule"])
+        await syncs.set_refresh_schedule(tx, sync.id, given["refresh_schedule"])
+    if checked is None:
+        return
+    await syncs.set_names(tx, sync.id, checked.names)
+    if (_READING - {"rename"}) & given.keys():
+        await syncs.change_reading(
+            tx,
+            sync.id,
+            companies=checked.companies,
+            fields=checked.fields,
+            filter=checked.filter,
+            expand=checked.expand,
+            backfill_days=given.get("backfill_days", sync.backfill_days),
+        )
+
+
+def _next_due(every: Iterable[DueAt]) -> dict[UUID, datetime]:
+    """When each sync reads next by itself."""
+    return {each.sync_id: each.next_due for each in every if each.kind is RunKind.INCREMENTAL and not each.full}
+
+
 async def _whole(tx: Transaction, sync: Sync) -> SyncView:
-    due = [each.next_due for each in await schedules.every(tx, sync.id) if each.kind == "incremental"]
+    due = _next_due(await schedules.every(tx, sync.id))
     counts = await syncs.stream_counts(tx, sync.id)
-    return sync_view(sync, next_due=due[0] if due else None, records=sum(counts.values()))
+    return sync_view(sync, next_due=due.get(sync.id), records=sum(counts.values()))
 
 
-def _chosen(data: SyncChange) -> dict[str, Any]:
+def _given(data: SyncChange) -> dict[str, Any]:
     return {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}

@@ -142,7 +142,11 @@ def list_syncs(home: Home = None, as_json: Json = False) -> None:
             for sync in every:
                 last = await runs.history(tx, sync.id, 1)
                 counts = await syncs.stream_counts(tx, sync.id)
-                due = [each.next_due for each in await schedules.every(tx, sync.id) if each.kind == "incremental"]
+                due = [
+                    each.next_due
+                    for each in await schedules.every(tx, sync.id)
+                    if each.kind == "incremental" and not each.full
+                ]
                 rows.append((sync, last[0] if last else None, sum(counts.values()), due[0] if due else None))
         if as_json:
             print_json([_sync_plain(sync) | {"records": count, "next_due": due} for sync, _, count, due in rows])

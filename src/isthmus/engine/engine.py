@@ -24,7 +24,7 @@ from isthmus.kernel.failures import DatabaseUnavailable, Failure
 from isthmus.kernel.ids import new_id, short
 from isthmus.store import health, runs, schedules, syncs
 from isthmus.store.database import Database, Transaction
-from isthmus.store.rows import Run, RunKind
+from isthmus.store.rows import Run, RunKind, Schedule
 
 RUN_TASK: Final = "isthmus.run"
 
@@ -228,21 +228,22 @@ class Engine:
         """Start what is due, in one process at a time; how many runs. A paused sync is passed over, and so is one whose
         connection waits for a person: what is refused for good is not asked for again and again.
 
-        Of a sync's kinds that are due together the sweep goes first: it comes seldom. What finds a run of another kind
-        under way is due again in a minute, not a whole period later.
+        Of a sync's kinds that are due together the sweep and the full refresh go first: they come seldom. What finds a
+        run of another kind under way is due again in a minute, not a whole period later.
         """
         started = 0
-        for due in sorted(await schedules.take_due(self._db), key=lambda each: each.kind is not RunKind.SWEEP):
+        for due in sorted(await schedules.take_due(self._db), key=_comes_often):
             try:
                 async with self._db.project(due.project_id) as tx:
                     sync = await syncs.get(tx, due.sync_id)
                     active = sync.state == "active" and await health.may_start(tx, sync.connection_id)
                 if active:
-                    run, fresh = await self.request_run(due.project_id, due.sync_id, due.kind)
+                    options = {"full": True} if due.full else {}
+                    run, fresh = await self.request_run(due.project_id, due.sync_id, due.kind, options)
                     started += fresh
-                    if not fresh and run.kind is not due.kind:
+                    if not fresh and (run.kind is not due.kind or (due.full and not run.options.get("full"))):
                         async with self._db.project(due.project_id) as tx:
-                            await schedules.come_back(tx, due.sync_id, due.kind)
+                            await schedules.come_back(tx, due)
             except Failure as failure:  # the others that are due do not wait for this one
                 _log.warning("sync %s was due and could not be started: %s", due.sync_id, failure)
         return started
@@ -254,3 +255,7 @@ class Engine:
             async with self._db.project(run.project_id) as tx:
                 await self._enqueue_run(tx, run)
         return recovered
+
+
+def _comes_often(due: Schedule) -> bool:
+    return due.kind is not RunKind.SWEEP and not due.full

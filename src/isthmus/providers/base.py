@@ -49,7 +49,10 @@ class EnumMember(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """One field. `type` is the Edm type or the enum's full name; `read_only` None means that no source tells."""
+    """One field. `type` is the Edm type or the enum's full name; `read_only` None means that no source tells.
+
+    `required`: a new record is refused without it, as far as that is known. `custom`: it comes from an extension.
+    """
 
     name: str
     type: str
@@ -58,6 +61,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     nullable: bool = True
     read_only: bool | None = None
     members: tuple[EnumMember, ...] = ()
+    required: bool = False
+    custom: bool = False
 
 
 class Navigation(msgspec.Struct, frozen=True, kw_only=True):

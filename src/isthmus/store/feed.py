@@ -4,8 +4,8 @@ The contract. Every change has a number. Numbers become visible in commit order:
 very end of a page's transaction and held until it commits, so a reader that has seen number n will never later find a
 smaller one. A reader keeps the number up to which it has read and asks for what follows; when it crashes before keeping
 it, it reads the same changes again: **at least once, and in order for each record**. `Change.id` is the same at every
-reading, so that repeats can be dropped. `raw` is the record as it is when the feed is read; a change whose record has
-been deleted since has none, and the `deleted` change follows.
+reading, so that repeats can be dropped. `raw` is the record as it is when the feed is read, its fields under the names
+that the sync gives them; a change whose record has been deleted since has none, and the `deleted` change follows.
 
 One row is kept per page commit (a *segment*) with the ids of the records it changed, which is what keeps a first load
 cheap.
@@ -24,6 +24,7 @@ from uuid import UUID
 import msgspec
 
 from isthmus.kernel.limits import FEED_PAGE_MAX
+from isthmus.kernel.naming import renamed
 from isthmus.store.database import Transaction
 from isthmus.store.rows import Change, ChangeKind
 
@@ -124,6 +125,7 @@ class _Entry(msgspec.Struct, frozen=True):
     company: str
     remote_id: str
     at: datetime
+    names: dict[str, str]
     raw: bytes | None
 
 
@@ -145,12 +147,12 @@ async def read(
         return FeedPage(changes=[], next_number=after, more=False)
     entries = await tx.rows(
         _Entry,
-        """SELECT e.number, e.letter, e.sync_id, e.connection_id, e.object, e.company, e.remote_id, e.at,
+        """SELECT e.number, e.letter, e.sync_id, e.connection_id, e.object, e.company, e.remote_id, e.at, e.names,
                   (SELECT r.raw FROM records r
                    WHERE r.stream_id = e.stream_id AND r.remote_id = e.remote_id AND NOT r.deleted) AS raw
            FROM (
                SELECT f.first_number + k.skipped + i.n - 1 AS number, f.stream_id, f.at, i.remote_id, t.company,
-                      s.id AS sync_id, s.connection_id, s.object, l.letter
+                      s.id AS sync_id, s.connection_id, s.object, s.names, l.letter
                FROM feed_segments f
                JOIN streams t ON t.id = f.stream_id
                JOIN syncs s ON s.id = t.sync_id
@@ -210,5 +212,5 @@ def _change(tx: Transaction, entry: _Entry) -> Change:
         company=entry.company,
         remote_id=entry.remote_id,
         at=entry.at,
-        raw=None if kind is ChangeKind.DELETED else entry.raw,
+        raw=None if kind is ChangeKind.DELETED or entry.raw is None else renamed(entry.raw, entry.names),
     )

@@ -121,7 +121,8 @@ class ObjectSchema(msgspec.Struct, frozen=True, kw_only=True):
 class Sync(msgspec.Struct, frozen=True, kw_only=True):
     """A configured read of an object. `companies` None means every selected one; `fields` () means all.
 
-    `backfill_days`: None reads the full history, 0 nothing older than the sync, N the last N days.
+    `backfill_days`: None reads the full history, 0 nothing older than the sync, N the last N days. `names`: vendor's
+    field name → the host's, for what leaves the house; the store keeps the vendor's bytes.
     """
 
     id: UUID
@@ -140,6 +141,8 @@ class Sync(msgspec.Struct, frozen=True, kw_only=True):
     page_records: int | None
     known_fields: dict[str, Any] | None
     created_at: datetime
+    names: dict[str, str] = {}
+    refresh_schedule: str | None = None
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
@@ -330,7 +333,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
-    """When a sync is due next."""
+    """When a sync is due next. `full`: everything is read and compared, also fields that change without a stamp."""
 
     sync_id: UUID
     kind: RunKind
@@ -338,3 +341,4 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     spec: str
     next_due: datetime
     last_due: datetime | None
+    full: bool = False

@@ -29,6 +29,11 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 _TICK_LOCK: Final = 0x1574_3306
 
+_AS_SCHEDULE: Final = "sync_id, 'incremental' AS kind, project_id, spec, next_due, last_due, true AS full"
+"""A full refresh is an increment that reads everything (`Run.options`)."""
+
+_AND_KIND: Final = {False: "AND kind = %(kind)s", True: ""}
+
 
 def interval_s(spec: str) -> int | None:
     """Seconds of an `every …` schedule, None for cron. Raises InvalidInput for text that is neither."""
@@ -81,21 +86,39 @@ async def set_schedule(tx: Transaction, sync_id: UUID, kind: RunKind, spec: str 
     )
 
 
+async def set_refresh(tx: Transaction, sync_id: UUID, spec: str | None) -> Schedule | None:
+    """Set or (None) remove the schedule of a sync's full refreshes. Raises InvalidInput."""
+    if spec is None:
+        await tx.execute("DELETE FROM refresh_schedules WHERE sync_id = %s", (sync_id,))
+        return None
+    now: datetime = await tx.value("SELECT now()")
+    return await tx.row(
+        Schedule,
+        f"""INSERT INTO refresh_schedules (sync_id, project_id, spec, next_due) VALUES (%s, %s, %s, %s)
+            ON CONFLICT (sync_id) DO UPDATE SET spec = excluded.spec, next_due = excluded.next_due
+            RETURNING {_AS_SCHEDULE}""",  # noqa: S608  (a constant)
+        (sync_id, tx.project_id, spec, next_due(spec, now)),
+    )
+
+
 async def every(tx: Transaction, sync_id: UUID | None = None) -> list[Schedule]:
     """The project's or a sync's schedules."""
     return await tx.rows(
         Schedule,
-        "SELECT * FROM schedules WHERE %(sync)s::uuid IS NULL OR sync_id = %(sync)s ORDER BY next_due",
+        f"""SELECT *, false AS full FROM schedules WHERE %(sync)s::uuid IS NULL OR sync_id = %(sync)s
+            UNION ALL
+            SELECT {_AS_SCHEDULE} FROM refresh_schedules WHERE %(sync)s::uuid IS NULL OR sync_id = %(sync)s
+            ORDER BY next_due""",  # noqa: S608  (a constant)
         {"sync": sync_id},
     )
 
 
-async def come_back(tx: Transaction, sync_id: UUID, kind: RunKind) -> None:
+async def come_back(tx: Transaction, due: Schedule) -> None:
     """Be due again in COME_BACK_S seconds, unless that is later than planned: another kind of run is under way."""
     await tx.execute(
-        """UPDATE schedules SET next_due = least(next_due, now() + make_interval(secs => %s))
-           WHERE sync_id = %s AND kind = %s""",
-        (COME_BACK_S, sync_id, kind.value),
+        f"""UPDATE {_table(due)} SET next_due = least(next_due, now() + make_interval(secs => %(wait)s))
+            WHERE sync_id = %(sync)s {_AND_KIND[due.full]}""",  # noqa: S608  (constants)
+        {"wait": COME_BACK_S, "sync": due.sync_id, "kind": due.kind.value},
     )
 
 
@@ -109,14 +132,26 @@ async def take_due(db: Database) -> list[Schedule]:
         if not await tx.value("SELECT pg_try_advisory_xact_lock(%s)", (_TICK_LOCK,)):
             return []
         now: datetime = await tx.value("SELECT now()")
-        due = await tx.rows(
-            Schedule,
-            "SELECT * FROM schedules WHERE next_due <= %s ORDER BY next_due LIMIT %s FOR UPDATE",
-            (now, DUE_MAX),
-        )
+        due: list[Schedule] = []
+        for columns, table in (("*", "schedules"), (_AS_SCHEDULE, "refresh_schedules")):
+            due += await tx.rows(
+                Schedule,
+                f"SELECT {columns} FROM {table} WHERE next_due <= %s ORDER BY next_due LIMIT %s FOR UPDATE",  # noqa: S608  (constants)
+                (now, DUE_MAX),
+            )
         for schedule in due:
             await tx.execute(
-                "UPDATE schedules SET next_due = %s, last_due = %s WHERE sync_id = %s AND kind = %s",
-                (next_due(schedule.spec, now, schedule.next_due), schedule.next_due, schedule.sync_id, schedule.kind),
+                f"""UPDATE {_table(schedule)} SET next_due = %(next)s, last_due = %(last)s
+                    WHERE sync_id = %(sync)s {_AND_KIND[schedule.full]}""",  # noqa: S608  (constants)
+                {
+                    "next": next_due(schedule.spec, now, schedule.next_due),
+                    "last": schedule.next_due,
+                    "sync": schedule.sync_id,
+                    "kind": schedule.kind.value,
+                },
             )
         return due
+
+
+def _table(schedule: Schedule) -> str:
+    return "refresh_schedules" if schedule.full else "schedules"

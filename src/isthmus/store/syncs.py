@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -31,13 +31,15 @@ async def create(
     backfill_days: int | None = None,
     schedule: str | None = None,
     sweep_schedule: str | None = None,
+    refresh_schedule: str | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Sync:
     """A new, active sync. Its schedules are set with `schedules.set_schedule`, or by `schedules.follow`."""
     sync = await tx.row(
         Sync,
         """INSERT INTO syncs (id, project_id, connection_id, object, route, companies, fields, filter, expand,
-                              backfill_days, schedule, sweep_schedule)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING *""",
+                              backfill_days, schedule, sweep_schedule, refresh_schedule, names)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING *""",
         (
             new_id(),
             tx.project_id,
@@ -51,6 +53,8 @@ async def create(
             backfill_days,
             schedule,
             sweep_schedule,
+            refresh_schedule,
+            Jsonb(dict(names or {})),
         ),
     )
     assert sync is not None
@@ -80,11 +84,21 @@ async def set_state(tx: Transaction, sync_id: UUID, state: str) -> None:
     await tx.execute("UPDATE syncs SET state = %s WHERE id = %s", (state, sync_id))
 
 
+async def set_names(tx: Transaction, sync_id: UUID, names: Mapping[str, str]) -> None:
+    """Give fields the host's names from now on, in whatever leaves the house; nothing is read or told again."""
+    await tx.execute("UPDATE syncs SET names = %s WHERE id = %s", (Jsonb(dict(names)), sync_id))
+
+
 async def set_schedules(tx: Transaction, sync_id: UUID, *, schedule: str | None, sweep_schedule: str | None) -> None:
     """Keep the text of both schedules (the due times are `schedules`' business)."""
     await tx.execute(
         "UPDATE syncs SET schedule = %s, sweep_schedule = %s WHERE id = %s", (schedule, sweep_schedule, sync_id)
     )
+
+
+async def set_refresh_schedule(tx: Transaction, sync_id: UUID, refresh_schedule: str | None) -> None:
+    """Keep the text of the full refresh's schedule (likewise)."""
+    await tx.execute("UPDATE syncs SET refresh_schedule = %s WHERE id = %s", (refresh_schedule, sync_id))
 
 
 async def change_reading(
@@ -99,7 +113,8 @@ async def change_reading(
 ) -> None:
     """Read something else of the same object. The next run reads everything again; what is the same emits nothing."""
     await tx.execute(
-        """UPDATE syncs SET companies = %s, fields = %s, filter = %s, expand = %s, backfill_days = %s, known_fields = NULL
+        """UPDATE syncs SET companies = %s, fields = %s, filter = %s, expand = %s, backfill_days = %s,
+                            known_fields = NULL
            WHERE id = %s""",
         (None if companies is None else list(companies), list(fields), filter, list(expand), backfill_days, sync_id),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -27,6 +28,9 @@ class Mode(StrEnum):
     IDS = "ids"
     """Ids only, to find deletions and arrivals without a fresh stamp."""
 
+    RANGE = "range"
+    """What changed between two times, whatever is known; the watermark stays where it is."""
+
     PRESENT = "present"
     """Nothing: the sync starts at the newest stamp that there is (no backfill)."""
 
@@ -43,6 +47,19 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         return self.mode in (Mode.COMPARE, Mode.IDS)
 
 
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of time by the vendor's modification stamps, both ends included; None is open."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @classmethod
+    def of_run(cls, options: Mapping[str, Any]) -> Stretch | None:
+        """What a run was asked for, if it was asked for a stretch."""
+        given = {name: options[name] for name in ("since", "until") if options.get(name)}
+        return msgspec.convert(given, cls) if given else None
+
+
 def reading_of(
     sync: Sync,
     obj: ObjectInfo,
@@ -52,14 +69,18 @@ def reading_of(
     since: Callable[[datetime | None], datetime | None],
     now: datetime,
     full: bool = False,
+    stretch: Stretch | None = None,
 ) -> Reading:
-    """Decide. `since` is the provider's watermark arithmetic; `full` compares everything whatever is known.
+    """Decide. `since` is the provider's watermark arithmetic; `full` compares everything whatever is known; `stretch`
+    reads what changed in that time and nothing else.
 
     The first read of a full history is never filtered by the stamp: untouched records carry `0001-01-01` (BC-97). The
     clock serves only to cut a backfill window, never as a watermark (BC-96); the window stays where it was cut first,
     so that a long pause before anything was found loses nothing.
     """
     base = ReadSpec(select=tuple(sync.fields), filter=sync.filter, expand=tuple(sync.expand))
+    if stretch is not None:
+        return Reading(mode=Mode.RANGE, spec=msgspec.structs.replace(base, since=stretch.since, until=stretch.until))
     if not obj.incremental or full:
         return Reading(mode=Mode.COMPARE, spec=base)
     if kind is RunKind.SWEEP:

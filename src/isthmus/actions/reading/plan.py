@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from isthmus.actions.reading.mode import Mode, Reading, reading_of
+from isthmus.actions.reading.mode import Mode, Reading, Stretch, reading_of
 from isthmus.client.access import Access
 from isthmus.kernel.clock import Clock
 from isthmus.providers.base import ObjectInfo, Slice
@@ -67,6 +67,7 @@ async def make_plan(
             since=access.provider.since,
             now=now if run.started_at is None else run.started_at,
             full=bool(run.options.get("full")),
+            stretch=Stretch.of_run(run.options),
         )
         for company, stream in streams.items()
     }
@@ -107,7 +108,7 @@ async def _slices(access: Access, obj: ObjectInfo, readings: dict[str, Reading])
             total = None
             continue
         slices, count = await access.slices(
-            obj, reading.spec, companies, wanted=1 if mode is Mode.IDS else READERS_PER_RUN_MAX
+            obj, reading.spec, companies, wanted=1 if mode in (Mode.IDS, Mode.RANGE) else READERS_PER_RUN_MAX
         )
         found += slices
         total = None if total is None or count is None else total + count

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from uuid import UUID
 
 import msgspec
 
+from isthmus.actions.reading.mode import Stretch
 from isthmus.actions.reading.run import Opened
 from isthmus.kernel.failures import CompanyNotFound, InvalidInput, UnknownField
 from isthmus.providers.base import ObjectInfo, Reading, ReadSpec
@@ -31,6 +33,8 @@ class SyncWish(msgspec.Struct, frozen=True, kw_only=True):
     backfill_days: int | None = None
     schedule: str | None = None
     sweep_schedule: str | None = SWEEP_SCHEDULE_DEFAULT
+    refresh_schedule: str | None = None
+    names: dict[str, str] = {}
 
 
 class CheckedSync(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +47,7 @@ class CheckedSync(msgspec.Struct, frozen=True, kw_only=True):
     filter: str | None
     expand: tuple[str, ...]
     sample: bytes | None
+    names: dict[str, str] = {}
 
 
 async def check_wish(opened: Opened, wish: SyncWish, companies: Sequence[CompanyRow]) -> CheckedSync:
@@ -53,7 +58,7 @@ async def check_wish(opened: Opened, wish: SyncWish, companies: Sequence[Company
     provider = opened.access.provider
     route = provider.parse_route(wish.route)
     obj = await opened.describe(wish.object, route)
-    for schedule in (wish.schedule, wish.sweep_schedule):
+    for schedule in (wish.schedule, wish.sweep_schedule, wish.refresh_schedule):
         if schedule is not None:
             schedules.interval_s(schedule)
     if wish.backfill_days is not None and wish.backfill_days < 0:
@@ -71,6 +76,7 @@ async def check_wish(opened: Opened, wish: SyncWish, companies: Sequence[Company
     chosen = None if wish.companies is None else [company_id(companies, name) for name in wish.companies]
     fields = tuple(field_name(obj, name) for name in wish.fields)
     expand = tuple(navigation_name(obj, name) for name in wish.expand)
+    names = own_names(obj, fields, expand, wish.names)
     checked_filter = provider.checked_filter(obj, wish.filter) if wish.filter else None
     spec = ReadSpec(select=fields, filter=checked_filter, expand=expand, limit=1)
     sample = await _sample(opened, obj, spec, chosen)
@@ -82,6 +88,7 @@ async def check_wish(opened: Opened, wish: SyncWish, companies: Sequence[Company
         filter=checked_filter,
         expand=expand,
         sample=sample,
+        names=names,
     )
 
 
@@ -95,8 +102,11 @@ async def _sample(opened: Opened, obj: ObjectInfo, spec: ReadSpec, companies: li
 
 
 async def save_sync(tx: Transaction, connection_id: UUID, checked: CheckedSync, wish: SyncWish) -> Sync:
-    """Keep the sync with its schedules. Objects that are compared in full at every run need no sweep of their own."""
+    """Keep the sync with its schedules. Objects that are compared in full at every run need neither a sweep nor a
+    refresh of their own.
+    """
     sweep = wish.sweep_schedule if checked.obj.incremental and checked.obj.deletions else None
+    refresh = wish.refresh_schedule if checked.obj.incremental else None
     sync = await syncs.create(
         tx,
         connection_id=connection_id,
@@ -109,10 +119,51 @@ async def save_sync(tx: Transaction, connection_id: UUID, checked: CheckedSync, 
         backfill_days=wish.backfill_days,
         schedule=wish.schedule,
         sweep_schedule=sweep,
+        refresh_schedule=refresh,
+        names=checked.names,
     )
     await schedules.set_schedule(tx, sync.id, RunKind.INCREMENTAL, wish.schedule)
     await schedules.set_schedule(tx, sync.id, RunKind.SWEEP, sweep)
+    await schedules.set_refresh(tx, sync.id, refresh)
     return sync
+
+
+def check_stretch(obj: ObjectInfo, stretch: Stretch) -> None:
+    """Refuse a stretch of time that cannot be read. Raises InvalidInput."""
+    if not obj.incremental:
+        raise InvalidInput(
+            f"“{obj.name}” has no modification stamp, so what changed in a stretch of time cannot be told.",
+            remedy="Run it without `since` and `until`: each of its runs reads and compares everything.",
+        )
+    if stretch.since is not None and stretch.until is not None and stretch.since > stretch.until:
+        raise InvalidInput("`since` is later than `until`.", remedy="Exchange them.")
+
+
+def own_names(
+    obj: ObjectInfo, fields: Sequence[str], expand: Sequence[str], wanted: Mapping[str, str]
+) -> dict[str, str]:
+    """The host's names for what is read of an object, by the vendor's names in their exact writing.
+
+    Raises UnknownField, or InvalidInput where a name would stand twice in a record or is of no use.
+    """
+    brought = {name.partition("(")[0] for name in expand}
+    every = {field.name for field in obj.fields}
+    present = ({*fields, *obj.key, *([obj.stamp] if obj.stamp else [])} if fields else every) | brought
+    names: dict[str, str] = {}
+    for given, name in wanted.items():
+        known = {each.casefold(): each for each in brought}.get(given.strip().casefold()) or field_name(obj, given)
+        if known not in present:
+            raise InvalidInput(f"“{given}” is renamed but not read.", remedy="Add it to the fields.", subject=given)
+        if known in names:
+            raise InvalidInput(f"“{known}” is renamed twice.", remedy="Keep one of its names.", subject=given)
+        names[known] = name
+    shown = Counter(names.get(each, each) for each in present)
+    twice = next((name for name in names.values() if shown[name] > 1), None)
+    if twice is not None:
+        raise InvalidInput(
+            f"Two fields would be called “{twice}”.", remedy="Choose another name for one of them.", subject=twice
+        )
+    return names
 
 
 async def next_kind(tx: Transaction, sync_id: UUID) -> RunKind:

@@ -48,6 +48,11 @@ def parse_route(text: str) -> str:
     return route
 
 
+def is_custom(route: str) -> bool:
+    """Whether a route is a customer's or a partner's own: neither a version of the standard API nor Microsoft's."""
+    return route.count("/") == 2 and not route.casefold().startswith("microsoft/")
+
+
 def environment_url(target: Target) -> str:
     """`{api}/v2.0/{tenant}/{environment}`; an empty tenant is left out, the token then names it (BC-01)."""
     tenant = f"/{encode_path(target.tenant)}" if target.tenant else ""

@@ -31,8 +31,10 @@ from isthmus.providers.base import (
 from isthmus.providers.business_central.addressing import (
     STANDARD_ROUTE,
     TENANT_LEVEL_SETS,
+    is_custom,
     route_url,
 )
+from isthmus.providers.business_central.check import REQUIRED
 from isthmus.providers.business_central.declaration import PAGE_RECORDS_MAX
 from isthmus.providers.business_central.facts import SetFacts, facts_for, packaged_facts
 from isthmus.providers.business_central.headers import read_headers
@@ -162,12 +164,16 @@ def _object(
     own_stamp = _stamp(entity, facts, entity_set.name)
     parents = _parents(route, entity_set, document) if reading is Reading.THROUGH_PARENT else ()
     from_parent = own_stamp is None and facts.modified_with_parent and bool(parents) and all(p.stamp for p in parents)
+    required = () if is_custom(route) else REQUIRED.get(entity_set.name, ())
     return ObjectInfo(
         name=entity_set.name,
         entity=entity.name,
         route=route,
         key=entity.key or facts.identity,
-        fields=tuple(_field(prop, document, facts, caption, captions) for prop in entity.properties),
+        fields=tuple(
+            _field(prop, document, facts, caption, captions, custom=is_custom(route), required=required)
+            for prop in entity.properties
+        ),
         label=(_caption(caption.entitySetCaptions) if caption else "") or "",
         navigation=tuple(_navigation(nav, document) for nav in entity.navigation),
         actions=tuple(each.name for each in document.actions if each.binding == entity.full_name),
@@ -227,6 +233,9 @@ def _field(
     facts: SetFacts,
     caption: _Definition | None,
     captions: Mapping[str, _Definition],
+    *,
+    custom: bool,
+    required: Sequence[str],
 ) -> Field:
     enum = document.enums.get(prop.type)
     labels = caption.property_captions() if caption else {}
@@ -238,6 +247,8 @@ def _field(
         nullable=prop.nullable,
         read_only=_read_only(prop, facts),
         members=_members(enum, captions.get(enum.name)) if enum else (),
+        required=prop.name in required,
+        custom=custom,
     )
 
 
