@@ -10,14 +10,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from typing import Final
 from uuid import UUID
 
 from litestar import Litestar
 
-from isthmus.api import Frame, Rate, create_api
+from isthmus.api import Frame, ProxyTrust, Rate, create_api
 from isthmus.app import Hub
 from isthmus.console import create_console
+from isthmus.delivery.deliveries import Deliveries
 from isthmus.engine import Engine, Periodic
 from isthmus.engine.loops import repeat
 from isthmus.kernel.failures import RecordNotFound
@@ -40,6 +42,7 @@ class ServedHub:
         self.clock = hub.clock
         self._hub = hub
         self._public_url = public_url.rstrip("/")
+        hub.deliveries.payloads.reached_at(self._public_url)
         self._keyrings = hub.keyring.source
         self._of: dict[UUID, Hub] = {hub.project.id: hub}
         self._engine: Engine | None = None
@@ -50,6 +53,11 @@ class ServedHub:
         if self._engine is None:
             raise RuntimeError("the server has not started")
         return self._engine
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Deliveries of all projects."""
+        return self._hub.deliveries
 
     @property
     def public_url(self) -> str:
@@ -88,6 +96,8 @@ class ServedHub:
                     sign_of_life.cancel()
                 if work is not None:
                     await _stopped(engine, work)
+                for hub in self._of.values():
+                    await hub.writer.drain()
                 self._engine = None
 
 
@@ -123,4 +133,5 @@ def create_server(
         request_max_body_size=api.body_bytes_max,
         pdb_on_exception=False,
     )
-    return Frame(application, api.metrics)
+    trust = ProxyTrust([ip_network(each) for each in hub.settings.trusted_proxies])
+    return Frame(application, api.metrics, trust)
