@@ -183,13 +183,13 @@ class Hub:
                 "delivery": Periodic(interval_s=DELIVERY_TICK_S, work=self.deliver),
                 "presence": Periodic(interval_s=BEAT_S, work=self.presence.beat),
                 "operations": Periodic(interval_s=RECONCILE_TICK_S, work=self.writer.reconcile_due),
+                "connect sessions": Periodic(interval_s=SESSIONS_TICK_S, work=lambda: expire_due(self.db)),
             },
             settings=settings,
         )
         later.engine = engine
         return engine
 
-                "connect sessions": Periodic(interval_s=SESSIONS_TICK_S, work=lambda: expire_due(self.db)),
     async def perform(self, run: Run, on_progress: OnProgress | None = None) -> Run:
         """Do a run here and now, in this process; how it ended. Cancellation leaves it resumable."""
         reader = Reader(self.db, self._open_for_run, self.clock, on_progress=on_progress)
