@@ -113,7 +113,14 @@ class Hub:
             keyring = await keyrings.of(project.id)
             opener = await stack.enter_async_context(Opener(db, keyrings, clock))
             senders = await stack.enter_async_context(webhook_senders())
-            deliveries = Deliveries(db, clock, senders, keyrings.of, lease_s=LEASES_PER_SILENCE * settings.silent_s)
+            deliveries = Deliveries(
+                db,
+                clock,
+                senders,
+                keyrings.of,
+                lease_s=LEASES_PER_SILENCE * settings.silent_s,
+                public_url=settings.public_url,
+            )
             hub = cls(settings, db, project, keyring, opener, deliveries, clock)
             stack.push_async_callback(hub.presence.leave)
             yield hub
@@ -231,9 +238,19 @@ class Hub:
     # -- delivery ------------------------------------------------------------------------------------------------
 
     async def create_webhook(
-        self, name: str, url: str, *, objects: tuple[str, ...] = (), after: int = 0
+        self,
+        name: str,
+        url: str,
+        *,
+        objects: tuple[str, ...] = (),
+        events: tuple[str, ...] = (),
+        after: int = 0,
+        bytes_max: int | None = None,
     ) -> tuple[Destination, str]:
-        """A webhook for the changes after number `after`, and its signing secret, which is shown once."""
+        """A webhook for what comes after number `after`, and its signing secret, which is shown once.
+
+        Without `objects` it gets all objects, without `events` all types of events, changes among them.
+        """
         registered = await register_webhook(
             self.db,
             self.project.id,
@@ -241,16 +258,18 @@ class Hub:
             name=name,
             url=url,
             development=self.settings.development,
-            wanted=FeedFilter(objects=objects or None),
+            wanted=FeedFilter(objects=objects or None, events=events or None),
             after=after,
+            bytes_max=bytes_max,
         )
         return registered.destination, registered.secret
 
-    async def create_folder(self, name: str, folder: Path, *, objects: tuple[str, ...] = ()) -> Destination:
+    async def create_folder(
+        self, name: str, folder: Path, *, objects: tuple[str, ...] = (), events: tuple[str, ...] = ()
+    ) -> Destination:
         """A destination that writes JSON lines into a folder."""
-        return await register_folder(
-            self.db, self.project.id, name=name, folder=folder, wanted=FeedFilter(objects=objects or None)
-        )
+        wanted = FeedFilter(objects=objects or None, events=events or None)
+        return await register_folder(self.db, self.project.id, name=name, folder=folder, wanted=wanted)
 
     async def deliver(self) -> int:
         """Drain every destination that lags, of all projects; how many changes left."""

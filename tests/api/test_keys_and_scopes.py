@@ -78,8 +78,8 @@ async def test_every_route_below_v1_asks_for_a_key(served: Served) -> None:
     client = await served.bearing(None)
     document = (await client.get("/openapi.json")).json()
     for path, item in document["paths"].items():
-        for method in item:
-            if path.startswith("/v1/"):
+        for method, operation in item.items():
+            if path.startswith("/v1/") and operation.get("security") != []:  # a sealed link is its own permission
                 answer = await client.request(method, _filled(path, {}))
                 assert answer.status_code == 401, (method, path)
 

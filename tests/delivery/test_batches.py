@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.delivery.batches import ENVELOPE_BYTES, cut
-from isthmus.delivery.contract import EncodedChange
+from isthmus.delivery.contract import Encoded
 
 sizes = st.lists(st.integers(min_value=1, max_value=400), max_size=60)
 
 
-def changes_of(lengths: list[int]) -> list[EncodedChange]:
-    return [EncodedChange(number, b"x" * length) for number, length in enumerate(lengths, start=1)]
+def changes_of(lengths: list[int]) -> list[Encoded]:
+    return [Encoded(number, b"x" * length) for number, length in enumerate(lengths, start=1)]
 
 
 @given(lengths=sizes, records_max=st.integers(1, 10), room=st.integers(1, 900))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ from tests.delivery.conftest import Crash, HandClock, HttpSender, Receiver
 from tests.store.conftest import Place, make_place
 
 from isthmus.connections.keyring import Keyring
-from isthmus.delivery.contract import Delivery
+from isthmus.delivery.contract import Delivery, Encoded
 from isthmus.delivery.drain import Drain, Outcome
 from isthmus.delivery.ports import Destination, Progress, SigningSecrets
 from isthmus.delivery.replay import replay_dead_letter
@@ -24,7 +24,8 @@ from isthmus.kernel.clock import SystemClock
 from isthmus.kernel.failures import InvalidInput, RunSuperseded
 from isthmus.store import destinations
 from isthmus.store.database import Database
-from isthmus.store.rows import RunKind
+from isthmus.store.events import Event
+from isthmus.store.rows import Change, RunKind
 from isthmus.vault.envelope import new_data_key
 
 
@@ -38,6 +39,10 @@ class Interrupted:
     records_max: int = WebhookCarrier.records_max
     bytes_max: int = WebhookCarrier.bytes_max
     gives_up: bool = True
+    mixed: bool = False
+
+    async def encoded(self, destination: Destination, found: Sequence[Change | Event]) -> list[Encoded]:
+        return await self.inner.encoded(destination, found)
 
     async def carry(self, destination: Destination, delivery: Delivery) -> Outcome:
         if self.before is not None:

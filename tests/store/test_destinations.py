@@ -72,7 +72,8 @@ async def test_what_lags_behind_its_feed_is_pending_until_it_is_claimed_or_pause
     assert held is not None
     assert await mine_pending(place) == []
     async with place.db.project(place.project_id) as tx:
-        await destinations.save_progress(tx, destination.id, held.fence, lease_s=30, cursor=1)
+        # the change, and the event that tells of the pause
+        await destinations.save_progress(tx, destination.id, held.fence, lease_s=30, cursor=2)
         await destinations.release(tx, destination.id, held.fence)
     assert await mine_pending(place) == []
 

@@ -35,10 +35,13 @@ async def test_an_unknown_type_is_refused(place: Place) -> None:
 
 
 async def test_an_event_exists_exactly_if_its_transaction_commits(place: Place) -> None:
-    with pytest.raises(RuntimeError):
+    async def abandon() -> None:
         async with place.db.project(place.project_id) as tx:
             await events.append(tx, type="test", subject={})
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await abandon()
     assert await told(place) == []
 
 

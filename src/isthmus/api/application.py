@@ -12,12 +12,14 @@ from isthmus.api.administration import audit_routes, consumer_routes, key_routes
 from isthmus.api.connect_sessions import connect_session_routes
 from isthmus.api.connections import connection_routes
 from isthmus.api.destinations import destination_routes
+from isthmus.api.events import event_routes
 from isthmus.api.health import health_routes
 from isthmus.api.metrics import Metrics
 from isthmus.api.integrations import connect_page_routes, integration_routes
 from isthmus.api.objects import object_routes
 from isthmus.api.openapi import RawSchema, openapi_config, openapi_routes
 from isthmus.api.operations import operation_routes
+from isthmus.api.payloads import payload_routes
 from isthmus.api.problems import EXCEPTION_HANDLERS
 from isthmus.api.proxy import proxy_routes
 from isthmus.api.records import change_routes, record_routes
@@ -59,7 +61,9 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
             run_routes(services, access),
             record_routes(services, access),
             change_routes(services, access),
+            event_routes(services, access),
             destination_routes(services, access),
+            payload_routes(services),
             key_routes(services, access),
             audit_routes(services, access),
             *operation_routes(services, access),

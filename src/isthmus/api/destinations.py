@@ -1,4 +1,4 @@
-"""`/v1/destinations`: signed webhooks for changes, what was tried, what was given up, and sending it again."""
+"""`/v1/destinations`: signed webhooks for changes and events, what was tried, what was given up."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import Router, delete, get, post
+from litestar import Router, delete, get, patch, post
 from litestar.params import FromPath, JSONBody
 
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.finding import note, one
 from isthmus.api.paging import Cursor, Ends, Limit, ends, place
+from isthmus.api.redelivery import redelivery_handlers
 from isthmus.api.services import ProjectServices, Services
 from isthmus.api.shapes import (
     DestinationPage,
@@ -23,13 +24,28 @@ from isthmus.api.shapes import (
     destination_view,
     failure_view,
 )
-from isthmus.delivery.registration import rotate_secret
+from isthmus.delivery.ports import DestinationKind
+from isthmus.delivery.registration import adjusted_filter, rotate_secret
+from isthmus.delivery.target import check_target
 from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.limits import DELIVERY_BYTES_MAX, DELIVERY_BYTES_MIN
 from isthmus.store import destinations, feed, listing
+from isthmus.store.database import Transaction
 from isthmus.store.rows import DeadLetter, DeliveryAttempt, Destination
 
-REPLAY_NUMBERS_MAX = 10_000
-"""Numbers that one request may replay: it answers when they are delivered."""
+Objects = Annotated[list[Text], msgspec.Meta(max_length=200, description="Empty: all.")]
+Events = Annotated[
+    list[Text],
+    msgspec.Meta(max_length=100, description="Types of events, `records.changed` for changes of records. Empty: all."),
+]
+PayloadBytes = Annotated[
+    int,
+    msgspec.Meta(
+        ge=DELIVERY_BYTES_MIN,
+        le=DELIVERY_BYTES_MAX,
+        description="The largest body that the receiver takes; a larger record is sent as a link.",
+    ),
+]
 
 
 class NewWebhook(Input, frozen=True, kw_only=True):
@@ -37,10 +53,20 @@ class NewWebhook(Input, frozen=True, kw_only=True):
 
     name: Text
     url: Annotated[str, msgspec.Meta(min_length=1, max_length=2_048, description="A public https address.")]
-    objects: Annotated[list[Text], msgspec.Meta(max_length=200, description="Empty: all.")] = msgspec.field(
-        default_factory=list
-    )
+    objects: Objects = msgspec.field(default_factory=list)
+    events: Events = msgspec.field(default_factory=list)
+    payload_bytes: PayloadBytes | None = None
     only_new: Annotated[bool, msgspec.Meta(description="Skip what the feed holds already.")] = False
+
+
+class DestinationChange(Input, frozen=True, kw_only=True):
+    """What is to be different; what is left out stays. Its place in the feed stays in any case."""
+
+    name: Text | msgspec.UnsetType = msgspec.UNSET
+    url: Annotated[str, msgspec.Meta(min_length=1, max_length=2_048)] | msgspec.UnsetType = msgspec.UNSET
+    objects: Objects | msgspec.UnsetType = msgspec.UNSET
+    events: Events | msgspec.UnsetType = msgspec.UNSET
+    payload_bytes: PayloadBytes | msgspec.UnsetType = msgspec.UNSET
 
 
 class CreatedDestination(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +89,7 @@ class PauseReason(Input, frozen=True, kw_only=True):
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt to deliver the changes `first_number` to `last_number`."""
+    """One attempt to deliver the changes `first_number` to `last_number`, or the event of that `type`."""
 
     id: int
     first_number: int
@@ -75,6 +101,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_s: float
     error: str | None
     at: datetime
+    type: str | None = None
 
 
 class AttemptPage(Ends, frozen=True, kw_only=True):
@@ -102,28 +129,15 @@ class DeadLetterPage(Ends, frozen=True, kw_only=True):
     result: list[DeadLetterView]
 
 
-class Replay(Input, frozen=True, kw_only=True):
-    """A dead letter, or the changes `first` to `last`."""
-
-    dead_letter: UUID | None = None
-    first: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
-    last: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
-
-
-class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What was sent again. `next_number` is where to go on when `failure` ended it early."""
-
-    batches: int
-    changes: int
-    next_number: int | None
-    failure: FailureView | None
-
-
 def destination_routes(services: Services, access: Access) -> Router:
     """The routes."""
     return Router(
         "/destinations",
-        route_handlers=[*_reading(services, access), *_changing(services, access)],
+        route_handlers=[
+            *_reading(services, access),
+            *_changing(services, access),
+            *redelivery_handlers(services, access),
+        ],
         tags=["destinations"],
     )
 
@@ -178,10 +192,30 @@ def _changing(services: Services, access: Access) -> list[Any]:
         if data.only_new:
             async with project.db.project(project.project.id) as tx:
                 after = await feed.head(tx)
-        made, secret = await project.create_webhook(data.name, data.url, objects=tuple(data.objects), after=after)
+        made, secret = await project.create_webhook(
+            data.name,
+            data.url,
+            objects=tuple(data.objects),
+            events=tuple(data.events),
+            after=after,
+            bytes_max=data.payload_bytes,
+        )
         async with project.db.project(project.project.id) as tx:
             await note(tx, request, "destination.create", made.id, name=data.name)
         return CreatedDestination(destination=await _view(project, made.id), secret=secret)
+
+    @patch("/{destination_id:uuid}", guards=[access.needs(Scope.ADMIN)], summary="Change a destination")
+    async def change_destination(
+        request: Ask, destination_id: FromPath[UUID], data: JSONBody[DestinationChange]
+    ) -> DestinationView:
+        """From the next delivery on."""
+        project = await project_of(request, services)
+        async with project.db.project(project.project.id) as tx:
+            row = await one(destinations.get, tx, destination_id, "destination")
+            await _change(tx, row, data)
+            changed = sorted(name for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET)
+            await note(tx, request, "destination.change", destination_id, name=row.name, changed=changed)
+        return await _view(project, destination_id)
 
     @post("/{destination_id:uuid}/pause", status_code=200, guards=[access.needs(Scope.ADMIN)], summary="Pause")
     async def pause_destination(
@@ -214,22 +248,6 @@ def _changing(services: Services, access: Access) -> list[Any]:
             await note(tx, request, "destination.secret", destination_id)
         return NewSecret(secret=await rotate_secret(project.db, project.project.id, project.keyring, destination_id))
 
-    @post("/{destination_id:uuid}/replay", status_code=200, guards=[access.needs(Scope.ADMIN)], summary="Send again")
-    async def replay(request: Ask, destination_id: FromPath[UUID], data: JSONBody[Replay]) -> ReplayResult:
-        """Answers when it is delivered. Receivers drop repeats by the change ids."""
-        project = await project_of(request, services)
-        async with project.db.project(project.project.id) as tx:
-            await one(destinations.get, tx, destination_id, "destination")
-        report = await _replayed(project, destination_id, data)
-        async with project.db.project(project.project.id) as tx:
-            await note(tx, request, "destination.replay", destination_id, changes=report.changes)
-        return ReplayResult(
-            batches=report.batches,
-            changes=report.changes,
-            next_number=report.next_number,
-            failure=failure_view(report.failure),
-        )
-
     @delete("/{destination_id:uuid}", guards=[access.needs(Scope.ADMIN)], summary="Forget a destination")
     async def delete_destination(request: Ask, destination_id: FromPath[UUID]) -> None:
         """With its attempts and dead letters."""
@@ -239,18 +257,34 @@ def _changing(services: Services, access: Access) -> list[Any]:
             await destinations.delete(tx, destination_id)
             await note(tx, request, "destination.delete", destination_id, name=row.name)
 
-    return [create_webhook, pause_destination, resume_destination, new_secret, replay, delete_destination]
+    return [
+        create_webhook,
+        change_destination,
+        pause_destination,
+        resume_destination,
+        new_secret,
+        delete_destination,
+    ]
 
 
-async def _replayed(project: ProjectServices, destination_id: UUID, data: Replay) -> Any:
-    if data.dead_letter is not None:
-        return await project.deliveries.replay_dead_letter(project.project.id, destination_id, data.dead_letter)
-    if data.first is None or data.last is None or not 0 <= data.last - data.first < REPLAY_NUMBERS_MAX:
-        raise InvalidInput(
-            "There is nothing to replay in this request.",
-            remedy=f"Give a dead_letter, or first and last, at most {REPLAY_NUMBERS_MAX:,} apart.",
-        )
-    return await project.deliveries.replay(project.project.id, destination_id, data.first, data.last)
+async def _change(tx: Transaction, row: Destination, data: DestinationChange) -> None:
+    if isinstance(data.url, str):
+        if row.kind != DestinationKind.WEBHOOK:
+            raise InvalidInput("A folder has no address.", remedy="Make another destination.", subject="url")
+        check_target(data.url, development=row.settings.get("development") is True)
+    chosen: dict[str, list[str] | None] = {}
+    if isinstance(data.objects, list):
+        chosen["objects"] = data.objects
+    if isinstance(data.events, list):
+        chosen["events"] = data.events
+    await destinations.change(
+        tx,
+        row.id,
+        name=data.name if isinstance(data.name, str) else None,
+        url=data.url if isinstance(data.url, str) else None,
+        filter=adjusted_filter(row.filter, chosen) if chosen else None,
+        settings={"bytes_max": data.payload_bytes} if isinstance(data.payload_bytes, int) else None,
+    )
 
 
 async def _view(project: ProjectServices, destination_id: UUID) -> DestinationView:

@@ -32,7 +32,8 @@ TAGS: Final = {
     "runs": "Executions of syncs, with every request that they sent.",
     "records": "Stored records.",
     "changes": "What was created, updated or deleted, in one order.",
-    "destinations": "Signed webhooks for changes.",
+    "events": "What happened besides changes: connections, syncs, runs, writes, destinations.",
+    "destinations": "Signed webhooks for changes and events.",
     "operations": "Writes that are never done twice.",
     "proxy": "Raw calls with credentials, limits and safe repeats added.",
     "keys": "Who may call this API.",
@@ -97,6 +98,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "create_webhook": {"name": "product", "url": "https://hooks.example.com/isthmus", "objects": ["customers"]},
     "pause_destination": {"reason": "moving house"},
     "replay": {"first": 100, "last": 250},
+    "change_destination": {"events": ["records.changed", "run.failed"]},
     "write": {
         "verb": "create",
         "object": "customers",

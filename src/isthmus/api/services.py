@@ -59,7 +59,14 @@ class ProjectServices(Protocol):
         ...
 
     async def create_webhook(
-        self, name: str, url: str, *, objects: tuple[str, ...] = (), after: int = 0
+        self,
+        name: str,
+        url: str,
+        *,
+        objects: tuple[str, ...] = (),
+        events: tuple[str, ...] = (),
+        after: int = 0,
+        bytes_max: int | None = None,
     ) -> tuple[Destination, str]:
         """A webhook and its signing secret, which is shown once."""
         ...
@@ -71,6 +78,11 @@ class Services(Protocol):
     settings: Settings
     db: Database
     clock: Clock
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Deliveries of all projects."""
+        ...
 
     @property
     def engine(self) -> Engine:

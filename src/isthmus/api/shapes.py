@@ -244,13 +244,16 @@ def record_view(row: RecordRow, names: Mapping[str, str]) -> RecordView:
 
 
 class DestinationView(msgspec.Struct, frozen=True, kw_only=True):
-    """Where changes go. `behind` counts the changes of the feed that follow its cursor."""
+    """Where changes and events go. `behind` counts the numbers of the feed that follow its cursor; `objects` and
+    `events` null mean all."""
 
     id: UUID
     name: str
     kind: str
     url: str
     objects: list[str] | None
+    events: list[str] | None = None
+    payload_bytes: int
     cursor: int
     behind: int
     paused: str | None
@@ -274,6 +277,8 @@ def destination_view(row: Destination, head: int) -> DestinationView:
         kind=row.kind,
         url=row.url,
         objects=row.filter.get("objects"),
+        events=row.filter.get("events"),
+        payload_bytes=row.settings.get("bytes_max") or DELIVERY_BATCH_BYTES_MAX,
         cursor=row.cursor,
         behind=max(0, head - row.cursor),
         paused=row.paused,

@@ -6,34 +6,41 @@
                   "company": "…", "remote_id": "…", "at": "2026-01-02T03:04:05.678Z", "record": {…}}, …]}
 
 `record` holds the vendor's bytes untouched, as they are when the delivery is made (so money is never rounded, BC-53).
-It is null for a deletion, and for a record that has been deleted since: its deletion follows.
+It is null for a deletion, and for a record that has been deleted since: its deletion follows. A record that is too
+large for the destination is null too, with a link under which it can be fetched for a while (`record_url`).
+
+An event comes alone, in the same envelope:
+
+    {"type": "run.failed", "project": "…", "delivery": {…},
+     "event": {"id": "evt_…", "number": 8, "type": "run.failed", "at": "…", "subject": {…}, "data": {…}}}
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from isthmus.kernel.event_types import RECORDS_CHANGED
+from isthmus.store.events import Event
 from isthmus.store.rows import Change
 
-RECORDS_CHANGED: Final = "records.changed"
-"""The one event type of the change feed."""
 
-
-class EncodedChange(msgspec.Struct, frozen=True):
-    """A change as JSON, ready to be put into a delivery or a file."""
+class Encoded(msgspec.Struct, frozen=True):
+    """A change or an event as JSON, ready to be put into a delivery or a file."""
 
     number: int
     json: bytes
+    type: str = RECORDS_CHANGED
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch on its way to one destination: the changes `after` a cursor up to `last`; `attempt` counts from one.
+    """A batch on its way to one destination: what it wants `after` a cursor up to `last`; `attempt` counts from one.
 
-    `replay`: it was asked for by numbers, and is no step of the destination's own way through the feed.
+    `replay`: it was asked for by numbers, and is no step of the destination's own way through the feed. `name`: it
+    stands outside of the feed (a test event) and is known by this.
     """
 
     project: UUID
@@ -41,12 +48,15 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     after: int
     last: int
     attempt: int
-    changes: tuple[EncodedChange, ...]
+    changes: tuple[Encoded, ...]
     replay: bool = False
+    name: str | None = None
 
     @property
     def id(self) -> str:
         """The same for every attempt at the same changes, before and after a crash: made of what it holds."""
+        if self.name is not None:
+            return f"dlv_{self.destination.hex}_{self.name}"
         return delivery_id(self.destination, self.first, self.changes[-1].number)
 
     @property
@@ -55,7 +65,14 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         return self.changes[0].number
 
 
-class _Change(msgspec.Struct, frozen=True):
+class RecordLink(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a record that is too large to be sent can be fetched, and until when."""
+
+    url: str
+    expires_at: datetime
+
+
+class _Change(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     number: int
     kind: str
@@ -65,6 +82,18 @@ class _Change(msgspec.Struct, frozen=True):
     remote_id: str
     at: datetime
     record: msgspec.Raw
+    record_bytes: int | None = None
+    record_url: str | None = None
+    record_url_expires_at: datetime | None = None
+
+
+class _Event(msgspec.Struct, frozen=True):
+    id: str
+    number: int
+    type: str
+    at: datetime
+    subject: dict[str, Any]
+    data: dict[str, Any]
 
 
 def delivery_id(destination: UUID, first: int, last: int) -> str:
@@ -75,8 +104,8 @@ def delivery_id(destination: UUID, first: int, last: int) -> str:
 _NULL: Final = msgspec.Raw(b"null")
 
 
-def encode_change(change: Change) -> EncodedChange:
-    """A change as JSON with the record's bytes embedded as they are."""
+def encode_change(change: Change, link: RecordLink | None = None) -> Encoded:
+    """A change as JSON with the record's bytes embedded as they are, or with a link in their place."""
     document = _Change(
         id=change.id,
         number=change.number,
@@ -86,16 +115,27 @@ def encode_change(change: Change) -> EncodedChange:
         company=change.company,
         remote_id=change.remote_id,
         at=change.at,
-        record=_NULL if change.raw is None else msgspec.Raw(change.raw),
+        record=_NULL if change.raw is None or link is not None else msgspec.Raw(change.raw),
+        record_bytes=None if change.raw is None or link is None else len(change.raw),
+        record_url=None if link is None else link.url,
+        record_url_expires_at=None if link is None else link.expires_at,
     )
-    return EncodedChange(change.number, msgspec.json.encode(document))
+    return Encoded(change.number, msgspec.json.encode(document))
+
+
+def encode_event(event: Event) -> Encoded:
+    """An event as JSON."""
+    document = _Event(
+        id=event.name, number=event.number, type=event.type, at=event.at, subject=event.subject, data=event.data
+    )
+    return Encoded(event.number, msgspec.json.encode(document), event.type)
 
 
 def encode_delivery(delivery: Delivery) -> bytes:
     """The body of a webhook."""
     head = msgspec.json.encode(
         {
-            "type": RECORDS_CHANGED,
+            "type": delivery.changes[0].type,
             "project": delivery.project,
             "delivery": {
                 "id": delivery.id,
@@ -106,4 +146,6 @@ def encode_delivery(delivery: Delivery) -> bytes:
             },
         }
     )
+    if delivery.changes[0].type != RECORDS_CHANGED:
+        return head[:-1] + b',"event":' + delivery.changes[0].json + b"}"
     return head[:-1] + b',"changes":[' + b",".join(change.json for change in delivery.changes) + b"]}"

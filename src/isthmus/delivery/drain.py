@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -17,10 +17,13 @@ import msgspec
 
 from isthmus.delivery.backoff import given_up, next_attempt
 from isthmus.delivery.batches import cut
-from isthmus.delivery.contract import Delivery, encode_change
+from isthmus.delivery.contract import Delivery, Encoded
 from isthmus.delivery.ports import Attempt, DeliveryStore, Destination, Progress, Window
 from isthmus.kernel.clock import Clock
+from isthmus.kernel.event_types import RECORDS_CHANGED
 from isthmus.kernel.failures import DatabaseUnavailable, DestinationFailure, Failure, RunSuperseded
+from isthmus.store.events import Event
+from isthmus.store.rows import Change
 
 BATCHES_PER_DRAIN_MAX: Final = 100
 """A drain ends after this many batches even when there is more, so that one destination cannot keep a worker."""
@@ -31,6 +34,9 @@ DRAIN_S_MAX: Final = 60.0
 REFUSALS_MAX: Final = 10
 """Permanent refusals in a row before a destination is paused: about nine hours of the schedule."""
 
+STAYS_AWAY: Final = "Nothing was taken for three days, neither the batch that was given up nor the one behind it."
+"""Why a destination is paused that takes nothing at all."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +44,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a try to deliver ended; delivered when there is no failure.
 
     `permanent`: repeating alone will not help; `gone`: stop at once (410); `ours`: the trouble is on this side (say, a
-    secret that cannot be opened), so that the batch is tried for ever. `error` is the receiver's answer, redacted.
+    secret that cannot be opened), so that the batch is tried for ever. `error` is the receiver's answer, redacted;
+    `answer` the same of one that took the delivery.
     """
 
     failure: Failure | None = None
@@ -49,6 +56,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None = None
     elapsed_s: float = 0.0
     error: str | None = None
+    answer: str | None = None
 
 
 class Carrier(Protocol):
@@ -67,6 +75,15 @@ class Carrier(Protocol):
     @property
     def gives_up(self) -> bool:
         """Whether a batch becomes a dead letter after three days; else it is tried for ever."""
+        ...
+
+    @property
+    def mixed(self) -> bool:
+        """Whether events may stand among changes; else each travels alone."""
+        ...
+
+    async def encoded(self, destination: Destination, found: Sequence[Change | Event]) -> list[Encoded]:
+        """Changes and events as this kind of destination gets them."""
         ...
 
     async def carry(self, destination: Destination, delivery: Delivery) -> Outcome:
@@ -161,7 +178,7 @@ class Drain:
                 destination, after=progress.cursor, until=progress.pending_last, limit=self._carrier.records_max
             )
             if window.changes:
-                return first_delivery(destination, progress, window, self._carrier), progress
+                return await first_delivery(destination, progress, window, self._carrier), progress
             if window.reached > progress.cursor:
                 progress = await self._store.save_progress(destination.id, Progress(cursor=window.reached))
                 if progress.paused is not None:
@@ -181,9 +198,12 @@ class Drain:
         if last != DestinationFailure.code and not outcome.ours:
             since = now  # trouble of our own does not use up the receiver's three days
         attempt = self._attempt(delivery, outcome)
+        away = False
         if self._carrier.gives_up and not outcome.gone and not outcome.ours and given_up(since, now):
-            behind = Progress(cursor=attempt.last)
-            return await self._store.bury(destination.id, behind, attempt, failure.to_dict()), True
+            away = before.attempts == 0  # the batch before was given up, and this one is refused at its first try
+            if not away:
+                behind = Progress(cursor=attempt.last, failing_since=since)
+                return await self._store.bury(destination.id, behind, attempt, failure.to_dict()), True
         refusals = before.refusals + 1 if outcome.permanent else 0
         progress = Progress(
             cursor=before.cursor,
@@ -195,7 +215,7 @@ class Drain:
             ),
             pending_last=delivery.last,
             failure=failure.to_dict(),
-            paused=failure.message if outcome.gone or refusals >= REFUSALS_MAX else None,
+            paused=STAYS_AWAY if away else failure.message if outcome.gone or refusals >= REFUSALS_MAX else None,
         )
         return await self._store.save_progress(destination.id, progress, attempt), False
 
@@ -210,6 +230,7 @@ class Drain:
             elapsed_s=outcome.elapsed_s,
             status=outcome.status,
             error=outcome.error,
+            type=None if delivery.changes[0].type == RECORDS_CHANGED else delivery.changes[0].type,
         )
 
 
@@ -229,10 +250,11 @@ async def carried(carrier: Carrier, destination: Destination, delivery: Delivery
         return Outcome(failure=defect, ours=True, error=defect.message)
 
 
-def first_delivery(destination: Destination, progress: Progress, window: Window, carrier: Carrier) -> Delivery:
+async def first_delivery(destination: Destination, progress: Progress, window: Window, carrier: Carrier) -> Delivery:
     """The first batch of a window. When it takes all that is wanted, it also takes the cursor to the window's end."""
-    encoded = [encode_change(change) for change in window.changes]
-    batch = next(cut(encoded, records_max=carrier.records_max, bytes_max=carrier.bytes_max))
+    encoded = await carrier.encoded(destination, window.changes)
+    bytes_max = destination.bytes_max or carrier.bytes_max
+    batch = next(cut(encoded, records_max=carrier.records_max, bytes_max=bytes_max, mixed=carrier.mixed))
     return Delivery(
         project=destination.project,
         destination=destination.id,

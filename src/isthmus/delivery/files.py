@@ -3,7 +3,8 @@
 A segment is named after the cursor it starts from (`changes-00000000000000000042.jsonl` holds what came after change
 42), so a repeat after a crash replaces the same file instead of adding a second one. Names sort like the feed. A
 segment never replaces one that goes further: it stands beside it, named by both ends. A replay has a name of its own
-(`replay-{first}-{last}-{when}.jsonl`), so what is there already stays and collectors see a new file.
+(`replay-{first}-{last}-{when}.jsonl`), so what is there already stays and collectors see a new file, and so has a test
+event (`test-{when}.jsonl`). Events stand among the changes, one a line too.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from isthmus.delivery.atomic import storage_failures, write_whole
-from isthmus.delivery.contract import Delivery
+from isthmus.delivery.contract import Delivery, Encoded, encode_change, encode_event
 from isthmus.delivery.drain import Outcome
 from isthmus.delivery.ports import Destination
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import Failure, StorageFull
 from isthmus.kernel.limits import FEED_PAGE_MAX
+from isthmus.store.events import Event
+from isthmus.store.rows import Change
 
 SEGMENT_BYTES_MAX: Final = 32 * 1024 * 1024
 """A segment is held in memory once before it is written."""
@@ -38,9 +42,14 @@ class FileCarrier:
     records_max: int = FEED_PAGE_MAX
     bytes_max: int = SEGMENT_BYTES_MAX
     gives_up: bool = False
+    mixed: bool = True
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+
+    async def encoded(self, destination: Destination, found: Sequence[Change | Event]) -> list[Encoded]:
+        """Whole, whatever their size, one a line."""
+        return [encode_change(each) if isinstance(each, Change) else encode_event(each) for each in found]
 
     async def carry(self, destination: Destination, delivery: Delivery) -> Outcome:
         """Write one segment, whole or not at all, synchronised to the disk before it counts as delivered."""
@@ -67,7 +76,9 @@ def replay_path(folder: Path, first: int, last: int, at: datetime) -> Path:
 
 def _write(folder: Path, delivery: Delivery, now: datetime) -> None:
     last = delivery.changes[-1].number
-    if delivery.replay:
+    if delivery.name is not None:
+        path = folder / f"test-{now:%Y%m%dT%H%M%S%fZ}.jsonl"
+    elif delivery.replay:
         path = replay_path(folder, delivery.first, last, now)
     else:
         path = segment_path(folder, delivery.after)

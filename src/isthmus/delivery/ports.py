@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from isthmus.kernel.messages import Request, Response
+from isthmus.store.events import Event
 from isthmus.store.feed import FeedFilter
 from isthmus.store.rows import Change, DeadLetter
 
@@ -27,7 +28,8 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """One receiver of a project's changes.
 
     `address` is a URL or a folder, `wanted` the changes that it asks for. `development` tells that the
-    project is a development project, whose webhooks may lead to this machine and the local network.
+    project is a development project, whose webhooks may lead to this machine and the local network. `bytes_max` is the
+    largest body that the receiver takes, when it is not the usual one.
     """
 
     id: UUID
@@ -36,6 +38,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     wanted: FeedFilter = FeedFilter()
     development: bool = False
+    bytes_max: int | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +60,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One try to deliver, for the record that people look at. `error` is redacted and bounded."""
+    """One try to deliver, for people to look at. `error` is redacted and bounded, `type` that of an event."""
 
     first: int
     last: int
@@ -68,12 +71,13 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_s: float
     status: int | None = None
     error: str | None = None
+    type: str | None = None
 
 
 class Window(msgspec.Struct, frozen=True):
-    """A stretch of the feed: the wanted changes in it, and the number up to which it has been looked through."""
+    """A stretch of the feed: what is wanted of it in order, and the number up to which it has been looked through."""
 
-    changes: list[Change]
+    changes: Sequence[Change | Event]
     reached: int
 
 
@@ -103,7 +107,7 @@ class DeliveryStore(Protocol):
         ...
 
     async def changes(self, destination: Destination, *, after: int, until: int | None, limit: int) -> Window:
-        """Wanted changes with after < number (≤ until), ascending, without gaps that could still be filled."""
+        """What is wanted with after < number (≤ until), ascending, without gaps that could still be filled."""
         ...
 
     async def dead_letter(self, destination_id: UUID, letter_id: UUID) -> DeadLetter | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -11,6 +14,7 @@ from isthmus.delivery.ports import Destination, DestinationKind
 from isthmus.delivery.signing import new_secret
 from isthmus.delivery.stored import Sealer, described, open_signing_secrets, seal_signing_secrets
 from isthmus.delivery.target import check_target
+from isthmus.kernel.event_types import EVENT_TYPES, RECORDS_CHANGED
 from isthmus.kernel.failures import InvalidInput
 from isthmus.kernel.ids import new_id
 from isthmus.store import destinations
@@ -39,12 +43,16 @@ async def register_webhook(
     wanted: FeedFilter | None = None,
     after: int = 0,
     secret: str | None = None,
+    bytes_max: int | None = None,
 ) -> Registered:
-    """A webhook that gets the changes after number `after`. `secret` is the receiver's own, else one is made.
+    """A webhook that gets what comes after number `after`. `secret` is the receiver's own, else one is made;
+    `bytes_max` the largest body that it takes, when it is not the usual one.
 
-    Raises InvalidInput for an address that must not be delivered to, an unusable secret, or a name that is taken.
+    Raises InvalidInput for an address that must not be delivered to, an unusable secret, an unknown type of event, or a
+    name that is taken.
     """
     check_target(url, development=development)
+    check_wanted(wanted)
     destination_id, chosen = new_id(), secret or new_secret()
     sealed = seal_signing_secrets(sealer, destination_id, [chosen])
     async with db.project(project_id) as tx:
@@ -56,7 +64,7 @@ async def register_webhook(
             url=url,
             secret_sealed=sealed,
             filter=_stored(wanted),
-            settings={"development": development},
+            settings={"development": development} | ({} if bytes_max is None else {"bytes_max": bytes_max}),
             cursor=after,
         )
     return Registered(destination=described(row), secret=chosen)
@@ -66,6 +74,7 @@ async def register_folder(
     db: Database, project_id: UUID, *, name: str, folder: Path, wanted: FeedFilter | None = None, after: int = 0
 ) -> Destination:
     """A folder that gets the changes after number `after` as JSONL files. Raises InvalidInput when there is none."""
+    check_wanted(wanted)
     place = _existing(folder)
     async with db.project(project_id) as tx:
         row = await destinations.create(
@@ -79,6 +88,27 @@ def _existing(folder: Path) -> Path:
     if not place.is_dir():
         raise InvalidInput(f"There is no folder {place}.", remedy="Create it first.", subject="folder")
     return place
+
+
+def check_wanted(wanted: FeedFilter | None) -> None:
+    """Raises InvalidInput for a type of event that does not exist."""
+    known = [RECORDS_CHANGED, *EVENT_TYPES]
+    for name in (wanted.events if wanted is not None else None) or ():
+        if name not in known:
+            nearest = get_close_matches(name, known, 3)
+            raise InvalidInput(
+                f"There is no type of event “{name[:100]}”.",
+                remedy=f"Did you mean {' or '.join(nearest)}?" if nearest else f"Choose of: {', '.join(known)}.",
+                subject="events",
+            )
+
+
+def adjusted_filter(stored: dict[str, Any], chosen: Mapping[str, Sequence[str] | None]) -> dict[str, Any]:
+    """A destination's filter with other values for some of its members; None and nothing chosen mean all."""
+    kept = {name: value for name, value in stored.items() if name not in chosen}
+    kept |= {name: list(values) for name, values in chosen.items() if values}
+    check_wanted(msgspec.convert(kept, FeedFilter))
+    return kept
 
 
 async def rotate_secret(db: Database, project_id: UUID, sealer: Sealer, destination_id: UUID) -> str:

@@ -59,7 +59,7 @@ async def _replay(
                 break
             cursor = window.reached
             continue
-        found = first_delivery(destination, Progress(cursor=cursor), window, carrier)
+        found = await first_delivery(destination, Progress(cursor=cursor), window, carrier)
         delivery = msgspec.structs.replace(found, replay=True)
         outcome = await carried(carrier, destination, delivery)
         if outcome.failure is not None:

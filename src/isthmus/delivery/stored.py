@@ -15,10 +15,13 @@ import msgspec
 
 from isthmus.delivery.ports import Attempt, Destination, DestinationKind, Progress, SigningSecrets, Window
 from isthmus.delivery.signing import check_secret
+from isthmus.kernel.event_types import RECORDS_CHANGED
 from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput
 from isthmus.kernel.ids import new_id
-from isthmus.store import destinations, feed, rows
+from isthmus.store import destinations, events, feed, rows
 from isthmus.store.database import Database, Transaction
+from isthmus.store.events import Event
+from isthmus.store.rows import Change
 from isthmus.vault.secrets import Secret
 
 LEASE_S: Final = 40.0
@@ -54,6 +57,7 @@ def described(row: rows.Destination) -> Destination:
         address=row.url,
         wanted=msgspec.convert(row.filter, feed.FeedFilter),
         development=row.settings.get("development") is True,
+        bytes_max=row.settings.get("bytes_max"),
     )
 
 
@@ -128,17 +132,16 @@ class StoredDeliveries:
         self, tx: Transaction, destination_id: UUID, progress: Progress, attempt: Attempt | None
     ) -> Progress:
         if attempt is not None:
-            await _note(tx, destination_id, attempt)
+            await note_attempt(tx, destination_id, attempt)
         fence = self._fences[destination_id]
         members = msgspec.structs.asdict(progress)
         await destinations.save_progress(tx, destination_id, fence, lease_s=self._lease_s, **members)
         return await _kept(tx, destination_id)
 
     async def changes(self, destination: Destination, *, after: int, until: int | None, limit: int) -> Window:
-        """The feed through the destination's filter."""
+        """The feed through the destination's filter: changes and events in the order of their numbers."""
         async with self._db.project(self._project_id) as tx:
-            page = await feed.read(tx, after, limit, destination.wanted, until=until)
-        return Window(page.changes, page.next_number)
+            return await _window(tx, destination.wanted, after=after, until=until, limit=limit)
 
     async def dead_letter(self, destination_id: UUID, letter_id: UUID) -> rows.DeadLetter | None:
         """One that waits for replay."""
@@ -152,11 +155,27 @@ class StoredDeliveries:
             await destinations.settle(tx, letter_id)
 
 
+async def _window(tx: Transaction, wanted: feed.FeedFilter, *, after: int, until: int | None, limit: int) -> Window:
+    happened = await events.read(tx, after, limit, wanted, until=until)
+    if wanted.events is not None and RECORDS_CHANGED not in wanted.events:
+        return Window(list(happened.events), happened.next_number)
+    # Only as far as the events were looked through, so that none is passed over.
+    page = await feed.read(tx, after, limit, wanted, until=happened.next_number)
+    found: list[Change | Event] = [
+        *page.changes,
+        *(each for each in happened.events if each.number <= page.next_number),
+    ]
+    if happened.events:
+        found.sort(key=lambda each: each.number)
+    return Window(found, page.next_number)
+
+
 async def _kept(tx: Transaction, destination_id: UUID) -> Progress:
     return msgspec.convert(await destinations.get(tx, destination_id), Progress, from_attributes=True)
 
 
-async def _note(tx: Transaction, destination_id: UUID, attempt: Attempt) -> None:
+async def note_attempt(tx: Transaction, destination_id: UUID, attempt: Attempt) -> None:
+    """Keep a try to deliver for people to look at."""
     await destinations.record_attempt(
         tx,
         destination_id,
@@ -168,6 +187,7 @@ async def _note(tx: Transaction, destination_id: UUID, attempt: Attempt) -> None
         status=attempt.status,
         elapsed_s=attempt.elapsed_s,
         error=attempt.error,
+        type=attempt.type,
     )
 
 

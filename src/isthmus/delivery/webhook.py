@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from isthmus.delivery.contract import Delivery, encode_delivery
+from isthmus.delivery.batches import ENVELOPE_BYTES
+from isthmus.delivery.contract import Delivery, Encoded, encode_change, encode_delivery, encode_event
 from isthmus.delivery.drain import Outcome
+from isthmus.delivery.payloads import Linker
 from isthmus.delivery.ports import Destination, Sender, SigningSecrets
 from isthmus.delivery.signing import signed_headers
 from isthmus.delivery.target import check_target
@@ -14,6 +17,8 @@ from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import DestinationFailure, Failure, InvalidInput
 from isthmus.kernel.limits import DELIVERY_BATCH_BYTES_MAX, DELIVERY_BATCH_RECORDS_MAX
 from isthmus.kernel.messages import Repeat, Request, Response
+from isthmus.store.events import Event
+from isthmus.store.rows import Change
 from isthmus.transport.redaction import redact_text
 
 RECEIVER_TIMEOUT_S: Final = 15.0
@@ -27,18 +32,40 @@ _PASSING_STATUSES: Final = frozenset({408, 425, 429})
 
 class WebhookCarrier:
     """Posts batches. `public` serves production projects and opens sockets to public addresses only; `local` serves
-    development projects.
+    development projects. With a `linker` a record that is too large for the destination is replaced by a link.
     """
 
     records_max: int = DELIVERY_BATCH_RECORDS_MAX
     bytes_max: int = DELIVERY_BATCH_BYTES_MAX
     gives_up: bool = True
+    mixed: bool = False
 
-    def __init__(self, public: Sender, local: Sender, signing_secrets: SigningSecrets, clock: Clock) -> None:
+    def __init__(
+        self,
+        public: Sender,
+        local: Sender,
+        signing_secrets: SigningSecrets,
+        clock: Clock,
+        linker: Linker | None = None,
+    ) -> None:
         self._public = public
         self._local = local
         self._signing_secrets = signing_secrets
         self._clock = clock
+        self._linker = linker
+
+    async def encoded(self, destination: Destination, found: Sequence[Change | Event]) -> list[Encoded]:
+        """Events whole; changes whole too, unless the record alone is more than the destination takes."""
+        room = (destination.bytes_max or self.bytes_max) - 2 * ENVELOPE_BYTES
+        result: list[Encoded] = []
+        for each in found:
+            if isinstance(each, Event):
+                result.append(encode_event(each))
+            elif self._linker is not None and each.raw is not None and len(each.raw) > room:
+                result.append(encode_change(each, await self._linker(destination, each)))
+            else:
+                result.append(encode_change(each))
+        return result
 
     async def carry(self, destination: Destination, delivery: Delivery) -> Outcome:
         """Post once. Any 2xx is an acknowledgement; nothing else is."""
@@ -70,7 +97,8 @@ class WebhookCarrier:
     def _judged(self, response: Response, signing_secrets: tuple[str, ...]) -> Outcome:
         status = response.status
         if response.ok:
-            return Outcome(status=status, elapsed_s=response.elapsed_s)
+            answer = kept_answer(response.body, signing_secrets)
+            return Outcome(status=status, elapsed_s=response.elapsed_s, answer=answer)
         if 300 <= status < 400:
             message = f"The receiver answered {status}, a redirect, which is not followed."
             remedy = "Enter the final address of the receiver."

@@ -29,5 +29,9 @@ DELIVERY_BATCH_RECORDS_MAX: Final = 500
 DELIVERY_BATCH_BYTES_MAX: Final = 1_000_000
 """Batch size towards a webhook: below the 1 MB that common gateways accept."""
 
+DELIVERY_BYTES_MIN: Final = 64 * 1024
+DELIVERY_BYTES_MAX: Final = 20 * 1024 * 1024
+"""What a receiver may choose as its largest body. A record that does not fit is sent as a link."""
+
 DELIVERY_AGE_MAX_S: Final = 3 * 24 * 3_600
 """Webhook deliveries are repeated for three days, then become dead letters."""

@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from isthmus.kernel.failures import InvalidInput, RunSuperseded
 from isthmus.kernel.ids import new_id
+from isthmus.store import events
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import DeadLetter, DeliveryAttempt, Destination
 
@@ -81,6 +82,11 @@ async def get(tx: Transaction, destination_id: UUID) -> Destination:
     return destination
 
 
+async def exists(tx: Transaction, destination_id: UUID) -> bool:
+    """Whether the project has it."""
+    return await tx.value("SELECT 1 FROM destinations WHERE id = %s", (destination_id,)) is not None
+
+
 async def every(tx: Transaction) -> list[Destination]:
     """The project's destinations, oldest first."""
     return await tx.rows(Destination, "SELECT * FROM destinations ORDER BY id LIMIT %s", (DESTINATIONS_MAX,))
@@ -94,6 +100,7 @@ async def delete(tx: Transaction, destination_id: UUID) -> None:
 async def pause(tx: Transaction, destination_id: UUID, reason: str) -> None:
     """Stop delivering until a person resumes it."""
     await tx.execute("UPDATE destinations SET paused = %s WHERE id = %s", (reason, destination_id))
+    await _tell_pause(tx, destination_id, reason)
 
 
 async def resume(tx: Transaction, destination_id: UUID) -> None:
@@ -105,6 +112,36 @@ async def resume(tx: Transaction, destination_id: UUID) -> None:
     )
 
 
+async def retry_now(tx: Transaction, destination_id: UUID) -> bool:
+    """Try the batch that waits at once; since when it has been failing stays. False when nothing waits."""
+    touched = await tx.execute(
+        "UPDATE destinations SET next_attempt_at = NULL WHERE id = %s AND next_attempt_at IS NOT NULL",
+        (destination_id,),
+    )
+    return touched == 1
+
+
+async def change(
+    tx: Transaction,
+    destination_id: UUID,
+    *,
+    name: str | None = None,
+    url: str | None = None,
+    filter: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Change what is given, `settings` merged; its place in the feed stays. Raises InvalidInput for a taken name."""
+    try:
+        await tx.execute(
+            """UPDATE destinations SET name = coalesce(%s, name), url = coalesce(%s, url),
+                                       filter = coalesce(%s, filter), settings = settings || %s
+               WHERE id = %s""",
+            (name, url, None if filter is None else Jsonb(filter), Jsonb(settings or {}), destination_id),
+        )
+    except psycopg.errors.UniqueViolation as error:
+        raise InvalidInput(f"There is a destination named “{name}” already.", subject=name) from error
+
+
 async def set_secret(tx: Transaction, destination_id: UUID, secret_sealed: bytes) -> None:
     """Replace the signing secret."""
     await tx.execute("UPDATE destinations SET secret_sealed = %s WHERE id = %s", (secret_sealed, destination_id))
@@ -113,8 +150,10 @@ async def set_secret(tx: Transaction, destination_id: UUID, secret_sealed: bytes
 async def pending(db: Database, limit: int = 100) -> list[Pending]:
     """Active destinations of all projects that lag behind their feed, are due, and are not being drained.
 
-    In no particular order, so that of more than `limit` nobody stands at the end for ever.
+    In no particular order, so that of more than `limit` nobody stands at the end for ever. Events that wait for a
+    number get theirs first.
     """
+    await events.number_all(db)
     async with db.system() as tx:
         return await tx.rows(
             Pending,
@@ -199,6 +238,18 @@ async def save_progress(
     )
     if touched == 0:
         raise RunSuperseded("Another worker delivers to this destination by now.")
+    if paused is not None:
+        await _tell_pause(tx, destination_id, paused)
+
+
+async def _tell_pause(tx: Transaction, destination_id: UUID, reason: str) -> None:
+    row = await get(tx, destination_id)
+    await events.append(
+        tx,
+        type="destination.paused",
+        subject={"destination_id": destination_id},
+        data={"name": row.name, "reason": reason},
+    )
 
 
 async def bury(
@@ -233,12 +284,13 @@ async def record_attempt(
     status: int | None,
     elapsed_s: float,
     error: str | None = None,
+    type: str | None = None,
 ) -> None:
-    """Remember one attempt; the oldest beyond ATTEMPTS_KEPT go."""
+    """Remember one attempt; the oldest beyond ATTEMPTS_KEPT go. `type` is that of an event, None for changes."""
     await tx.execute(
         """INSERT INTO deliveries (project_id, destination_id, first_number, last_number, changes, attempt, delivered,
-                                   status, elapsed_s, error)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                                   status, elapsed_s, error, type)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
         (
             tx.project_id,
             destination_id,
@@ -250,6 +302,7 @@ async def record_attempt(
             status,
             elapsed_s,
             error,
+            type,
         ),
     )
     await tx.execute(
@@ -264,7 +317,7 @@ async def attempts(tx: Transaction, destination_id: UUID, limit: int = 50) -> li
     return await tx.rows(
         DeliveryAttempt,
         """SELECT id, destination_id, first_number, last_number, changes, attempt, delivered, status, elapsed_s, error,
-                  at
+                  at, type
            FROM deliveries WHERE destination_id = %s ORDER BY id DESC LIMIT %s""",
         (destination_id, limit),
     )

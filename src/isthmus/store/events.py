@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from isthmus.kernel.event_types import EVENT_TYPES
 from isthmus.kernel.ids import new_id
-from isthmus.store import feed
+from isthmus.store import feed, notices
 from isthmus.store.database import Database, Transaction
 
 EVENT_BYTES_MAX: Final = 64 * 1024
@@ -56,6 +56,14 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     more: bool
 
 
+class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event to be appended; see `append`."""
+
+    type: str
+    subject: Mapping[str, Any]
+    data: Mapping[str, Any] = {}
+
+
 async def append(
     tx: Transaction, *, type: str, subject: Mapping[str, Any], data: Mapping[str, Any] | None = None
 ) -> UUID:
@@ -65,27 +73,44 @@ async def append(
     `run_id`, `object`, …: destinations are chosen by `object` and `connection_id`; the connection's `consumer`, by the
     host's own id, is added here); `data` says what happened, as JSON values, without anything secret.
     """
-    if type not in EVENT_TYPES:
-        raise ValueError(f"{type} is no event type")
-    event_id = new_id()
-    told = _plain(data or {})
-    if len(msgspec.json.encode(told)) > EVENT_BYTES_MAX:
-        told = {"omitted": f"more than {EVENT_BYTES_MAX} bytes; the API has it"}
+    (event_id,) = await append_all(tx, [NewEvent(type=type, subject=subject, data=data or {})])
+    return event_id
+
+
+async def append_all(tx: Transaction, told: Sequence[NewEvent]) -> list[UUID]:
+    """As `append`, for many events in their order, in one statement."""
+    if not told:
+        return []
+    for event in told:
+        if event.type not in EVENT_TYPES:
+            raise ValueError(f"{event.type} is no event type")
+    ids = [new_id() for _ in told]
     await tx.execute(
         """INSERT INTO events (id, project_id, type, subject, data)
-           VALUES (%(id)s, %(project)s, %(type)s,
-                   coalesce((SELECT jsonb_build_object('consumer', u.external_id)
-                             FROM connections c JOIN consumers u ON u.id = c.consumer_id
-                             WHERE c.id = (%(subject)s ->> 'connection_id')::uuid), '{}') || %(subject)s, %(data)s)""",
+           SELECT n.id, %(project)s, n.type,
+                  coalesce((SELECT jsonb_build_object('consumer', u.external_id)
+                            FROM connections c JOIN consumers u ON u.id = c.consumer_id
+                            WHERE c.id = (n.subject ->> 'connection_id')::uuid), '{}') || n.subject, n.data
+           FROM unnest(%(id)s::uuid[], %(type)s::text[], %(subject)s::jsonb[], %(data)s::jsonb[])
+                WITH ORDINALITY AS n (id, type, subject, data, place) ORDER BY n.place""",
         {
-            "id": event_id,
             "project": tx.project_id,
-            "type": type,
-            "subject": Jsonb(_plain(subject)),
-            "data": Jsonb(told),
+            "id": ids,
+            "type": [event.type for event in told],
+            "subject": [Jsonb(_plain(event.subject)) for event in told],
+            "data": [Jsonb(_bounded(_plain(event.data))) for event in told],
         },
     )
-    return event_id
+    for event in told:
+        if event.type in notices.FROM_EVENTS:
+            await notices.from_event(tx, event.type, event.subject, event.data)
+    return ids
+
+
+def _bounded(data: dict[str, Any]) -> dict[str, Any]:
+    if len(msgspec.json.encode(data)) > EVENT_BYTES_MAX:
+        return {"omitted": f"more than {EVENT_BYTES_MAX} bytes; the API has it"}
+    return data
 
 
 async def read(
@@ -111,7 +136,8 @@ async def read(
         """SELECT number, id, type, subject, data, at FROM events
            WHERE project_id = %(project)s AND number > %(after)s AND number <= %(top)s
              AND (%(types)s::text[] IS NULL OR type = ANY (%(types)s))
-             AND (%(objects)s::text[] IS NULL OR subject ->> 'object' IS NULL OR subject ->> 'object' = ANY (%(objects)s))
+             AND (%(objects)s::text[] IS NULL OR subject ->> 'object' IS NULL
+                  OR subject ->> 'object' = ANY (%(objects)s))
              AND (%(connections)s::text[] IS NULL OR subject ->> 'connection_id' IS NULL
                   OR subject ->> 'connection_id' = ANY (%(connections)s))
            ORDER BY number LIMIT %(limit)s""",

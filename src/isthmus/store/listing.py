@@ -64,7 +64,7 @@ LISTS: Final[Mapping[type[Any], Listed]] = {
     DeliveryAttempt: Listed(
         table="deliveries",
         columns="id, destination_id, first_number, last_number, changes, attempt, delivered, status, elapsed_s, "
-        "error, at",
+        "error, at, type",
         filters=("destination_id",),
         newest_first=True,
         key_type="bigint",
