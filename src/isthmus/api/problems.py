@@ -21,6 +21,7 @@ STATUSES: Final[Mapping[type[Failure], int]] = {
     failures.Failure: 500,
     failures.ConfigurationFailure: 500,
     failures.DatabaseUnavailable: 503,
+    failures.PausedAfterRestore: 503,
     failures.InvalidInput: 422,
     failures.CredentialFailure: 424,
     failures.RequestFailure: 422,

@@ -172,6 +172,8 @@ class StoredTokens:
             if stored is not None and stored != rejected and claims is None:
                 return self._keep(stored, turn.grant.access_expires_at, _life_s(turn.grant))
             self._refuse_again(turn.grant)
+            if turn.grant.kind == GrantKind.PERSON:  # an app's token is asked for with its own credential: no harm done
+                await turn.refuse_while_paused()
             try:
                 tokens, promotion = await self._obtain(turn, claims)
             except _LASTING as failure:

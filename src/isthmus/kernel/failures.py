@@ -38,7 +38,8 @@
     │   ├── VendorTimeout              408, 504, no answer in time: pages shrink
     │   ├── VendorError                500
     │   ├── ConnectionBroken           refused, reset, DNS, TLS
-    │   └── CorruptResponse            truncated or unreadable body
+    │   ├── CorruptResponse            truncated or unreadable body
+    │   └── PausedAfterRestore         the database came out of a backup and waits for somebody to look     you
     ├── UnsafeLink                     a link to another origin: the token stays home    vendor / attacker
     ├── SchemaDrift                    a field appeared or vanished between runs
     ├── RunSuperseded                  another worker holds the run (epoch fence)
@@ -442,6 +443,14 @@ class CorruptResponse(TransientFailure):
 
     code = "corrupt_response"
     message_default = "The vendor's answer is incomplete or unreadable."
+
+
+class PausedAfterRestore(TransientFailure):
+    """The database came out of a backup: what might happen twice waits until somebody has looked."""
+
+    code, turn = "paused_after_restore", Turn.YOU
+    message_default = "This is paused, because the database was restored from a backup."
+    remedy_default = "Run `isthmus restored status`, then `isthmus restored reconcile`; it asks before anything goes on."
 
 
 class UnsafeLink(Failure):

@@ -25,7 +25,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import AsyncRowFactory, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput, StorageFull
+from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput, PausedAfterRestore, StorageFull
 from isthmus.store.migrate import SCHEMA
 
 T = TypeVar("T")
@@ -44,6 +44,9 @@ IDLE_S: Final = 30.0
 CONNECT_TIMEOUT_S: Final = 5
 
 TRANSACT_ATTEMPTS_MAX: Final = 20
+
+_PAUSED: Final = "IS001"
+"""What the triggers of migration 0009 raise."""
 
 _ACQUIRE_TIMEOUT_S: Final = 2.0
 _RECONNECT_TIMEOUT_S: Final = 1.5
@@ -210,6 +213,8 @@ class Database:
         except psycopg.errors.DiskFull as error:
             raise StorageFull("The database's disk is full.") from error
         except psycopg.Error as error:
+            if error.sqlstate == _PAUSED:
+                raise PausedAfterRestore(unsent=True) from error
             if connection.broken or connection.closed:
                 raise DatabaseUnavailable(f"The database broke off: {error}".strip()) from error
             raise

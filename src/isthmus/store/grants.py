@@ -12,7 +12,7 @@ import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 
-from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput, TransientFailure
+from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput, PausedAfterRestore, TransientFailure
 from isthmus.kernel.ids import new_id
 from isthmus.store import audit, staging
 from isthmus.store.database import Database, Transaction
@@ -187,6 +187,15 @@ class Refreshing:
         self.grant = grant
         self.rescued = False
         """The lock broke before the result could be stored under it, and it was stored without."""
+
+    async def refuse_while_paused(self) -> None:
+        """After a restore nobody's sign-in is renewed before somebody has looked: the refresh token may have been
+        replaced since the backup, and showing an old one can end a sign-in for good. Raises PausedAfterRestore.
+        """
+        if await self._lock.value("SELECT 1 FROM pauses WHERE what = 'tokens'") is not None:
+            raise PausedAfterRestore(
+                "This sign-in is not renewed yet: the database was restored from a backup.", unsent=True
+            )
 
     async def store(
         self,

@@ -67,6 +67,21 @@ GRANT SELECT ON restored, pauses TO isthmus_app;
 GRANT SELECT, UPDATE ON restored TO isthmus_system;
 GRANT SELECT, DELETE ON pauses TO isthmus_system;
 
+-- No operation becomes *sent* and no destination is drained while that is paused, whichever code asks for it. IS001 is
+-- told as PausedAfterRestore (store.database).
+CREATE FUNCTION refuse_while_paused() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM pauses WHERE what = TG_ARGV[0]) THEN
+        RAISE EXCEPTION 'paused after a restore: %', TG_ARGV[0] USING ERRCODE = 'IS001';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER operations_while_paused BEFORE INSERT OR UPDATE OF state ON operations
+    FOR EACH ROW WHEN (NEW.state = 'sent') EXECUTE FUNCTION refuse_while_paused('writes');
+CREATE TRIGGER destinations_while_paused BEFORE UPDATE OF drainer ON destinations
+    FOR EACH ROW WHEN (NEW.drainer IS NOT NULL AND NEW.fence > OLD.fence)
+    EXECUTE FUNCTION refuse_while_paused('deliveries');
+
 -- Retention and erasing ------------------------------------------------------------------------------------------------
 
 -- `days`: kind of data → days kept, null for ever; what is missing has its default. `report`: what the last round did.
