@@ -72,6 +72,7 @@ docs: $(VENV)/.dev ## write the generated reference pages again
 
 lock: ## resolve the dependencies again
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements/runtime.txt
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --extra otel -o requirements/otel.txt
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --extra dev --extra otel -o requirements/dev.txt
 
 clean: ## remove what was built; data folders stay

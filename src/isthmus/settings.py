@@ -12,6 +12,7 @@
 | `ISTHMUS_WORKERS` | jobs that one worker process runs side by side | 8 |
 | `ISTHMUS_SILENT_S` | seconds of silence after which a worker is taken for dead and its work resumed | 20 |
 | `ISTHMUS_PUBLIC_URL` | where people and vendors reach `isthmus serve` | its own address |
+| `ISTHMUS_TRUSTED_PROXIES` | networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed | none |
 | `ISTHMUS_SMTP_HOST` | the mail server that carries notices to people; without it nobody is mailed | none |
 | `ISTHMUS_SMTP_PORT` | its port | 587; 465 with `tls`, 25 with `none` |
 | `ISTHMUS_SMTP_TLS` | `starttls`, `tls` (from the first byte) or `none` | `starttls` |
@@ -20,12 +21,17 @@
 | `ISTHMUS_SMTP_CA_FILE` | the authority that signed the server's certificate, if no public one did | the system's |
 | `ISTHMUS_MAIL_FROM` | the address that notices come from | `isthmus@` and the mail server's name |
 | `ISTHMUS_LOG_LEVEL` | `debug`, `info`, `warning`, `error` | `warning` |
+| `ISTHMUS_OIDC_…`, `ISTHMUS_PASSWORDS` | sign-in to the console through an identity provider: `settings_oidc` | none |
+
+Where a value is secret (`SECRETS`), the same name with `_FILE` at its end names a file that holds it, as containers do:
+`ISTHMUS_MASTER_KEY_FILE=/run/secrets/master_key`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -33,6 +39,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from isthmus.kernel.failures import InvalidInput
+from isthmus.settings_oidc import VARIABLES as OIDC_VARIABLES
+from isthmus.settings_oidc import OidcSettings, load_oidc
 
 VARIABLES = {
     "ISTHMUS_HOME": "the data folder: embedded database, master key, logs (default: .isthmus in this folder)",
@@ -45,6 +53,8 @@ VARIABLES = {
     "ISTHMUS_WORKERS": "jobs that one worker process runs side by side (default: 8)",
     "ISTHMUS_SILENT_S": "seconds of silence after which a worker is taken for dead and its work resumed (default: 20)",
     "ISTHMUS_PUBLIC_URL": "where people and vendors reach `isthmus serve` (default: its own address)",
+    "ISTHMUS_TRUSTED_PROXIES": "reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses or "
+    "networks, separated by commas (default: none)",
     "ISTHMUS_SMTP_HOST": "the mail server that carries notices to people (default: none, nobody is mailed)",
     "ISTHMUS_SMTP_PORT": "its port (default: 587; 465 with tls, 25 with none)",
     "ISTHMUS_SMTP_TLS": "starttls, tls (from the first byte) or none (default: starttls)",
@@ -53,9 +63,22 @@ VARIABLES = {
     "ISTHMUS_SMTP_CA_FILE": "the authority that signed the mail server's certificate, if no public one did",
     "ISTHMUS_MAIL_FROM": "the address that notices come from (default: isthmus@ and the mail server's name)",
     "ISTHMUS_LOG_LEVEL": "debug, info, warning or error (default: warning)",
+    **OIDC_VARIABLES,
 }
 """Every variable that is read, with its meaning; the settings reference is generated from it."""
 
+SECRETS = (
+    "ISTHMUS_DATABASE_URL",
+    "ISTHMUS_MASTER_KEY",
+    "ISTHMUS_MASTER_KEY_NEXT",
+    "ISTHMUS_MASTER_KEY_PREVIOUS",
+    "ISTHMUS_SMTP_PASSWORD",
+    "ISTHMUS_OIDC_CLIENT_SECRET",
+)
+"""Variables that may stand in a file instead: NAME_FILE is its path."""
+
+_SECRET_BYTES_MAX = 64 * 1024
+_PROXIES_MAX = 50
 _LEVELS = ("debug", "info", "warning", "error")
 _SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _WORKERS_MAX = 64
@@ -90,7 +113,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 8
     silent_s: float = 20.0
     public_url: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
     log_level: str = "warning"
+    oidc: OidcSettings | None = None
     mail: MailServer | None = None
 
     def __repr__(self) -> str:
@@ -118,6 +143,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def load_settings(environ: Mapping[str, str] = os.environ, *, home: Path | None = None) -> Settings:
     """Read the environment. `home` wins over `ISTHMUS_HOME`. Raises InvalidInput naming the variable."""
+    environ = _with_files(environ)
     workers_text = environ.get("ISTHMUS_WORKERS", "8")
     if not workers_text.isdigit() or not 1 <= int(workers_text) <= _WORKERS_MAX:
         raise InvalidInput(
@@ -126,6 +152,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, *, home: Path | None 
     level = environ.get("ISTHMUS_LOG_LEVEL", "warning").lower()
     if level not in _LEVELS:
         raise InvalidInput(f"ISTHMUS_LOG_LEVEL is “{level}”.", remedy=f"Set it to one of {', '.join(_LEVELS)}.")
+    development = environ.get("ISTHMUS_DEVELOPMENT", "0").lower() in ("1", "true", "yes")
     return Settings(
         home=(home or Path(environ.get("ISTHMUS_HOME") or ".isthmus")).expanduser().resolve(),
         database_url=environ.get("ISTHMUS_DATABASE_URL") or None,
@@ -133,13 +160,56 @@ def load_settings(environ: Mapping[str, str] = os.environ, *, home: Path | None 
         master_key_next=environ.get("ISTHMUS_MASTER_KEY_NEXT") or None,
         master_key_previous=environ.get("ISTHMUS_MASTER_KEY_PREVIOUS") or None,
         project=environ.get("ISTHMUS_PROJECT") or "default",
-        development=environ.get("ISTHMUS_DEVELOPMENT", "0").lower() in ("1", "true", "yes"),
+        development=development,
         workers=int(workers_text),
         silent_s=_silent_s(environ.get("ISTHMUS_SILENT_S") or "20"),
         public_url=_public_url(environ.get("ISTHMUS_PUBLIC_URL") or ""),
+        trusted_proxies=_proxies(environ.get("ISTHMUS_TRUSTED_PROXIES") or ""),
         log_level=level,
+        oidc=load_oidc(environ, development=development),
         mail=_mail_server(environ),
     )
+
+
+def _with_files(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment with the secrets that stand in files. Raises InvalidInput naming the variable, never the text."""
+    found = dict(environ)
+    for name in SECRETS:
+        path = environ.get(f"{name}_FILE")
+        if not path:
+            continue
+        if environ.get(name):
+            raise InvalidInput(f"{name} and {name}_FILE are both set.", remedy="Set one of the two.")
+        try:
+            with Path(path).open("rb") as file:
+                text = file.read(_SECRET_BYTES_MAX + 1).decode().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise InvalidInput(
+                f"{name}_FILE: {path} cannot be read ({reason}).", remedy="Name a file that this user may read."
+            ) from error
+        if not text or len(text) > _SECRET_BYTES_MAX:
+            raise InvalidInput(f"{name}_FILE: {path} is empty or too large.", remedy="Put the secret into it.")
+        found[name] = text
+    return found
+
+
+def _proxies(text: str) -> tuple[str, ...]:
+    """Networks in their canonical form."""
+    given = [each.strip() for each in text.split(",") if each.strip()]
+    try:
+        networks = [str(ip_network(each, strict=False)) for each in given]
+    except ValueError as error:
+        raise InvalidInput(
+            f"ISTHMUS_TRUSTED_PROXIES is “{text[:200]}”.",
+            remedy="Name addresses or networks, such as 10.0.0.7 or 172.16.0.0/12, separated by commas.",
+        ) from error
+    if len(networks) > _PROXIES_MAX or any(each in ("0.0.0.0/0", "::/0") for each in networks):
+        raise InvalidInput(
+            "ISTHMUS_TRUSTED_PROXIES trusts everybody, or too many.",
+            remedy="Name the proxies that stand in front of isthmus, and nothing else.",
+        )
+    return tuple(networks)
 
 
 def _public_url(text: str) -> str | None:

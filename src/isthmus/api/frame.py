@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 from litestar import Litestar
 
+from isthmus.api.forwarded import ProxyTrust
 from isthmus.api.metrics import Metrics
 from isthmus.kernel.ids import new_id
 
@@ -32,8 +33,9 @@ SECURITY_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
 class Frame:
     """The ASGI application that a server runs. `application` is the Litestar application inside."""
 
-    def __init__(self, application: Litestar, metrics: Metrics) -> None:
+    def __init__(self, application: Litestar, metrics: Metrics, trust: ProxyTrust | None = None) -> None:
         self.application = application
+        self._trust = trust or ProxyTrust()
         self._metrics = metrics
         self._log = structlog.wrap_logger(
             logging.getLogger("isthmus.http"),
@@ -47,6 +49,7 @@ class Frame:
         if scope["type"] != "http":
             await inside(scope, receive, send)
             return
+        self._trust.apply(scope)
         request_id = f"req_{new_id().hex}"
         scope["isthmus.request_id"] = request_id
         started_s = time.perf_counter()
