@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from litestar import Router, delete, get, patch, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from isthmus.actions.reading.setup import company_id
-from isthmus.api.access import Access, Ask, Scope, project_of
+from isthmus.api.access import Access, Ask, Scope, caller_of, project_of
 from isthmus.api.finding import note, one
 from isthmus.api.paging import Cursor, Limit, ends, place
 from isthmus.api.patience import patience
@@ -51,6 +52,7 @@ class NewConnection(Input, frozen=True, kw_only=True):
         None
     )
     certificate_password: Secret | None = None
+    secret_expires_at: Annotated[datetime, msgspec.Meta(tz=True, description="As Entra shows it.")] | None = None
     cloud: CloudInput | CustomCloud = "public"
     consumer: UUID | None = None
     check: Annotated[bool, msgspec.Meta(description="Check it at once and answer with the steps.")] = True
@@ -141,6 +143,7 @@ def connection_routes(services: Services, access: Access) -> Router:
             certificate_base64=data.certificate,
             password=data.certificate_password,
         )
+        app = msgspec.structs.replace(app, expires_at=data.secret_expires_at)
         connection = await project.connecting.with_app(wish, app)
         async with project.db.project(project.project.id) as tx:
             if data.consumer is not None:
@@ -152,7 +155,7 @@ def connection_routes(services: Services, access: Access) -> Router:
                 return CheckedConnection(connection=await _view(tx, connection), steps=[])
         async with patience():
             report = await project.check(connection)
-        return await _checked(project, report)
+        return await checked_view(project, report)
 
     @patch("/{connection_id:uuid}", guards=[access.needs(Scope.CONNECT)], summary="Say whose connection it is")
     async def change_connection(
@@ -176,7 +179,7 @@ def connection_routes(services: Services, access: Access) -> Router:
             connection = await one(connections.get, tx, connection_id, "connection")
         async with patience():
             report = await project.check(connection)
-        return await _checked(project, report)
+        return await checked_view(project, report)
 
     @put("/{connection_id:uuid}/companies", guards=[access.needs(Scope.CONNECT)], summary="Choose companies")
     async def select_companies(
@@ -197,12 +200,9 @@ def connection_routes(services: Services, access: Access) -> Router:
         """Forgets its credentials, syncs and stored records. Nothing happens at the vendor's side."""
         project = await project_of(request, services)
 
-        async def forget(tx: Transaction) -> None:
-            connection = await one(connections.get, tx, connection_id, "connection")
-            await connections.delete(tx, connection_id)
-            await note(tx, request, "connection.delete", connection_id, name=connection.name)
-
-        await project.db.transact(project.project.id, forget)
+        async with project.db.project(project.project.id) as tx:
+            await one(connections.get, tx, connection_id, "connection")
+        await project.disconnect(connection_id, erase=True, actor=caller_of(request).actor)
 
     return Router(
         "/connections",
@@ -223,7 +223,8 @@ async def _view(tx: Transaction, row: Connection) -> ConnectionView:
     return connection_view(row, await connections.companies_of(tx, row.id))
 
 
-async def _checked(project: ProjectServices, report: Report) -> CheckedConnection:
+async def checked_view(project: ProjectServices, report: Report) -> CheckedConnection:
+    """A connection and its check as they are answered."""
     async with project.db.project(project.project.id) as tx:
         shown = await _view(tx, report.connection)
     steps = [
