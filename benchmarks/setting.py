@@ -20,12 +20,22 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     windows: int = 11
     limits_scale: float = 100.0
     starts: int = 5
+    writes: int = 3_000
     tell: Callable[[str], None] = lambda text: None
 
     @classmethod
     def quick(cls, tell: Callable[[str], None]) -> Setting:
         """Small enough to try things out: the figures mean little."""
-        return cls(records=40_000, small_table=20_000, large_table=100_000, windows=3, starts=3, rounds=3, tell=tell)
+        return cls(
+            records=40_000,
+            small_table=20_000,
+            large_table=100_000,
+            windows=3,
+            starts=3,
+            rounds=3,
+            writes=500,
+            tell=tell,
+        )
 
 
 async def timed(work: Callable[[], Awaitable[object]]) -> float:

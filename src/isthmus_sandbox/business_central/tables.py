@@ -104,7 +104,7 @@ class Table:
         self.version = 0
         self.journal: deque[Undo] = deque(maxlen=JOURNAL_MAX)
         self.changes = 0
-        self._indexes: dict[str, tuple[int, dict[Value, list[Row]]]] = {}
+        self._indexes: dict[str, dict[Value, dict[str, Row]]] = {}
 
     # -- identity ------------------------------------------------------------------------------------------------
 
@@ -277,23 +277,22 @@ class Table:
         return all(segment.source.ordinals(property_name, value) is not None for segment in self.segments)
 
     def matching(self, property_name: str, value: Value) -> list[Row]:
-        """Rows whose property equals a value: by key, by arithmetic in generated rows, else by an index per version."""
+        """Rows whose property equals a value: by key, by arithmetic in generated rows, else by an index."""
         if property_name == self.key_property:
             row = self.get(str(value))
             return [row] if row is not None else []
-        found = list(self._index(property_name).get(value, ()))
+        found = list(self._index(property_name).get(value, {}).values())
         for segment in self.segments:
             found.extend(self._matching_generated(segment, property_name, value))
         return sorted(found, key=lambda row: row.id)
 
-    def _index(self, property_name: str) -> dict[Value, list[Row]]:
-        known = self._indexes.get(property_name)
-        if known is not None and known[0] == self.version:
-            return known[1]
-        index: dict[Value, list[Row]] = {}
-        for row in (*self.overlay.values(), *self.foreign.values()):
-            index.setdefault(row.values.get(property_name, ""), []).append(row)
-        self._indexes[property_name] = (self.version, index)
+    def _index(self, property_name: str) -> dict[Value, dict[str, Row]]:
+        """Stored rows by value; made when it is first asked for, and kept up with every change from then on."""
+        index = self._indexes.get(property_name)
+        if index is None:
+            index = self._indexes[property_name] = {}
+            for row in (*self.overlay.values(), *self.foreign.values()):
+                index.setdefault(row.values.get(property_name, ""), {})[row.id] = row
         return index
 
     def _matching_generated(self, segment: Segment, property_name: str, value: Value) -> Iterator[Row]:
@@ -419,6 +418,8 @@ class Table:
         return self._versions
 
     def _put(self, position: int | None, row: Row) -> None:
+        for name, by_value in self._indexes.items():
+            by_value.setdefault(row.values.get(name, ""), {})[row.id] = row
         if self.stamp_property is not None:
             bisect.insort(self._stamped, (row.stamp_ms, row.id))
         if position is None:
@@ -436,6 +437,8 @@ class Table:
         held = row.id in self.foreign if position is None else position in self.overlay
         if not held:
             return
+        for name, by_value in self._indexes.items():
+            by_value.get(row.values.get(name, ""), {}).pop(row.id, None)
         if self.stamp_property is not None:
             index = bisect.bisect_left(self._stamped, (row.stamp_ms, row.id))
             del self._stamped[index]

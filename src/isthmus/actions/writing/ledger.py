@@ -1,6 +1,6 @@
-"""Group commit: what concurrent callers have to note goes into common transactions, one after the other per kind.
+"""Group commit: what concurrent callers have to note goes into common transactions, a few at a time per kind.
 
-While one transaction is under way, everybody who comes waits for the next; alone, a caller waits for nobody. Every
+While those are under way, everybody who comes waits for the next; alone, a caller waits for nobody. Every
 caller gets an answer of its own, and only after the transaction is durable. Where a group fails as a whole, each of its
 members is tried by itself, so that one that cannot be kept holds up no other.
 """
@@ -19,6 +19,9 @@ from isthmus.store.operations import NewOperation, Operation, OperationState, Pl
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+GROUPS_AT_ONCE: Final = 2
+"""Transactions of one kind under way: while one waits for the disk, the next is filled."""
 
 GROUP_MAX: Final = 200
 """Members of one transaction: enough to share its price, few enough to keep it short."""
@@ -129,19 +132,20 @@ def _event_data(operation: Operation) -> dict[str, Any]:
 
 
 class _Groups(Generic[In, Out]):
-    """The members that wait, per project, and the one task that takes them away."""
+    """The members that wait, per project, and the tasks that take them away."""
 
     def __init__(self, work: Callable[[UUID, Sequence[In]], Awaitable[Sequence[Out | Failure]]]) -> None:
         self._work = work
         self._waiting: dict[UUID, list[tuple[In, asyncio.Future[Out]]]] = {}
-        self._runners: dict[UUID, asyncio.Task[None]] = {}
+        self._runners: dict[UUID, set[asyncio.Task[None]]] = {}
 
     async def add(self, project_id: UUID, member: In) -> Out:
         """Wait until the member's group is durable. Raises what became of this one."""
         answer: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(project_id, []).append((member, answer))
-        if project_id not in self._runners:
-            self._runners[project_id] = asyncio.create_task(self._run(project_id))
+        runners = self._runners.setdefault(project_id, set())
+        if len(runners) < GROUPS_AT_ONCE:
+            runners.add(asyncio.create_task(self._run(project_id)))
         return await answer
 
     async def _run(self, project_id: UUID) -> None:
@@ -151,9 +155,12 @@ class _Groups(Generic[In, Out]):
                 group, self._waiting[project_id] = waiting[:GROUP_MAX], waiting[GROUP_MAX:]
                 await self._carry_out(project_id, group)
         finally:
-            del self._runners[project_id]
-            for _, answer in self._waiting.pop(project_id, []):
-                answer.cancel()
+            task = asyncio.current_task()
+            self._runners[project_id] = {each for each in self._runners[project_id] if each is not task}
+            if not self._runners[project_id]:
+                del self._runners[project_id]
+                for _, answer in self._waiting.pop(project_id, []):
+                    answer.cancel()
 
     async def _carry_out(self, project_id: UUID, group: Sequence[tuple[In, asyncio.Future[Out]]]) -> None:
         try:
