@@ -26,7 +26,7 @@ from isthmus.kernel.failures import InvalidInput
 
 VARIABLES: Final = {
     "ISTHMUS_OIDC_ISSUER": "issuer address of the identity provider for signing in to the console",
-    "ISTHMUS_OIDC_CLIENT_ID": "the client registered there; its redirect URI is the public URL and /console/sign-in/callback",
+    "ISTHMUS_OIDC_CLIENT_ID": "the client registered there, with PUBLIC_URL/console/sign-in/callback as redirect URI",
     "ISTHMUS_OIDC_CLIENT_SECRET": "its secret; leave it out for a public client",
     "ISTHMUS_OIDC_TITLE": "what the button says (default: Sign in with your organization)",
     "ISTHMUS_OIDC_SCOPES": "what is asked for (default: openid profile email)",

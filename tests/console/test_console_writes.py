@@ -26,14 +26,12 @@ def hidden(page: str, name: str) -> str:
     return unescape(found.group(1))
 
 
-async def written(served: Served, connection: Connection, **wish: object) -> Operation:
+async def written(
+    served: Served, connection: Connection, object: str = "customers", body: bytes = b'{"displayName": "Contoso"}'
+) -> Operation:
     """A write as the API makes it."""
-    plain = {"verb": Verb.CREATE, "object": "customers", "company": US, "body": b'{"displayName": "Contoso"}'}
-    return await served.hub.writer.submit(
-        served.hub.project.id,
-        connection.id,
-        WriteWish(**plain | wish),  # type: ignore[arg-type]  (a wish in parts)
-    )
+    wish = WriteWish(verb=Verb.CREATE, object=object, company=US, body=body)
+    return await served.hub.writer.submit(served.hub.project.id, connection.id, wish)
 
 
 async def needing_a_person(served: Served, connection: Connection) -> Operation:
@@ -59,8 +57,8 @@ async def test_a_write_is_checked_first_then_sent_once_and_tells_its_story(admin
     form = {name: hidden(page, name) for name in ("connection", "verb", "object", "route", "key")}
     form |= {"company": US, "body": '{"displayNam": "Contoso"}'}
     wrong = await admin.send("/console/writes/new", on=path, do="check", **form)
-    assert "The check found 1 mistake" in words(wrong.text)
-    assert "Did you mean displayName" in words(wrong.text)
+    assert "The check found 2 mistakes" in words(wrong.text)
+    assert "Did you mean “displayName”" in words(wrong.text)
     form["body"] = '{"displayName": "Contoso & Sons", "creditLimit": 1500.10}'
     before = served.house.count("customers", US)
     checked = await admin.send("/console/writes/new", on=path, do="check", **form)

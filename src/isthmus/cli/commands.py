@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import applying, connections, data, deliver, keys, operate, runs, safekeeping, serving, syncs, writes
+from isthmus.cli import (
+    applying,
+    connections,
+    data,
+    deliver,
+    keys,
+    operate,
+    people,
+    runs,
+    safekeeping,
+    serving,
+    syncs,
+    writes,
+)
 
 _HELP = """Connect Business Central to your product: read it, keep it in step, hand every change on.
 
@@ -47,6 +60,7 @@ def build_app() -> typer.Typer:
     deliver.register(app)
     serving.register(app)
     keys.register(app)
+    people.register(app)
     applying.register(app)
     safekeeping.register(app)
     operate.register(app)

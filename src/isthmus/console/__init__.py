@@ -8,6 +8,6 @@ knowledge, SQL, the HTTP client, or another surface.
 from __future__ import annotations
 
 from isthmus.console.room import create_console
-from isthmus.console.sign_in import first_administrator_link
+from isthmus.console.sign_in import first_administrator_link, invitation_link
 
-__all__ = ["create_console", "first_administrator_link"]
+__all__ = ["create_console", "first_administrator_link", "invitation_link"]

@@ -57,7 +57,7 @@ async def home_page(visit: Visiting) -> Response[str]:
         active = await overview.active_runs(tx)
         head = await feed.head(tx)
         waiting = await overview.dead_letters_waiting(tx)
-        undecided = await writes.waiting(tx, ("needs_person", "awaiting_approval"))
+        undecided = await writes.waiting(tx, ("needs_person", "waiting_for_approval"))
     troubles = _troubles(every, lines, targets) + _undecided(undecided)
     if waiting:
         troubles.append(_dead_letters(waiting))
@@ -165,15 +165,15 @@ def _undecided(waiting: dict[str, int]) -> list[Trouble]:
                 button="See the writes",
             )
         )
-    if waiting.get("awaiting_approval"):
+    if waiting.get("waiting_for_approval"):
         found.append(
             Trouble(
-                title=plural(waiting["awaiting_approval"], "write waits", "writes wait") + " for approval",
+                title=plural(waiting["waiting_for_approval"], "write waits", "writes wait") + " for approval",
                 words="Nothing is sent before somebody has approved it.",
                 remedy="Read what would be sent, then approve or refuse it.",
                 turn="you",
                 tone="attention",
-                path="/console/writes?state=awaiting_approval",
+                path="/console/writes?state=waiting_for_approval",
                 button="See the writes",
             )
         )

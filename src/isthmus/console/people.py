@@ -32,6 +32,22 @@ async def invite(visit: Visiting) -> Response[Any]:
     return await _page(visit, {}, link=f"{visit.services.public_url}/console/welcome/{token}", role=role)
 
 
+@post("/settings/people/{person_id:uuid}/role", status_code=200)
+async def change_role(visit: Visiting, person_id: FromPath[UUID]) -> Response[Any]:
+    """Another role, from that person's next click on; the last administrator stays one."""
+    role = visit.text("role")
+    person = await console_people.by_id(visit.services.db, person_id)
+    if person is None:
+        return visit.go("/console/settings/people")
+    if role not in ROLES:
+        return await _page(visit, {"": "Choose a role."}, status=422)
+    if not await console_people.set_role(visit.services.db, person_id, role):
+        return await _page(visit, {"": "The last administrator stays one: invite another first."}, status=422)
+    await visit.note("person.role_changed", person.name, before=person.role, role=role)
+    here = person_id == visit.who.person_id and role != "admin"
+    return visit.go("/console/settings" if here else "/console/settings/people", "saved")
+
+
 @post("/settings/people/{person_id:uuid}/remove", status_code=200)
 async def remove(visit: Visiting, person_id: FromPath[UUID]) -> Response[Any]:
     """End somebody's access, sessions included; the last administrator stays."""
@@ -59,4 +75,4 @@ async def _page(
     )
 
 
-HANDLERS: Final[list[ControllerRouterHandler]] = [people_page, invite, remove]
+HANDLERS: Final[list[ControllerRouterHandler]] = [people_page, invite, change_role, remove]

@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
 
 from isthmus.console import (
+    account,
     activity,
     apps,
     changes,
@@ -18,7 +19,9 @@ from isthmus.console import (
     deliveries,
     files,
     home,
+    keys,
     people,
+    project_settings,
     records,
     search,
     sign_in,
@@ -28,6 +31,7 @@ from isthmus.console import (
     writes,
 )
 from isthmus.console.admission import Admission, Refused, crashed, failed, not_served, refused, secured, visit_of
+from isthmus.console.provider_sign_in import provider_handlers
 from isthmus.console.services import Services
 from isthmus.console.visit import Plain
 from isthmus.kernel.failures import Failure
@@ -42,8 +46,10 @@ def create_console(services: Services) -> list[ControllerRouterHandler]:
         *(files.static_file, *_SIGN_IN),
         *(*home.HANDLERS, *apps.HANDLERS, *connections.HANDLERS, *syncs.HANDLERS, *records.HANDLERS),
         *(*changes.HANDLERS, *activity.HANDLERS, *deliveries.HANDLERS, *workspace.HANDLERS, *people.HANDLERS),
+        *(*project_settings.HANDLERS, *keys.HANDLERS, *account.HANDLERS),
         *(*search.HANDLERS, *write_form.HANDLERS, *writes.HANDLERS),
     ]
+    handlers += provider_handlers(services)
     if services.settings.development:
         handlers += components.HANDLERS
     admission = Admission(services)

@@ -58,6 +58,13 @@ async def first_administrator_link(hub: HasDatabase, public_url: str = "http://l
     return f"{public_url.rstrip('/')}/console/welcome/{token}"
 
 
+async def invitation_link(hub: HasDatabase, role: str, public_url: str) -> str:
+    """A one-time link for somebody of that role, good for a day."""
+    token = new_token()
+    await console_people.invite(hub.db, hashed(token), role, INVITATION_HOURS)
+    return f"{public_url.rstrip('/')}/console/welcome/{token}"
+
+
 @get("/sign-in", opt={OPEN: True})
 async def sign_in_page(request: Plain, services: Given) -> Response[str]:
     """The form; it tells what to do when there is nobody yet."""
@@ -67,8 +74,10 @@ async def sign_in_page(request: Plain, services: Given) -> Response[str]:
         "sign_in.html",
         name="",
         errors={},
-        aim=_inside(request.query_params.get("next", "")),
+        aim=inside(request.query_params.get("next", "")),
         nobody_yet=await console_people.count(services.db) == 0,
+        passwords=await passwords_open(services),
+        provider=services.settings.oidc,
         signed_out=request.query_params.get("notice") == "signed-out",
     )
 
@@ -81,17 +90,19 @@ async def sign_in(request: Plain, services: Given) -> Response[Any]:
     address = request.client.host if request.client else ""
     by_name, by_address = hashed(f"name:{name.casefold()}"), hashed(f"address:{address}")
     wait_s = await console_people.closed_s(services.db, [by_name, by_address])
-    aim = _inside(form.get("next", ""))
+    aim = inside(form.get("next", ""))
     if wait_s <= 0:
         person = await console_people.named(services.db, name)
-        if await right_password(person.password_hash if person else None, password[:1024]):
-            assert person is not None
+        right = await right_password(person.password_hash if person else None, password[:1024])
+        if right and person is not None and await passwords_open(services, person):
             await console_people.forget_failures(services.db, by_name)
-            await _note(services, person.name, "session.begun", person.name)
-            return await _begin(request, services, person, aim)
+            await note(services, person.name, "session.begun", person.name)
+            return await begin(request, services, person, aim)
         await console_people.note_failure(services.db, by_name, FAILURES_FREE, PAUSE_S_MAX)
         await console_people.note_failure(services.db, by_address, FAILURES_FREE_PER_ADDRESS, PAUSE_S_MAX)
         words = "Name or password is wrong."
+        if not await passwords_open(services):
+            words = "Passwords are switched off here. Sign in through your organization."
     else:
         words = f"Too many wrong passwords in a row. Try again in {max(1, round(wait_s))} s."
     return await _form(
@@ -103,6 +114,8 @@ async def sign_in(request: Plain, services: Given) -> Response[Any]:
         errors={"name": words},
         aim=aim,
         nobody_yet=False,
+        passwords=await passwords_open(services),
+        provider=services.settings.oidc,
         signed_out=False,
     )
 
@@ -146,8 +159,8 @@ async def welcome(request: Plain, services: Given, token: FromPath[str]) -> Resp
         else:
             if person is None:
                 raise _used_up()
-            await _note(services, person.name, "person.made", person.name, role=person.role)
-            return await _begin(request, services, person, "/console")
+            await note(services, person.name, "person.made", person.name, role=person.role)
+            return await begin(request, services, person, "/console")
     return await _form(
         request,
         services,
@@ -164,9 +177,9 @@ async def welcome(request: Plain, services: Given, token: FromPath[str]) -> Resp
 async def choose_theme(visit: Visiting) -> Redirect:
     """Light, dark, or as the machine says; kept in this browser."""
     chosen = visit.text("theme")
-    answer = Redirect(path=_inside(visit.text("back")), status_code=303)
+    answer = Redirect(path=inside(visit.text("back")), status_code=303)
     if chosen in Theme.CHOICES:
-        answer.set_cookie(_cookie(visit.services, THEME_COOKIE, chosen, hours=24 * 365))
+        answer.set_cookie(cookie(visit.services, THEME_COOKIE, chosen, hours=24 * 365))
     return answer
 
 
@@ -177,6 +190,18 @@ async def choose_project(visit: Visiting) -> Redirect:
     token = visit.request.cookies.get(SESSION_COOKIE, "")
     await console_people.choose_project(visit.services.db, hashed(token), here.project.id)
     return visit.go("/console")
+
+
+async def passwords_open(services: Services, person: console_people.Person | None = None) -> bool:
+    """Whether a password may be used: always, unless they are switched off. Even then an administrator's still opens
+    while no administrator has ever come through the provider, so that nobody is locked out. With a person, whether
+    that one's may."""
+    oidc = services.settings.oidc
+    if oidc is None or oidc.passwords:
+        return True
+    if person is not None and person.role != "admin":
+        return False
+    return not await console_people.provided_administrator(services.db, oidc.issuer)
 
 
 async def _invitation(services: Services, token: str) -> console_people.Invitation:
@@ -195,17 +220,28 @@ def _used_up() -> Refused:
     )
 
 
-async def _begin(request: Plain, services: Services, person: console_people.Person, aim: str) -> Redirect:
+async def begin(
+    request: Plain, services: Services, person: console_people.Person, aim: str, *, way: str = "password"
+) -> Redirect:
     """A new session with a new token, whatever the browser had before."""
     token = new_token()
-    await console_people.begin_session(services.db, hashed(token), person.id, SESSION_HOURS)
+    await console_people.begin_session(
+        services.db,
+        hashed(token),
+        person.id,
+        SESSION_HOURS,
+        address=request.client.host if request.client else "",
+        agent=request.headers.get("user-agent", ""),
+        way=way,
+    )
     answer = Redirect(path=aim, status_code=303)
-    answer.set_cookie(_cookie(services, SESSION_COOKIE, token, hours=SESSION_HOURS))
+    answer.set_cookie(cookie(services, SESSION_COOKIE, token, hours=SESSION_HOURS))
     answer.delete_cookie(FORM_COOKIE, path="/console")
     return answer
 
 
-def _cookie(services: Services, name: str, value: str, *, hours: int) -> Cookie:
+def cookie(services: Services, name: str, value: str, *, hours: int) -> Cookie:
+    """A cookie of the console: unreadable for scripts, and only over TLS where the server has it."""
     return Cookie(
         key=name,
         value=value,
@@ -224,7 +260,7 @@ async def _form(
     token = request.cookies.get(FORM_COOKIE) or new_token()
     values["errors"] = Blanks(values["errors"]) if "errors" in values else Blanks()
     answer = html(render(template, csrf=form_proof(token), theme=Theme.of(request), **values), status=status)
-    answer.set_cookie(_cookie(services, FORM_COOKIE, token, hours=1))
+    answer.set_cookie(cookie(services, FORM_COOKIE, token, hours=1))
     return answer
 
 
@@ -239,13 +275,14 @@ async def _proven_form(request: Plain) -> dict[str, str]:
     return form
 
 
-def _inside(path: str) -> str:
+def inside(path: str) -> str:
     """An address of the console, or its start page: nobody is sent elsewhere by a link."""
     fine = path == "/console" or path.startswith(("/console/", "/console?"))
     return path if fine and path.isprintable() and "\\" not in path and "//" not in path else "/console"
 
 
-async def _note(services: Services, name: str, action: str, subject: str, **detail: str) -> None:
+async def note(services: Services, name: str, action: str, subject: str, **detail: str) -> None:
+    """Write down what somebody did who was not signed in when the request came."""
     project = await projects.ensure(services.db, services.settings.project)
     async with services.db.project(project.id) as tx:
         await audit.note(tx, actor=f"user:{name}", action=action, subject=subject, detail=dict(detail))

@@ -35,6 +35,7 @@ class Visit:
     def __init__(self, services: Services, here: Workspace, request: Plain, who: SignedIn, csrf: str) -> None:
         self.services = services
         self.here = here
+        self._project = here.project
         self.request = request
         self.who = who
         self.csrf = csrf
@@ -44,7 +45,7 @@ class Visit:
     @property
     def project(self) -> Project:
         """The project whose pages are shown."""
-        return self.here.project
+        return self._project
 
     @property
     def query(self) -> Mapping[str, str]:
@@ -84,6 +85,7 @@ class Visit:
         """A page inside the frame."""
         notice = NOTICES.get(self.request.query_params.get("notice", ""))
         every = await projects.every(self.services.db)
+        self._project = next((each for each in every if each.id == self._project.id), self._project)
         values |= {name: Blanks(values[name]) for name in ("errors", "typed") if name in values}
         return html(
             render(

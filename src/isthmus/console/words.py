@@ -66,13 +66,12 @@ DESTINATION_TONES: Final = {
 
 OPERATION_TONES: Final = {
     "planned": Tone("planned", "neutral", "clock"),
-    "awaiting_approval": Tone("waits for approval", "attention", "person"),
+    "waiting_for_approval": Tone("waits for approval", "attention", "person"),
     "sent": Tone("sent", "working", "turn"),
     "uncertain": Tone("uncertain", "attention", "alert"),
     "needs_person": Tone("needs a person", "bad", "person"),
     "confirmed": Tone("confirmed", "good", "check"),
     "failed": Tone("failed", "bad", "cross"),
-    "refused": Tone("refused", "neutral", "minus"),
 }
 
 CHANGE_TONES: Final = {
@@ -120,6 +119,9 @@ NOTICES: Final = {
     "write-open": "It is on its way. This page tells how it stands; load it again in a moment.",
     "write-looked": "Looked just now.",
     "write-decided": "Noted. Nothing was sent.",
+    "key-revoked": "Revoked. Programs that use the key are refused within five seconds.",
+    "password-changed": "The password is changed. Every other browser is signed out.",
+    "session-ended": "Signed out there.",
     "signed-out": "You are signed out.",
     "person-removed": "That person can no longer sign in.",
 }

@@ -1,4 +1,4 @@
-"""Settings: the project and this installation, its API keys, and the audit log."""
+"""Settings → Audit log."""
 
 from __future__ import annotations
 
@@ -9,29 +9,10 @@ from litestar.types import ControllerRouterHandler
 
 from isthmus.console.admission import known_id
 from isthmus.console.visit import Visiting
-from isthmus.store import api_keys, feed
 from isthmus.store.audit import AuditEntry
 from isthmus.store.listing import Direction, Place, page
 
 PAGE_ENTRIES: Final = 50
-
-
-@get("/settings")
-async def project_page(visit: Visiting) -> Response[str]:
-    """The project and the installation."""
-    async with visit.services.db.project(visit.project.id) as tx:
-        head = await feed.head(tx)
-    return await visit.page(
-        "settings.html", head=head, settings=visit.services.settings, public_url=visit.services.public_url
-    )
-
-
-@get("/settings/keys")
-async def keys_page(visit: Visiting) -> Response[str]:
-    """The API keys, never the keys themselves."""
-    async with visit.services.db.project(visit.project.id) as tx:
-        every = await api_keys.every(tx)
-    return await visit.page("keys.html", shown=every)
 
 
 @get("/settings/audit", opt={"role": "operator"})
@@ -44,4 +25,4 @@ async def audit_page(visit: Visiting) -> Response[str]:
     return await visit.page("audit.html", shown=shown, more=more, paged=after is not None)
 
 
-HANDLERS: Final[list[ControllerRouterHandler]] = [project_page, keys_page, audit_page]
+HANDLERS: Final[list[ControllerRouterHandler]] = [audit_page]

@@ -27,7 +27,7 @@ PAGE_WRITES: Final = 50
 TROUBLES_SHOWN: Final = 20
 ROWS_SHOWN: Final = 200
 
-TROUBLES: Final = ("needs_person", "awaiting_approval", "uncertain")
+TROUBLES: Final = ("needs_person", "waiting_for_approval", "uncertain")
 """What stands above the list, in this order."""
 
 REMOTE_ID_CHARACTERS_MAX: Final = 200

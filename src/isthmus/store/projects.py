@@ -50,6 +50,15 @@ async def ensure(db: Database, name: str) -> Project:
         return again
 
 
+async def rename(db: Database, project_id: UUID, name: str) -> None:
+    """Another name; the id stays. Raises InvalidInput when the name is taken."""
+    try:
+        async with db.system() as tx:
+            await tx.execute("UPDATE projects SET name = %s WHERE id = %s", (name, project_id))
+    except psycopg.errors.UniqueViolation as error:
+        raise InvalidInput(f"There is a project named “{name}” already.", subject="name") from error
+
+
 async def every(db: Database) -> list[Project]:
     """All projects, oldest first."""
     async with db.system() as tx:

@@ -1,0 +1,122 @@
+"""Signing in through the organization's identity provider: there, back, and who one is here."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from typing import Any, Final
+
+from litestar import Response, get
+from litestar.response import Redirect
+from litestar.types import ControllerRouterHandler
+
+from isthmus.console.admission import OPEN, Refused
+from isthmus.console.oidc import OidcProvider, Who, journey
+from isthmus.console.services import Services
+from isthmus.console.sessions import new_token
+from isthmus.console.sign_in import Given, Plain, begin, cookie, inside, note
+from isthmus.kernel.failures import Failure
+from isthmus.settings_oidc import ANYBODY, OidcSettings
+from isthmus.store import console_people
+from isthmus.store.console_people import Person
+
+JOURNEY_COOKIE: Final = "isthmus_journey"
+JOURNEY_HOURS: Final = 1
+CALLBACK: Final = "/console/sign-in/callback"
+WAY: Final = "provider"
+
+_log = logging.getLogger(__name__)
+
+
+def provider_handlers(services: Services) -> list[ControllerRouterHandler]:
+    """The two addresses, where a provider is set up; none elsewhere."""
+    if services.settings.oidc is None:
+        return []
+    provider = OidcProvider(services.settings.oidc, services.clock)
+
+    @get("/sign-in/provider", opt={OPEN: True})
+    async def leave(request: Plain, services: Given) -> Response[Any]:
+        """Off to the provider, with a cookie that only this browser has."""
+        secret, aim = new_token(), inside(request.query_params.get("next", ""))
+        try:
+            url = await provider.sign_in_url(_redirect_uri(services), journey(secret))
+        except Failure as failure:
+            raise _not_now(failure) from failure
+        answer = Redirect(path=url, status_code=303)
+        answer.set_cookie(cookie(services, JOURNEY_COOKIE, f"{secret}|{aim}", hours=JOURNEY_HOURS))
+        return answer
+
+    @get("/sign-in/callback", opt={OPEN: True})
+    async def come_back(request: Plain, services: Given) -> Response[Any]:
+        """Back from the provider: a session, when everything is right."""
+        secret, _, aim = request.cookies.get(JOURNEY_COOKIE, "").partition("|")
+        made, query = journey(secret), request.query_params
+        if not secret or not hmac.compare_digest(made.state.encode(), query.get("state", "").encode()):
+            raise Refused(
+                "This sign-in was not begun here",
+                "It may have taken too long, or been begun in another browser. Sign in again from this console.",
+                status=400,
+            )
+        if query.get("error") or not query.get("code"):
+            raise Refused("You are not signed in", _said(query.get("error", "")), status=403)
+        try:
+            who = await provider.who(
+                query["code"][:8_192], _redirect_uri(services), made, answered_by=query.get("iss", "")
+            )
+        except Failure as failure:
+            raise _not_now(failure) from failure
+        person = await _person(services, provider.settings, who)
+        await note(services, person.name, "session.begun", person.name, way=WAY)
+        answer = await begin(request, services, person, inside(aim), way=WAY)
+        answer.delete_cookie(JOURNEY_COOKIE, path="/console")
+        return answer
+
+    return [leave, come_back]
+
+
+async def _person(services: Services, oidc: OidcSettings, who: Who) -> Person:
+    """Who this is here, made or refreshed. Raises Refused."""
+    if oidc.domains:
+        domain = who.email.rpartition("@")[2].lower()
+        if who.email_unverified or domain not in oidc.domains:
+            raise Refused(
+                "Not from your organization",
+                f"Only people with an e-mail address of {', '.join(oidc.domains)} may come in; you came as "
+                f"{who.email or 'somebody without one'}.",
+            )
+    known = await console_people.identified(services.db, who.issuer, who.subject)
+    explicit = next((role for role, value in oidc.roles if value != ANYBODY and value in who.values), None)
+    anybody = next((role for role, value in oidc.roles if value == ANYBODY), None)
+    role = explicit or (known.role if known is not None and anybody is not None else anybody)
+    if role is None:
+        if known is not None:
+            await console_people.end_sessions(services.db, known.id)
+        raise Refused(
+            "You have no role here",
+            f"Your organization knows you as {who.name}, but gives you none of the groups that may use this console. "
+            "Ask whoever manages those groups.",
+        )
+    person = await console_people.provision(
+        services.db, issuer=who.issuer, subject=who.subject, name=who.name, email=who.email, role=role
+    )
+    if known is None:
+        await note(services, person.name, "person.made", person.name, role=person.role, way=WAY)
+    elif known.role != person.role:
+        await note(services, person.name, "person.role_changed", person.name, before=known.role, role=person.role)
+    return person
+
+
+def _redirect_uri(services: Services) -> str:
+    return f"{services.public_url}{CALLBACK}"
+
+
+def _said(error: str) -> str:
+    if error == "access_denied":
+        return "Your organization’s sign-in was cancelled or refused. Nothing was changed."
+    return "Your organization’s sign-in did not succeed. Try again, or tell the people who run this console."
+
+
+def _not_now(failure: Failure) -> Refused:
+    """What people are told; the details that the operator needs are in the log and in the remedy."""
+    _log.warning("signing in through the identity provider failed: %s", failure)
+    return Refused("You are not signed in", f"{failure.message} {failure.remedy}", status=502)
