@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from isthmus.actions.writing import judging
+from isthmus.actions.writing.after_restore import AfterRestore
 from isthmus.actions.writing.desk import Desk
 from isthmus.actions.writing.judging import Meaning, meaning_of
 from isthmus.actions.writing.ledger import Ledger
@@ -21,6 +22,7 @@ from isthmus.kernel.failures import (
     CredentialFailure,
     DatabaseUnavailable,
     Failure,
+    PausedAfterRestore,
     RecordNotFound,
     RunSuperseded,
     TransientFailure,
@@ -38,7 +40,10 @@ _TURN_MAX_S = 0.5
 class Carrier:
     """Sends operations that this process holds."""
 
-    def __init__(self, db: Database, ledger: Ledger, clock: Clock, settings: WriterSettings) -> None:
+    def __init__(
+        self, db: Database, ledger: Ledger, clock: Clock, settings: WriterSettings, after: AfterRestore
+    ) -> None:
+        self.after = after
         self._db = db
         self._ledger = ledger
         self._clock = clock
@@ -55,6 +60,9 @@ class Carrier:
         if prepared.nothing is not None:
             step = judging.confirmed(operation, prepared.nothing, desk.journal.taken(), created=False)
             return await self.settle(desk, operation, step)
+        known = await self.after.look_first(desk, operation, prepared)
+        if known is not None:
+            return await self.settle(desk, operation, known)
         return await self.send(desk, operation, prepared)
 
     async def unprepared(self, desk: Desk, operation: Operation, failure: Failure) -> Step:
@@ -94,7 +102,10 @@ class Carrier:
         """Note that it is sent, send it, note what came of it. Raises RunSuperseded."""
         noted_s = self._clock.monotonic_s()
         sending = self.sending(desk, operation.id, operation.fence, prepared)
-        await self._ledger.send(desk.project_id, sending)
+        try:
+            await self._ledger.send(desk.project_id, sending)
+        except PausedAfterRestore as failure:
+            return await self.settle(desk, operation, self.after.held_back(operation, failure))
         noted = msgspec.structs.replace(
             operation, resolved=sending.resolved, sent_body=sending.body, baseline=sending.baseline
         )

@@ -34,7 +34,7 @@ class Resolver:
     async def resolve(self, desk: Desk, operation: Operation) -> Operation:
         """Move an operation on that this process has taken up. Raises RunSuperseded."""
         if operation.state is OperationState.PLANNED:
-            if operation.isolated:
+            if operation.isolated and not await self._carrier.after.came_out(operation):
                 never_sent = Undone("The batch was never sent: isthmus was stopped before.", remedy="Send it again.")
                 return await self._carrier.settle(desk, operation, judging.failed(operation, never_sent, []))
             return await self._carrier.carry_out(desk, operation)

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from isthmus.actions.writing import judging
+from isthmus.actions.writing.after_restore import AfterRestore
 from isthmus.actions.writing.approving import Approver
 from isthmus.actions.writing.batches import BatchCarrier
 from isthmus.actions.writing.carrying import Carrier
@@ -30,6 +31,7 @@ from isthmus.kernel.failures import (
     Failure,
     IdempotencyMismatch,
     InvalidInput,
+    PausedAfterRestore,
     RequestFailure,
     RunSuperseded,
     TransientFailure,
@@ -67,7 +69,8 @@ class Writer:
         self._ledger = Ledger(db)
         self._crew = Crew()
         self._planning = Planning(self._desks, self._settings, self._worker)
-        self._carrier = Carrier(db, self._ledger, clock, self._settings)
+        self._after = AfterRestore(db, clock, self._settings)
+        self._carrier = Carrier(db, self._ledger, clock, self._settings, self._after)
         self._batches = BatchCarrier(db, self._ledger, self._carrier, clock, self._settings)
         self._resolver = Resolver(db, self._carrier, clock, self._settings)
         self._approver = Approver(db, self._desks, self._settings, self._worker)
@@ -109,6 +112,7 @@ class Writer:
         self, project_id: UUID, connection_id: UUID, wish: WriteWish, planner: Planner | None, *, later: bool
     ) -> tuple[Operation, asyncio.Task[Operation] | None]:
         """Write it down; the task that carries it out, where there is one."""
+        await self._after.refuse()
         for _ in range(REOPENED_MAX):
             noted_s = self._clock.monotonic_s()
             try:
@@ -137,7 +141,7 @@ class Writer:
         desk = await self._desks.desk(project_id, connection_id)
         drafted = await self._planning.drafted(desk, wish, planner)
         ready = drafted.ready
-        if ready is None or drafted.new.waiting is not None:
+        if ready is None or drafted.new.waiting is not None or await self._after.guarding():
             return drafted
         sending = self._carrier.sending(desk, drafted.new.id, 1, ready)
         return msgspec.structs.replace(drafted, new=msgspec.structs.replace(drafted.new, sending=sending))
@@ -208,6 +212,13 @@ class Writer:
         self, project_id: UUID, connection_id: UUID, wish: BatchWish, planner: Planner | None
     ) -> tuple[list[UUID], asyncio.Task[None]]:
         """Write the rows down, and start what carries them out."""
+        await self._after.refuse()
+        if wish.all_or_nothing and await self._after.guarding():
+            raise PausedAfterRestore(
+                "All-or-nothing batches wait: after a restore every write is looked for by itself before it is sent.",
+                remedy="Send the rows without all_or_nothing, or run `isthmus restored end` to look no longer.",
+                unsent=True,
+            )
         batch_id = new_id()
         for _ in range(REOPENED_MAX):
             desk = await self._desks.desk(project_id, connection_id)
@@ -240,7 +251,10 @@ class Writer:
         sendable = [row for row in rows if row.position not in refused and row.state is OperationState.PLANNED]
         try:
             await self._ledger.settle_all(desk.project_id, refusals)
-            if sendable:
+            if sendable and await self._after.guarding():
+                for row in sendable:
+                    await self._carrier.carry_out(desk, row)
+            elif sendable:
                 await self._batches.carry_out(desk, sendable, isolated=isolated, ready=ready)
         except RunSuperseded:
             _log.info("rows of a batch were taken over by another process, which looks after them")
@@ -324,6 +338,8 @@ class Writer:
     async def reconcile_due(self, limit: int = DUE_AT_ONCE) -> int:
         """One round over everything whose time has come, of all projects; how many were settled."""
         ended = await self._approver.expire(limit)
+        if await self._after.paused():
+            return ended
         gate = asyncio.Semaphore(RECONCILED_AT_ONCE)
 
         async def one(due: DueOperation) -> bool:
@@ -345,7 +361,8 @@ class Writer:
         """Send a failed operation, or one that needs a person, again, because a person says so. Raises InvalidInput."""
         async with self._db.project(project_id) as tx:
             await operations_moving.reopen(tx, operation_id)
-        return await self.reconcile(project_id, operation_id)
+        with self._after.allowing(operation_id):
+            return await self.reconcile(project_id, operation_id)
 
     async def decide(
         self, project_id: UUID, operation_id: UUID, *, took_place: bool, remote_id: str | None = None
