@@ -19,13 +19,17 @@ from isthmus.actions.reading.slices import OnProgress
 from isthmus.actions.writing import Writer
 from isthmus.client.protocols import Journal, JournalEntry
 from isthmus.connections import checking
+from isthmus.connections.caring import Caretaker
 from isthmus.connections.connecting import Connecting
 from isthmus.connections.dead import refuse_dead
 from isthmus.connections.desk import ConnectDesk
+from isthmus.connections.disconnecting import Ended, disconnect
 from isthmus.connections.keyring import Keyring, Keyrings
 from isthmus.connections.opening import OpenConnection, Opener
+from isthmus.connections.renewing import Renewing
 from isthmus.connections.sessions import expire_due
 from isthmus.delivery.deliveries import Deliveries
+from isthmus.delivery.notices import Notifier
 from isthmus.delivery.ports import Destination
 from isthmus.delivery.registration import register_folder, register_webhook
 from isthmus.delivery.senders import webhook_senders
@@ -54,6 +58,13 @@ RECONCILE_TICK_S = 1.0
 
 SESSIONS_TICK_S = 30.0
 """How soon a connect session whose time is up is ended, and what it had begun is forgotten."""
+
+
+HEALTH_TICK_S = 30.0
+"""How often a worker looks which connections have to be looked after."""
+
+NOTICES_TICK_S = 5.0
+"""How often a worker looks whether people have to be told something."""
 
 
 class ForgetfulJournal:
@@ -93,6 +104,9 @@ class Hub:
             db, keyring, opener, clock, project.id, self.connecting, development=settings.development
         )
         self.writer = Writer(db, self._open_for_write, clock)
+        self.renewing = Renewing(db, keyring, opener, clock, project.id)
+        self.caretaker = Caretaker(db, opener, clock)
+        self.notifier = Notifier(db, clock, settings.mail, settings.public_url)
 
     @classmethod
     @asynccontextmanager
@@ -122,6 +136,7 @@ class Hub:
                 public_url=settings.public_url,
             )
             hub = cls(settings, db, project, keyring, opener, deliveries, clock)
+            stack.push_async_callback(hub.writer.drain)
             stack.push_async_callback(hub.presence.leave)
             yield hub
 
@@ -136,6 +151,10 @@ class Hub:
         return await checking.check(
             self.db, self.opener, connection, ForgetfulJournal(), self.clock, just_consented=just_consented
         )
+
+    async def disconnect(self, connection_id: UUID, *, erase: bool, actor: str) -> Ended:
+        """End a connection, and erase or keep its data."""
+        return await disconnect(self.db, self.opener, self.project.id, connection_id, erase=erase, actor=actor)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -188,9 +207,11 @@ class Hub:
             run=perform,
             periodic={
                 "delivery": Periodic(interval_s=DELIVERY_TICK_S, work=self.deliver),
+                "health": Periodic(interval_s=HEALTH_TICK_S, work=self.caretaker.work),
+                "notices": Periodic(interval_s=NOTICES_TICK_S, work=self.notifier.work),
                 "presence": Periodic(interval_s=BEAT_S, work=self.presence.beat),
-                "operations": Periodic(interval_s=RECONCILE_TICK_S, work=self.writer.reconcile_due),
                 "connect sessions": Periodic(interval_s=SESSIONS_TICK_S, work=lambda: expire_due(self.db)),
+                "operations": Periodic(interval_s=RECONCILE_TICK_S, work=self.writer.reconcile_due),
             },
             settings=settings,
         )

@@ -9,17 +9,20 @@ from litestar import Router
 
 from isthmus.api.access import Access, Rate
 from isthmus.api.administration import audit_routes, consumer_routes, key_routes
+from isthmus.api.care import care_routes
 from isthmus.api.connect_sessions import connect_session_routes
 from isthmus.api.connections import connection_routes
 from isthmus.api.destinations import destination_routes
 from isthmus.api.events import event_routes
 from isthmus.api.health import health_routes
-from isthmus.api.metrics import Metrics
 from isthmus.api.integrations import connect_page_routes, integration_routes
+from isthmus.api.metrics import Metrics
+from isthmus.api.notices import notice_routes
 from isthmus.api.objects import object_routes
 from isthmus.api.openapi import RawSchema, openapi_config, openapi_routes
 from isthmus.api.operations import operation_routes
 from isthmus.api.payloads import payload_routes
+from isthmus.api.portal import portal_routes
 from isthmus.api.problems import EXCEPTION_HANDLERS
 from isthmus.api.proxy import proxy_routes
 from isthmus.api.records import change_routes, record_routes
@@ -51,11 +54,14 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
         "/v1",
         route_handlers=[
             consumer_routes(services, access),
-            connection_routes(services, access),
-            signing_in_routes(services, access),
             integration_routes(services, access),
             connect_page_routes(services, access),
             connect_session_routes(services, access),
+            connection_routes(services, access),
+            care_routes(services, access),
+            portal_routes(services, access),
+            notice_routes(services, access),
+            signing_in_routes(services, access),
             object_routes(services, access),
             sync_routes(services, access),
             run_routes(services, access),

@@ -12,9 +12,12 @@ from isthmus.client.protocols import Journal
 from isthmus.connections.checking import Report
 from isthmus.connections.connecting import Connecting
 from isthmus.connections.desk import ConnectDesk
+from isthmus.connections.disconnecting import Ended
 from isthmus.connections.keyring import Keyring
 from isthmus.connections.opening import OpenConnection, Opener
+from isthmus.connections.renewing import Renewing
 from isthmus.delivery.deliveries import Deliveries
+from isthmus.delivery.notices import Notifier
 from isthmus.delivery.ports import Destination
 from isthmus.engine import Engine
 from isthmus.kernel.clock import Clock
@@ -35,6 +38,8 @@ class ProjectServices(Protocol):
     opener: Opener
     settings: Settings
     writer: Writer
+    renewing: Renewing
+    notifier: Notifier
 
     def connection(self, connection_id: UUID, journal: Journal) -> AbstractAsyncContextManager[OpenConnection]:
         """Open a connection of this project."""
@@ -42,6 +47,10 @@ class ProjectServices(Protocol):
 
     async def check(self, connection: Connection, *, just_consented: bool = False) -> Report:
         """Take the steps of a check and keep what they say."""
+        ...
+
+    async def disconnect(self, connection_id: UUID, *, erase: bool, actor: str) -> Ended:
+        """End a connection, and erase or keep its data."""
         ...
 
     async def create_sync(self, connection: Connection, wish: SyncWish) -> tuple[Sync, CheckedSync]:

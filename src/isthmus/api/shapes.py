@@ -11,7 +11,9 @@ import msgspec
 
 from isthmus.api.paging import Ends
 from isthmus.api.problems import VendorProblem
+from isthmus.connections.health import health_of
 from isthmus.kernel.failures import Failure
+from isthmus.kernel.limits import DELIVERY_BATCH_BYTES_MAX
 from isthmus.kernel.naming import renamed
 from isthmus.store.rows import CompanyRow, Destination, Progress, RecordRow, Run, RunKind, RunState, Sync
 from isthmus.store.rows import Connection as ConnectionRow
@@ -58,6 +60,34 @@ class CompanyView(msgspec.Struct, frozen=True, kw_only=True):
     missing_since: datetime | None = None
 
 
+class HealthView(msgspec.Struct, frozen=True, kw_only=True):
+    """How a connection is: why (`reason` is a word that programs can rely on), since when, whose turn, and the one
+    `fix`, whose words are `button`. Of one that works, everything but `state` and `since` is null.
+    """
+
+    state: ConnectionState
+    since: datetime
+    reason: str | None
+    title: str | None
+    turn: str | None
+    message: str | None
+    remedy: str | None
+    fix: (
+        Literal[
+            "sign_in_again",
+            "new_secret",
+            "admin_consent",
+            "register_app",
+            "grant_permission",
+            "choose_environment",
+            "wait",
+            "contact_support",
+        ]
+        | None
+    )
+    button: str | None
+
+
 class ConnectionView(msgspec.Struct, frozen=True, kw_only=True):
     """A consumer's link to one environment of a provider. `since` is when it entered its state."""
 
@@ -70,6 +100,7 @@ class ConnectionView(msgspec.Struct, frozen=True, kw_only=True):
     turn: str | None
     since: datetime
     failure: FailureView | None
+    health: HealthView
     consumer: UUID | None
     companies: list[CompanyView]
     created_at: datetime
@@ -92,6 +123,11 @@ def company_view(row: CompanyRow) -> CompanyView:
     )
 
 
+def health_view(row: ConnectionRow) -> HealthView:
+    """How a stored connection is."""
+    return msgspec.convert(msgspec.structs.asdict(health_of(row)), HealthView)
+
+
 def connection_view(row: ConnectionRow, companies: list[CompanyRow]) -> ConnectionView:
     """A stored connection."""
     return ConnectionView(
@@ -104,6 +140,7 @@ def connection_view(row: ConnectionRow, companies: list[CompanyRow]) -> Connecti
         turn=row.turn,
         since=row.since,
         failure=failure_view(row.failure),
+        health=health_view(row),
         consumer=row.consumer_id,
         companies=[company_view(each) for each in companies],
         created_at=row.created_at,
