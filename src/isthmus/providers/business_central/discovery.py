@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -49,6 +50,11 @@ METADATA_AGE_MAX_S: Final = 24 * 3_600.0
 """How long a description may be kept: `$metadata` has no ETag [verify], so it expires by age (BC-16)."""
 
 
+SAME_DOCUMENTS_MAX: Final = 4
+"""Descriptions remembered by their bytes: a check and the discovery after it get the same ones, and so do environments
+of one version. Reading one costs about 0.1 s."""
+
+
 def environments_request(target: Target) -> Request:
     """List the tenant's environments (BC-15)."""
     return Request(
@@ -63,7 +69,7 @@ def environments(response: Response) -> list[Environment]:
     """Read that list."""
     return [
         Environment(name=row.name, kind=row.type, country=row.countryCode, version=row.applicationVersion)
-        for row in _decode(response, _Environments).value
+        for row in _decode(response.body, _Environments).value
         if row.name
     ]
 
@@ -82,7 +88,7 @@ def companies(response: Response) -> list[Company]:
     """Read that list."""
     return [
         Company(id=row.id, name=row.name, display_name=row.displayName or row.name)
-        for row in _decode(response, _Companies).value
+        for row in _decode(response.body, _Companies).value
     ]
 
 
@@ -113,14 +119,25 @@ def objects(route: str, responses: Sequence[Response]) -> list[ObjectInfo]:
     alone."""
     if not responses or not responses[0].ok:
         raise CorruptResponse("The vendor's $metadata is missing.")
-    document = csdl.parse_metadata(responses[0].body)
-    captions = _captions(responses[1]) if len(responses) > 1 and responses[1].ok else {}
+    captions = responses[1].body if len(responses) > 1 and responses[1].ok else None
+    return list(_objects(route, responses[0].body, captions))
+
+
+@lru_cache(maxsize=SAME_DOCUMENTS_MAX)
+def _document(metadata: bytes) -> csdl.Metadata:
+    return csdl.parse_metadata(metadata)
+
+
+@lru_cache(maxsize=SAME_DOCUMENTS_MAX)
+def _objects(route: str, metadata: bytes, captions: bytes | None) -> tuple[ObjectInfo, ...]:
+    document = _document(metadata)
+    labels = {} if captions is None else _captions(captions)
     found = [
-        _object(route, each, document, captions)
+        _object(route, each, document, labels)
         for each in document.sets.values()
         if each.type in document.types and not (route == ODATA_ROUTE and each.name in TENANT_LEVEL_SETS)
     ]
-    return sorted(found, key=lambda obj: obj.name.casefold())
+    return tuple(sorted(found, key=lambda obj: obj.name.casefold()))
 
 
 def find_object(available: Sequence[ObjectInfo], name: str) -> ObjectInfo:
@@ -281,10 +298,10 @@ def _allowed(annotated: bool | None, facts: SetFacts, letter: str) -> bool | Non
     return None if facts.write is None else letter in facts.write
 
 
-def _captions(response: Response) -> dict[str, _Definition]:
+def _captions(body: bytes) -> dict[str, _Definition]:
     """Definitions by entity name. Enum types are listed among them (BC-10); they never become objects, because only
     `$metadata`'s sets do."""
-    return {each.entityName: each for each in _decode(response, _Definitions).value if each.entityName}
+    return {each.entityName: each for each in _decode(body, _Definitions).value if each.entityName}
 
 
 def _caption(captions: Sequence[_Caption]) -> str | None:
@@ -345,8 +362,8 @@ class _Definitions(msgspec.Struct):
     value: list[_Definition]
 
 
-def _decode(response: Response, shape: type[Any]) -> Any:
+def _decode(body: bytes, shape: type[Any]) -> Any:
     try:
-        return msgspec.json.decode(response.body, type=shape)
+        return msgspec.json.decode(body, type=shape)
     except msgspec.DecodeError as error:
-        raise corrupt(response.body, error) from error
+        raise corrupt(body, error) from error
