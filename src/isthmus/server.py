@@ -19,6 +19,7 @@ from litestar import Litestar
 from isthmus.api import Frame, ProxyTrust, Rate, create_api
 from isthmus.app import Hub
 from isthmus.console import create_console
+from isthmus.console.connect import create_connect_pages
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.engine import Engine, Periodic
 from isthmus.engine.loops import repeat
@@ -124,7 +125,7 @@ def create_server(
             yield
 
     application = Litestar(
-        route_handlers=[*api.route_handlers, *create_console(services)],
+        route_handlers=[*api.route_handlers, *create_console(services), *create_connect_pages(services)],
         exception_handlers=api.exception_handlers,
         openapi_config=api.openapi,
         plugins=api.plugins,

@@ -6,12 +6,14 @@ import hashlib
 import html
 import logging
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
 from litestar import MediaType, Response, Router, get, post
 from litestar.background_tasks import BackgroundTask
 from litestar.params import JSONBody
+from litestar.response import Redirect
 
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.connections import Secret
@@ -32,7 +34,9 @@ CALLBACK_PATH: Final = "/oauth/callback"
 
 _log = logging.getLogger(__name__)
 
-_PARAMETERS: Final = ("state", "code", "error", "error_description", "error_subcode", "admin_consent", "session_state")
+_PARAMETERS: Final = (
+    *("state", "code", "error", "error_description", "error_subcode", "admin_consent", "tenant", "session_state"),
+)
 _PARAMETER_CHARACTERS_MAX: Final = 16_384
 
 
@@ -108,9 +112,12 @@ def callback_routes(services: Services) -> list[Any]:
     """`/oauth/callback`, for browsers that come back from the vendor. The state in it is good once."""
 
     @get(CALLBACK_PATH, include_in_schema=False, media_type=MediaType.HTML)
-    async def callback(request: Ask) -> Response[str]:
+    async def callback(request: Ask) -> Response[Any]:
         given = {name: request.query_params.get(name) for name in _PARAMETERS}
         parameters = {name: str(value)[:_PARAMETER_CHARACTERS_MAX] for name, value in given.items() if value}
+        session = await _session_of(services, parameters)
+        if session:
+            return Redirect(path=f"/connect/s/{session}/callback?{urlencode(parameters)}", status_code=303)
         try:
             project, connection = await _finish(services, parameters)
         except Failure as failure:
@@ -123,6 +130,13 @@ def callback_routes(services: Services) -> list[Any]:
         )
 
     return [callback]
+
+
+async def _session_of(services: Services, parameters: dict[str, str]) -> str:
+    """The connect session that a sign-in belongs to: its pages know the browser by its cookie, this one does not."""
+    digest = hashlib.sha256(parameters.get("state", "").encode()).digest()
+    pending = await grants.find_authorization(services.db, digest)
+    return str(pending.context.get("connect_session") or "") if pending is not None else ""
 
 
 async def _finish(services: Services, parameters: dict[str, str]) -> tuple[ProjectServices, Connection]:

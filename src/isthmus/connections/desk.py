@@ -55,5 +55,12 @@ class ConnectDesk:
         )
 
     async def check(self, session_id: UUID) -> bool:
-        """Take the check of a session that waits for it; False when there is nothing to do."""
-        return await run_check(self._db, self._opener, self._clock, NoJournal(), self._project_id, session_id)
+        """Take the check of a session that waits for it; False when there is nothing to do.
+
+        A reconnect that passes is done with that: its companies were chosen long ago.
+        """
+        taken = await run_check(self._db, self._opener, self._clock, NoJournal(), self._project_id, session_id)
+        session = await self.sessions.show(session_id)
+        if session.reconnect and session.step == "choose" and session.status == "opened":
+            await self.flow.finish(session_id, None)
+        return taken

@@ -202,6 +202,14 @@ class ConnectSessions:
 
         return await self._db.transact(self._project_id, work)
 
+    async def resume(self, session_id: UUID) -> None:
+        """The person wants to after all."""
+
+        def again(session: ConnectSession) -> ConnectSession:
+            return msgspec.structs.replace(session, status="opened") if session.status == "cancelled" else session
+
+        await self.change(session_id, again)
+
     async def revoke(self, session_id: UUID) -> ConnectSession:
         """The host takes a link back: nobody can use it any more."""
 

@@ -146,7 +146,7 @@ class ConnectFlow:
         return "vendor"
 
     async def _keep(self, scene: SessionScene, typed: Typed) -> ConnectSession:
-        preset, place = scene.session.preset, await self._place_of(scene.session)
+        preset, place = scene.session.preset, await self.place_of(scene.session)
         given = {"tenant": typed.tenant, "environment": typed.environment, "client_id": typed.client_id}
         inputs = {name: str(place.get(name) or preset.get(name) or given[name]) for name in TYPED}
 
@@ -166,7 +166,7 @@ class ConnectFlow:
 
         return await self._sessions.change(scene.session.id, kept)
 
-    async def _place_of(self, session: ConnectSession) -> dict[str, str]:
+    async def place_of(self, session: ConnectSession) -> dict[str, str]:
         """What a reconnect cannot change: the connection's own tenant and environment (OA-22)."""
         if not session.reconnect or session.connection_id is None:
             return {}
@@ -246,7 +246,7 @@ class ConnectFlow:
         client_id = scene.integration.client_id if mode in HOSTS_OWN else str(session.inputs.get("client_id") or "")
         if not client_id:
             raise InvalidInput("The app's client id is missing.", subject="client_id")
-        place = await self._place_of(session)
+        place = await self.place_of(session)
         tenant = place.get("tenant") or session.inputs.get("tenant") or session.preset.get("tenant") or SHARED_TENANT
         async with self._db.project(self._project_id) as tx:
             await grants.begin_authorization(
@@ -312,7 +312,7 @@ class ConnectFlow:
 
     async def _same_tenant(self, session: ConnectSession, cloud: Cloud, tenant: str, journal: Journal) -> None:
         """Refuse another organization than the connection's, or the one that was typed (OA-22)."""
-        place = await self._place_of(session)
+        place = await self.place_of(session)
         wanted = str(place.get("tenant") or session.inputs.get("tenant") or session.preset.get("tenant") or "")
         if not wanted or wanted.casefold() == tenant.casefold():
             return
