@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any, Final
 
 import msgspec
@@ -62,9 +63,12 @@ def health_routes(services: Services, metrics: Metrics, access: Access) -> list[
         """For Prometheus, from this machine or with an admin key."""
         if not _from_here(request):
             await access.needs(Scope.ADMIN)(request, request.route_handler)
-        waiting = await load(services.db)
-        metrics.active_runs.set(waiting.active_runs)
-        metrics.destinations_behind.set(waiting.pending_destinations)
+        await metrics.vitals.look(services.db)
+        with contextlib.suppress(TimeoutError, DatabaseUnavailable):
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                waiting = await load(services.db)
+                metrics.active_runs.set(waiting.active_runs)
+                metrics.destinations_behind.set(waiting.pending_destinations)
         return metrics.text()
 
     return [healthz, readyz, measurements]

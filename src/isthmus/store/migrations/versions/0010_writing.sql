@@ -35,3 +35,6 @@ ALTER TABLE operations
     ADD CONSTRAINT operations_state_check CHECK (state IN ('waiting_for_approval', 'planned', 'sent', 'uncertain', 'confirmed', 'failed', 'needs_person')),
     ADD CONSTRAINT operations_verb_check CHECK (verb IN ('create', 'update', 'upsert', 'delete', 'action', 'upload'));
 CREATE INDEX operations_waiting ON operations (next_attempt_at) WHERE state = 'waiting_for_approval';
+
+-- What monitoring counts without reading the history.
+CREATE INDEX operations_needs_person ON operations (project_id) WHERE state = 'needs_person';
