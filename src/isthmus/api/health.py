@@ -16,9 +16,14 @@ from isthmus.api.services import Services
 from isthmus.kernel.failures import DatabaseUnavailable
 from isthmus.store.examining import applied_version, load
 from isthmus.store.migrate import HEAD
+from isthmus.store.paused import paused
 
 READY_TIMEOUT_S: Final = 2.0
 """A load balancer asks every few seconds; a database that needs longer is not ready."""
+
+
+PAUSES_SINCE: Final = "0009"
+"""The schema that knows of pauses."""
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,12 +33,16 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether requests can be served. `schema` is the database's version, `expected` this server's."""
+    """Whether requests can be served. `schema` is the database's version, `expected` this server's.
+
+    `paused`: what waits for a person because the database was restored from a backup (writes, tokens, deliveries).
+    """
 
     status: str
     database: bool
     schema: str | None
     expected: str
+    paused: list[str] = []
 
 
 def health_routes(services: Services, metrics: Metrics, access: Access) -> list[Any]:
@@ -50,12 +59,13 @@ def health_routes(services: Services, metrics: Metrics, access: Access) -> list[
         try:
             async with asyncio.timeout(READY_TIMEOUT_S), services.db.unscoped() as tx:
                 schema = await applied_version(tx)
+                stopped = sorted(await paused(tx)) if schema is not None and schema >= PAUSES_SINCE else []
         except (TimeoutError, DatabaseUnavailable):
             content = Readiness(status="waiting for the database", database=False, schema=None, expected=HEAD)
             return Response(content, status_code=503)
         good = schema is not None and schema >= HEAD  # an older server works while a newer one has migrated
         status = "ready" if good else "waiting for the migration"
-        content = Readiness(status=status, database=True, schema=schema, expected=HEAD)
+        content = Readiness(status=status, database=True, schema=schema, expected=HEAD, paused=list(stopped))
         return Response(content, status_code=200 if good else 503)
 
     @get("/metrics", tags=["health"], include_in_schema=False, media_type=CONTENT_TYPE_LATEST)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from isthmus.cli import vault
+from isthmus.cli import backups, restored, vault
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     vault.register(app)
+    backups.register(app)
+    restored.register(app)

@@ -28,13 +28,14 @@ from isthmus.connections.credentials import cloud_of
 from isthmus.connections.keyring import Keyrings
 from isthmus.connections.tokens import REFRESHES_MAX, StoredTokens
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import UnknownObject
+from isthmus.kernel.failures import PausedAfterRestore, UnknownObject
 from isthmus.kernel.ids import new_id
 from isthmus.providers.base import ObjectInfo, Provider, Target, VendorLimits
 from isthmus.providers.registry import provider_named
 from isthmus.store import connections, grants
 from isthmus.store.database import Database
 from isthmus.store.leases import DatabaseLeaseStore
+from isthmus.store.paused import Pause, paused
 from isthmus.store.rows import CompanyRow, Connection, Grant
 from isthmus.transport.http import HttpTransport
 from isthmus.transport.shared_budget import SharedBudget
@@ -77,6 +78,12 @@ class OpenConnection:
     def company_ids(self) -> list[str]:
         """The selected companies that still exist."""
         return [row.remote_id for row in self.companies if row.selected and row.missing_since is None]
+
+    async def refuse_while_paused(self) -> None:
+        """After a restore nothing is written past the operations either. Raises PausedAfterRestore."""
+        async with self._db.unscoped() as tx:
+            if Pause.WRITES in await paused(tx):
+                raise PausedAfterRestore("Writes are paused: the database was restored from a backup.", unsent=True)
 
     async def objects(self, route: str, *, fresh: bool = False) -> list[ObjectInfo]:
         """What the route offers, from the cache unless it is old or `fresh` is asked for."""

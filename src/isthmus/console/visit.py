@@ -19,6 +19,7 @@ from isthmus.console.words import NOTICES
 from isthmus.kernel.failures import InvalidInput
 from isthmus.store import audit, projects
 from isthmus.store.console_people import SignedIn
+from isthmus.store.paused import paused
 from isthmus.store.rows import Project
 
 ROLES: Final = ("viewer", "operator", "admin")
@@ -85,6 +86,8 @@ class Visit:
         """A page inside the frame."""
         notice = NOTICES.get(self.request.query_params.get("notice", ""))
         every = await projects.every(self.services.db)
+        async with self.services.db.unscoped() as tx:
+            stopped = sorted(await paused(tx))
         self._project = next((each for each in every if each.id == self._project.id), self._project)
         values |= {name: Blanks(values[name]) for name in ("errors", "typed") if name in values}
         return html(
@@ -95,6 +98,7 @@ class Visit:
                 path=self.request.url.path,
                 notice=notice,
                 projects=every,
+                stopped=stopped,
                 theme=Theme.of(self.request),
                 development=self.services.settings.development,
                 **values,

@@ -86,6 +86,8 @@ async def send(opened: OpenConnection, call: RawCall, notes: CallNotes) -> RawAn
     Raises InvalidInput for a path that is not below the connection, and the Failure of a call without any answer.
     """
     access = opened.access
+    if call.method not in SAFE_METHODS:
+        await opened.refuse_while_paused()
     request = Request(
         method=call.method,
         url=below(access.provider.proxy_root(access.target), call.path, call.query),
