@@ -89,5 +89,5 @@ class WebhookReceiver:
             return b"401 Unauthorized"
         event = json.loads(body, parse_float=str)
         self.deliveries.append(headers["webhook-id"])
-        self.changes += [msgspec.convert(change, Received) for change in event["changes"]]
+        self.changes += [msgspec.convert(change, Received) for change in event.get("changes", [])]
         return b"204 No Content"
