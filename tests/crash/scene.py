@@ -45,6 +45,8 @@ from isthmus_sandbox.worlds.identities import (
 SILENT_S: Final = 1.5
 """A worker that says nothing for so long is taken for dead: long enough for a busy machine, short enough for a test."""
 
+NEVER_SILENT_S: Final = 300.0
+
 PLACES: Final = 4
 """Runs side by side in one worker."""
 
@@ -391,15 +393,19 @@ async def staged(
     page_records: int = PAGE_RECORDS,
     page_delay_s: float = PAGE_DELAY_S,
     connect: bool = True,
+    silent_s: float = SILENT_S,
 ) -> AsyncIterator[tuple[Scene, Workers]]:
-    """A fresh vendor and hub, connected, with nothing read yet and no worker running."""
+    """A fresh vendor and hub, connected, with nothing read yet and no worker running.
+
+    Where nobody dies, `silent_s` is NEVER_SILENT_S: on a machine that is busy for a while nobody is to be taken over.
+    """
     prepare_vendor(sandbox)
-    settings = Settings(home=home, database_url=database_url, development=True, workers=PLACES, silent_s=SILENT_S)
+    settings = Settings(home=home, database_url=database_url, development=True, workers=PLACES, silent_s=silent_s)
     environment = {
         "ISTHMUS_HOME": str(home),
         "ISTHMUS_DATABASE_URL": database_url,
         "ISTHMUS_DEVELOPMENT": "1",
-        "ISTHMUS_SILENT_S": str(SILENT_S),
+        "ISTHMUS_SILENT_S": str(silent_s),
         "ISTHMUS_WORKERS": str(PLACES),
     }
     async with AsyncExitStack() as stack:

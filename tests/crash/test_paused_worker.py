@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.crash.scene import US_COMPANY, Scene, VendorSet, staged, until
+from tests.crash.scene import NEVER_SILENT_S, US_COMPANY, Scene, VendorSet, staged, until
 from tests.running_sandbox import SandboxThread
 from tests.store.conftest import make_place
 
@@ -14,6 +14,9 @@ from isthmus.kernel.failures import RunSuperseded
 from isthmus.store import runs
 from isthmus.store.database import Database
 from isthmus.store.rows import Run, RunKind, RunState
+
+PATIENT_S = 4.0
+"""One worker is taken for dead, the other must not be, however busy the machine."""
 
 CUSTOMERS = VendorSet(object="customers", company=US_COMPANY, records=600)
 
@@ -32,10 +35,9 @@ async def test_a_worker_that_wakes_up_after_its_take_over_commits_nothing_and_go
     sandbox_server: SandboxThread, own_database_url: str, home: Path
 ) -> None:
     places = (CUSTOMERS,)
-    async with staged(sandbox_server, own_database_url, home, places, page_records=30, page_delay_s=0.2) as (
-        scene,
-        workers,
-    ):
+    async with staged(
+        sandbox_server, own_database_url, home, places, page_records=30, page_delay_s=0.2, silent_s=PATIENT_S
+    ) as (scene, workers):
         sleeper = workers.start()
         await asyncio.to_thread(sleeper.wait_until_ready)
         run = await scene.request(scene.syncs[0])
@@ -83,7 +85,9 @@ async def test_a_superseded_worker_that_meets_trouble_cannot_put_the_run_back(da
 async def test_a_run_that_was_asked_for_twice_is_done_once(
     sandbox_server: SandboxThread, own_database_url: str, home: Path
 ) -> None:
-    async with staged(sandbox_server, own_database_url, home, (CUSTOMERS,), page_delay_s=0.1) as (scene, workers):
+    async with staged(
+        sandbox_server, own_database_url, home, (CUSTOMERS,), page_delay_s=0.1, silent_s=NEVER_SILENT_S
+    ) as (scene, workers):
         workers.keep(2)
         first = await scene.request(scene.syncs[0])
         assert (await scene.request(scene.syncs[0], RunKind.SWEEP)).id == first.id

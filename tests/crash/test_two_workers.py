@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from uuid import UUID
 
-from tests.crash.scene import US_COMPANY, Scene, VendorSet, staged, until
+from tests.crash.scene import NEVER_SILENT_S, US_COMPANY, Scene, VendorSet, staged, until
 from tests.running_sandbox import SandboxThread
 
 from isthmus.store.rows import RunState
@@ -37,7 +37,14 @@ async def test_two_workers_share_runs_connections_and_the_vendors_budget(
 ) -> None:
     places = tuple(VendorSet(object=name, company=US_COMPANY, records=RECORDS) for name in OBJECTS)
     async with staged(
-        sandbox_server, own_database_url, home, places, page_records=PAGE_RECORDS, page_delay_s=0, connect=False
+        sandbox_server,
+        own_database_url,
+        home,
+        places,
+        page_records=PAGE_RECORDS,
+        page_delay_s=0,
+        connect=False,
+        silent_s=NEVER_SILENT_S,
     ) as (scene, workers):
         crowded, lone = await scene.add_connection("crowded"), await scene.add_connection("lone")
         for name in OBJECTS[1:]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from tests.own_database import database_url
 from tests.patience import eventually
@@ -17,8 +18,12 @@ from isthmus.store.database import Database
 __all__ = ["database_url", "eventually"]
 
 QUICK = EngineSettings(
-    jobs=4, group_slots=2, heartbeat_s=0.2, silent_s=1.0, recover_s=0.2, tick_s=0.1, poll_s=0.2, stop_grace_s=0.1
+    jobs=4, group_slots=2, heartbeat_s=0.2, silent_s=300.0, recover_s=0.2, tick_s=0.1, poll_s=0.2, stop_grace_s=0.1
 )
+"""Looks often and takes nobody for dead: a machine that is busy for a second is no dead worker."""
+
+HASTY = msgspec.structs.replace(QUICK, silent_s=1.5)
+"""Takes over what a dead worker has left."""
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.engine.conftest import QUICK, eventually, working
+from tests.engine.conftest import HASTY, eventually, working
 from tests.patience import WAIT_MAX_S
 from tests.store.conftest import make_place, page_of
 
@@ -55,7 +55,7 @@ async def test_a_run_outlives_a_database_that_restarts(own_server: EmbeddedPostg
                     busy.set()
                 await asyncio.sleep(0.02)
 
-        async with working(engine := Engine(db, run=handle, settings=QUICK)):
+        async with working(engine := Engine(db, run=handle, settings=HASTY)):
             run, _ = await engine.request_run(place.project_id, place.sync_id, RunKind.BACKFILL)
             await busy.wait()
             await own_server.stop()

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
-from tests.engine.conftest import QUICK, eventually, working
+from tests.engine.conftest import HASTY, QUICK, eventually, working
 from tests.patience import WAIT_MAX_S
 from tests.store.conftest import Place
 
@@ -221,7 +221,7 @@ async def test_a_run_whose_job_got_lost_is_found_and_resumed(place: Place) -> No
 
     async with place.db.project(place.project_id) as tx:
         run, _ = await runs.request(tx, place.sync_id, RunKind.BACKFILL)  # no job was enqueued for it
-    async with working(Engine(place.db, run=handle, settings=QUICK)):
+    async with working(Engine(place.db, run=handle, settings=HASTY)):
         await eventually(ended(place, run.id))
     assert (await state_of(place, run.id)).state is RunState.SUCCEEDED
 

@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.engine.conftest import QUICK, eventually, working
+from tests.engine.conftest import HASTY, QUICK, eventually, working
 from tests.patience import WAIT_MAX_S
 from tests.store.conftest import Place, page_of
 
@@ -56,7 +56,7 @@ async def test_a_killed_workers_run_is_resumed_by_another_without_loss_or_repeat
         process.send_signal(signal.SIGKILL)
         await process.communicate()
 
-    async with working(Engine(place.db, run=resume, settings=QUICK)):
+    async with working(Engine(place.db, run=resume, settings=HASTY)):
 
         async def succeeded() -> bool:
             async with place.db.project(place.project_id) as tx:
