@@ -16,6 +16,7 @@ from isthmus.api.destinations import destination_routes
 from isthmus.api.events import event_routes
 from isthmus.api.health import health_routes
 from isthmus.api.integrations import connect_page_routes, integration_routes
+from isthmus.api.importing import import_routes
 from isthmus.api.metrics import Metrics
 from isthmus.api.notices import notice_routes
 from isthmus.api.objects import object_routes
@@ -60,6 +61,7 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
             connection_routes(services, access),
             care_routes(services, access),
             portal_routes(services, access),
+            import_routes(services, access),
             notice_routes(services, access),
             signing_in_routes(services, access),
             object_routes(services, access),

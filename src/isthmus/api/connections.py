@@ -224,6 +224,7 @@ async def _view(tx: Transaction, row: Connection) -> ConnectionView:
 
 
 async def checked_view(project: ProjectServices, report: Report) -> CheckedConnection:
+    """A check that was just taken, as it is answered."""
     """A connection and its check as they are answered."""
     async with project.db.project(project.project.id) as tx:
         shown = await _view(tx, report.connection)

@@ -36,6 +36,7 @@ from isthmus.store.integrations import ConnectPage, Integration
 Title = Annotated[str, msgspec.Meta(max_length=100)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=300, description="Your customer reads this.")]
 Certificate = Annotated[str, msgspec.Meta(max_length=100_000, description="PEM or PFX file, in base64.")]
+Moment = Annotated[datetime, msgspec.Meta(tz=True, description="As Entra shows it.")]
 Address = Annotated[str, msgspec.Meta(max_length=2_000)]
 
 
@@ -59,7 +60,7 @@ class NewIntegration(Input, frozen=True, kw_only=True):
     client_secret: Secret | None = None
     certificate: Certificate | None = None
     certificate_password: Secret | None = None
-    secret_expires_at: datetime | None = None
+    secret_expires_at: Moment | None = None
     cloud: CloudInput | CustomCloud = "public"
     scopes: Annotated[list[Text], msgspec.Meta(max_length=20, description="Empty: the provider's usual ones.")] = (
         msgspec.field(default_factory=list)
@@ -91,7 +92,7 @@ class NewSecret(Input, frozen=True, kw_only=True):
     client_secret: Secret | None = None
     certificate: Certificate | None = None
     certificate_password: Secret | None = None
-    secret_expires_at: datetime | None = None
+    secret_expires_at: Moment | None = None
 
     def __repr__(self) -> str:
         return "NewSecret(…)"

@@ -85,6 +85,12 @@ EXAMPLES: Final[dict[str, Any]] = {
         "return_url": "https://app.acme.example/settings",
     },
     "change_connection": {"consumer": _ID},
+    "import_connection": {
+        "name": "Contoso / Production",
+        "client_id": "11111111-2222-3333-4444-555555555555",
+        "client_secret": "the secret's value, not its id",
+        "refresh_token": "0.AXoA…",
+    },
     "renew_secret": {"client_secret": "the new secret's value", "secret_expires_at": "2028-11-20T00:00:00Z"},
     "date_secret": {"secret_expires_at": "2028-11-20T00:00:00Z"},
     "stage_secret": {"client_secret": "the next secret's value", "from": "2027-10-01T00:00:00Z"},

@@ -98,6 +98,11 @@ class Connecting:
         self._clock = clock
         self._project_id = project_id
 
+    @property
+    def project_id(self) -> UUID:
+        """The project whose connections these are."""
+        return self._project_id
+
     async def with_app(self, wish: Wish, app: AppCredentials) -> Connection:
         """Keep a connection that signs in as an app. Nothing is sent; check it next.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from isthmus.client.protocols import JournalEntry
-from isthmus.connections.connecting import Connecting
+from isthmus.connections.connecting import AppCredentials, Connecting, Wish
+from isthmus.connections.importing import import_tokens
 from isthmus.connections.integrations import Integrations
 from isthmus.connections.keyring import Keyring
 from isthmus.connections.opening import Opener
@@ -14,6 +15,8 @@ from isthmus.connections.sessions_check import run_check
 from isthmus.connections.sessions_flow import ConnectFlow
 from isthmus.kernel.clock import Clock
 from isthmus.store.database import Database
+from isthmus.store.rows import Connection
+from isthmus.vault.secrets import Secret
 
 
 class NoJournal:
@@ -41,6 +44,8 @@ class ConnectDesk:
         self._opener = opener
         self._clock = clock
         self._project_id = project_id
+        self._keyring = keyring
+        self._connecting = connecting
         self.integrations = Integrations(db, keyring, opener, project_id)
         self.sessions = ConnectSessions(db, clock, project_id, development=development)
         self.flow = ConnectFlow(
@@ -64,3 +69,17 @@ class ConnectDesk:
         if session.reconnect and session.step == "choose" and session.status == "opened":
             await self.flow.finish(session_id, None)
         return taken
+
+    async def import_tokens(self, wish: Wish, app: AppCredentials, refresh_token: Secret) -> Connection:
+        """Take a sign-in over from another program; it is renewed at once, or refused."""
+        return await import_tokens(
+            self._db,
+            self._keyring,
+            self._opener,
+            self._clock,
+            self._connecting,
+            wish,
+            app,
+            refresh_token,
+            NoJournal(),
+        )

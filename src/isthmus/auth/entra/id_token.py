@@ -60,7 +60,7 @@ def identify(
     *,
     authority: Authority,
     client_id: str,
-    nonce: str,
+    nonce: str | None,
     now: datetime,
     expected_tenant: str | None = None,
     keys: SigningKeys | None = None,
@@ -68,7 +68,8 @@ def identify(
     """Check an id_token and say who it names; fetches the signing keys when they are missing, old, or lack the key.
 
     `expected_tenant` (a tenant id) is the connection's: another one raises IdentityMismatch. A token that is forged,
-    for another app, of another sign-in or out of its time raises SignInAgain.
+    for another app, of another sign-in or out of its time raises SignInAgain. `nonce` None is for the answer to a
+    refresh token, which belongs to no sign-in.
     """
     stale = keys is None or (now - keys.fetched_at).total_seconds() > KEYS_LIFE_S
     if keys is None or stale:
@@ -139,7 +140,7 @@ def _verified(id_token: str, keys: SigningKeys) -> dict[str, Any]:
 
 
 def _identity(
-    claims: dict[str, Any], issuer: str, client_id: str, nonce: str, now: datetime, expected_tenant: str | None
+    claims: dict[str, Any], issuer: str, client_id: str, nonce: str | None, now: datetime, expected_tenant: str | None
 ) -> Identity:
     tenant_id = str(claims.get("tid", "")).lower()
     if not tenant_id:
@@ -152,7 +153,7 @@ def _identity(
         raise _refused("another issuer made it")
     if str(claims.get("aud", "")).lower() != client_id.lower():
         raise _refused("it is meant for another app")
-    if not nonce or claims.get("nonce") != nonce:
+    if nonce is not None and (not nonce or claims.get("nonce") != nonce):
         raise _refused("it belongs to another sign-in")
     _check_times(claims, now)
     if expected_tenant and tenant_id != expected_tenant.lower():
