@@ -81,7 +81,7 @@ def _meaning(param: Any) -> str:
     if param.required and param.param_type_name == "option":
         words.append("Required.")
     default = param.default
-    if default not in (None, False, "", (), []) and not callable(default) and not param.is_flag:
+    if default not in (None, False, "", (), []) and not callable(default) and not getattr(param, "is_flag", False):
         words.append(f"Default: `{_plain(default)}`.")
     if param.envvar:
         words.append(f"Also from `{param.envvar}`.")

@@ -18,6 +18,7 @@ from tests.conformance_scan import Scan, scan_folder
 from tests.markdown_page import page_stamp, page_table
 
 from isthmus.cli.commands import build_app
+from isthmus.configuration import json_schema
 from isthmus.kernel import failures
 from isthmus.kernel.failures import Failure, UnknownObject, VendorFault, every_failure
 from isthmus.settings import VARIABLES
@@ -130,11 +131,17 @@ def command_page() -> str:
     return commands_page(typer.main.get_command(build_app()))
 
 
+def schema_page() -> str:
+    """The JSON Schema of `isthmus.yaml`, for editors."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "api.md": api_page,
     "commands.md": command_page,
     "conformance.md": lambda: conformance_page(scan_folder(ROOT)),
     "failures.md": failures_page,
+    "isthmus.schema.json": schema_page,
     "settings.md": settings_page,
 }
 """Every generated page by its file name below docs/reference."""

@@ -29,7 +29,7 @@ def _load(file: Path, text: str, *, lenient: bool = False, **environ: str) -> Lo
 
 def _mistakes(file: Path, text: str, **environ: str) -> list[Mistake]:
     with pytest.raises(Mistaken) as caught:
-        _load(file, text, **environ)
+        _load(file, text, lenient=False, **environ)
     return caught.value.mistakes
 
 

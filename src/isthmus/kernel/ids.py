@@ -16,6 +16,11 @@ def new_id() -> UUID:
     return UUID(int=value)
 
 
+def born_s(identifier: UUID) -> float:
+    """When an id of version 7 was made, in seconds since 1970."""
+    return (identifier.int >> 80) / 1_000
+
+
 def short(identifier: UUID) -> str:
     """The last eight characters: the random part of a version 7 id, enough for a person to tell rows apart."""
     return identifier.hex[-8:]

@@ -6,11 +6,13 @@ operations. Projects are looked into one by one, because only their own role see
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from isthmus.kernel.ids import born_s
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Project
 from isthmus.transport.leases import Ledger
@@ -72,7 +74,7 @@ class _Shared(msgspec.Struct, frozen=True, kw_only=True):
     run_queue_age_s: float
     operation_queue_age_s: float
     mails_waiting: int
-    mail_queue_age_s: float
+    oldest_mail: UUID | None
     servers: int
     workers: int
 
@@ -82,7 +84,7 @@ async def vitals(db: Database) -> Vitals:
     async with db.system() as tx:
         shared = await _shared(tx)
         held, paused_budgets = await _budgets(tx)
-        operations = await tx.tuples(_OPERATIONS)
+        operations = await tx.tuples(OPERATIONS)
         every = await tx.rows(Project, "SELECT * FROM projects ORDER BY id LIMIT %s", (PROJECTS_MAX,))
     async with db.unscoped() as tx:
         paused = [str(row[0]) for row in await tx.tuples("SELECT what FROM pauses ORDER BY what")]
@@ -96,7 +98,14 @@ async def vitals(db: Database) -> Vitals:
             looked.append(await _project(tx, project.name))
     names = {project.id: project.name for project in every}
     return Vitals(
-        **msgspec.structs.asdict(shared),
+        schedule_lag_s=shared.schedule_lag_s,
+        runs_queued=shared.runs_queued,
+        run_queue_age_s=shared.run_queue_age_s,
+        operation_queue_age_s=shared.operation_queue_age_s,
+        mails_waiting=shared.mails_waiting,
+        mail_queue_age_s=0.0 if shared.oldest_mail is None else max(0.0, time.time() - born_s(shared.oldest_mail)),
+        servers=shared.servers,
+        workers=shared.workers,
         budget_held_requests=held,
         budgets_paused=paused_budgets,
         paused=paused,
@@ -122,8 +131,7 @@ async def _shared(tx: Transaction) -> _Shared:
                (SELECT greatest(0, coalesce(extract(epoch FROM now() - min(next_attempt_at)), 0))::float8
                 FROM operations WHERE state IN ('planned', 'sent', 'uncertain')) AS operation_queue_age_s,
                (SELECT count(*) FROM mails WHERE next_attempt_at IS NOT NULL) AS mails_waiting,
-               (SELECT coalesce(extract(epoch FROM now() - min(at)), 0)::float8 FROM mails
-                WHERE next_attempt_at IS NOT NULL) AS mail_queue_age_s,
+               (SELECT id FROM mails WHERE next_attempt_at IS NOT NULL ORDER BY id LIMIT 1) AS oldest_mail,
                (SELECT count(*) FROM processes WHERE kind = 'server'
                 AND beat_at > clock_timestamp() - make_interval(secs => %(fresh)s)) AS servers,
                (SELECT count(*) FROM processes WHERE kind = 'worker'
@@ -134,7 +142,7 @@ async def _shared(tx: Transaction) -> _Shared:
     return found
 
 
-_OPERATIONS: Final = """
+OPERATIONS: Final = """
     SELECT project_id, state, count(*) FROM operations WHERE state IN ('planned', 'sent', 'uncertain') GROUP BY 1, 2
     UNION ALL
     SELECT project_id, state, count(*) FROM operations WHERE state = 'waiting_for_approval' GROUP BY 1, 2
@@ -193,7 +201,7 @@ async def _project(tx: Transaction, project: str) -> ProjectVitals:
     )
     paused, failing, behind, behind_s = rows[0]
     letters = await tx.value(
-        "SELECT count(*) FROM (SELECT 1 FROM dead_letters WHERE replayed_at IS NULL LIMIT %s) some", (LETTERS_MAX,)
+        "SELECT count(*) FROM (SELECT 1 FROM dead_letters WHERE replayed_at IS NULL LIMIT %s) waiting", (LETTERS_MAX,)
     )
     ends_s = await tx.value("SELECT extract(epoch FROM min(secret_expires_at) - now())::float8 FROM grants")
     return ProjectVitals(

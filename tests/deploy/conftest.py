@@ -1,0 +1,9 @@
+"""A served hub, for what is deployed around it."""
+
+from __future__ import annotations
+
+from tests.api_server import served
+from tests.hub_fixtures import house, master_key
+from tests.sandbox_fixtures import sandbox, sandbox_server
+
+__all__ = ["house", "master_key", "sandbox", "sandbox_server", "served"]
