@@ -26,7 +26,7 @@ from isthmus_sandbox.worlds import identities
 __all__ = ["house", "master_key", "sandbox", "sandbox_server"]
 
 QUICK = WriterSettings(
-    operation_s_max=0.6, deadline_s=3.0, batch_deadline_s=5.0, grace_s=1.0, lock_wait_s=3.0, look_first_s=0.05,
+    operation_s_max=0.6, deadline_s=30.0, batch_deadline_s=60.0, grace_s=30.0, lock_wait_s=30.0, look_first_s=0.05,
     look_max_s=0.2,
 )  # fmt: skip
 """Tests do not wait ten minutes for a request that may still commit."""

@@ -98,10 +98,12 @@ async def test_a_dry_run_shows_the_request_and_sends_none(writing: tuple[Served,
 
 
 async def test_an_asynchronous_write_is_settled_later(writing: tuple[Served, httpx.AsyncClient, str]) -> None:
-    _, client, address = writing
+    served, client, address = writing
     later = await client.post(address, json=customer("Later"), headers={"prefer": "respond-async"})
     assert later.status_code == 202, later.text
     operation = later.json()["id"]
+    await served.hub.writer.drain()
+    assert (await client.get(f"/v1/operations/{operation}")).json()["state"] == "confirmed"
     settled = await client.post(f"/v1/operations/{operation}/reconcile")
     assert settled.json()["state"] == "confirmed"
 

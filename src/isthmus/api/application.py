@@ -9,14 +9,15 @@ from litestar import Router
 
 from isthmus.api.access import Access, Rate
 from isthmus.api.administration import audit_routes, consumer_routes, key_routes
+from isthmus.api.approvals import approval_routes
 from isthmus.api.care import care_routes
 from isthmus.api.connect_sessions import connect_session_routes
 from isthmus.api.connections import connection_routes
 from isthmus.api.destinations import destination_routes
 from isthmus.api.events import event_routes
 from isthmus.api.health import health_routes
-from isthmus.api.integrations import connect_page_routes, integration_routes
 from isthmus.api.importing import import_routes
+from isthmus.api.integrations import connect_page_routes, integration_routes
 from isthmus.api.metrics import Metrics
 from isthmus.api.notices import notice_routes
 from isthmus.api.objects import object_routes
@@ -26,6 +27,7 @@ from isthmus.api.payloads import payload_routes
 from isthmus.api.portal import portal_routes
 from isthmus.api.problems import EXCEPTION_HANDLERS
 from isthmus.api.proxy import proxy_routes
+from isthmus.api.record_writes import record_write_routes
 from isthmus.api.records import change_routes, record_routes
 from isthmus.api.runs import run_routes
 from isthmus.api.services import Services
@@ -59,9 +61,9 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
             connect_page_routes(services, access),
             connect_session_routes(services, access),
             connection_routes(services, access),
+            import_routes(services, access),
             care_routes(services, access),
             portal_routes(services, access),
-            import_routes(services, access),
             notice_routes(services, access),
             signing_in_routes(services, access),
             object_routes(services, access),
@@ -75,6 +77,8 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
             key_routes(services, access),
             audit_routes(services, access),
             *operation_routes(services, access),
+            record_write_routes(services, access),
+            approval_routes(services, access),
             proxy_routes(services, access, metrics),
         ],
     )

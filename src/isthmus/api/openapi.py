@@ -18,6 +18,7 @@ from isthmus import __version__
 from isthmus.api.openapi_words import DESCRIPTION, EXAMPLES, REFUSALS, TAGS, proxy_paths
 from isthmus.api.operations import BODIES
 from isthmus.api.problems import Problem
+from isthmus.api.record_writes import RECORD_ACTS, RECORD_BODIES
 
 OPENAPI_JSON: Final = "application/vnd.oai.openapi+json"
 
@@ -100,7 +101,9 @@ def _finish_operation(path: str, operation: dict[str, Any]) -> None:
     if operation["operationId"] in BODIES:
         reference = {"$ref": f"#/components/schemas/{BODIES[operation['operationId']].__name__}"}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": reference}}}
-    if operation["operationId"] == "write":
+    if operation["operationId"] in RECORD_BODIES:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+    if operation["operationId"] in ("write", "write_batch", "approve_operation", *RECORD_BODIES, *RECORD_ACTS):
         responses["202"] = {"description": "Still open: ask for the operation.", "content": responses["200"]["content"]}
     example = EXAMPLES.get(operation["operationId"])
     if example is not None and "requestBody" in operation:

@@ -89,8 +89,8 @@ async def set_rule(
                                        changed_by)
            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
            ON CONFLICT (project_id, coalesce(integration_id, '00000000-0000-0000-0000-000000000000'),
-                        coalesce(connection_id, '00000000-0000-0000-0000-000000000000'), coalesce(object, ''))
-           DO UPDATE SET required = excluded.required, expires_s = excluded.expires_s,
+                        coalesce(connection_id, '00000000-0000-0000-0000-000000000000'), coalesce(lower(object), ''))
+           DO UPDATE SET object = excluded.object, required = excluded.required, expires_s = excluded.expires_s,
                          changed_by = excluded.changed_by, changed_at = now()
            RETURNING id, integration_id, connection_id, object, required, expires_s, changed_by, changed_at""",
         (new_id(), tx.project_id, integration_id, connection_id, object, required, expires_s, by),
@@ -175,3 +175,8 @@ async def integration_of(tx: Transaction, connection_id: UUID) -> UUID | None:
     """The integration that a connection belongs to."""
     found: UUID | None = await tx.value("SELECT integration_id FROM connections WHERE id = %s", (connection_id,))
     return found
+
+
+async def has_integration(tx: Transaction, integration_id: UUID) -> bool:
+    """Whether the project has that integration."""
+    return await tx.value("SELECT 1 FROM integrations WHERE id = %s", (integration_id,)) is not None

@@ -5,6 +5,7 @@ waiting for a person. The way of an operation is told in `store.operations`; wha
 how a lost write is found again belongs to the provider.
 """
 
+from isthmus.actions.writing.proposing import Proposal
 from isthmus.actions.writing.settings import WriterSettings
 from isthmus.actions.writing.wishes import BatchWish, DryRun, PlannedRequest, WriteWish
 from isthmus.actions.writing.writer import Writer
@@ -15,6 +16,7 @@ __all__ = [
     "DryRun",
     "PlannedRequest",
     "Problem",
+    "Proposal",
     "Under",
     "Verb",
     "WriteWish",

@@ -22,7 +22,7 @@ from isthmus.odata.batch import Fate, PartOutcome
 from isthmus.providers.writing import Outcome, Verb
 from isthmus.store import operations_moving
 from isthmus.store.database import Database
-from isthmus.store.operations import Operation, Step
+from isthmus.store.operations import Operation, OperationState, Step
 
 PREPARED_AT_ONCE = 4
 """Reads of records side by side; the vendor's budget has room for five requests."""
@@ -78,7 +78,7 @@ class BatchCarrier:
             )
             return
         pairs, moves = await self._prepared(desk, rows, ready)
-        if isolated and moves and len(pairs) < len(rows):
+        if isolated and any(step.state is not OperationState.CONFIRMED for _, step in moves):
             moves += [(pair.operation, judging.failed(pair.operation, Undone(), [])) for pair in pairs]
             pairs = []
         await self._settle(desk, moves)

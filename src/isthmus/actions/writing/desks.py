@@ -17,6 +17,7 @@ from isthmus.actions.writing.desk import Descriptions, Desk, Open, RoutedJournal
 from isthmus.connections.dead import refuse_dead
 from isthmus.connections.opening import OpenConnection
 from isthmus.kernel.clock import Clock
+from isthmus.kernel.failures import RecordNotFound
 from isthmus.store import approvals, operations_moving
 from isthmus.store.approvals import ApprovalRule
 from isthmus.store.database import Database
@@ -49,7 +50,7 @@ class Desks:
         self._kept: OrderedDict[tuple[UUID, UUID], Kept] = OrderedDict()
 
     async def desk(self, project_id: UUID, connection_id: UUID, seal: str | None = None) -> Desk:
-        """A desk for one piece of work; `seal` where the present one is known. Raises InvalidInput for an unknown
+        """A desk for one piece of work; `seal` where the present one is known. Raises RecordNotFound for an unknown
         connection, SignInAgain for a dead one."""
         journal = self._journal.begin()
         kept = await self._find(project_id, connection_id)
@@ -86,6 +87,10 @@ class Desks:
             seals = await operations_moving.connection_seals(tx, [connection_id])
             rules = tuple(await approvals.rules(tx))
             integration_id = await approvals.integration_of(tx, connection_id)
+        if connection_id not in seals:
+            raise RecordNotFound(
+                f"There is no connection {connection_id}.", remedy="List what there is.", subject="connection"
+            )
         async with self._open(project_id, connection_id, self._journal) as opened:
             if kept is not None and kept.seal != seals.get(connection_id):
                 self._descriptions.forget(connection_id)

@@ -23,6 +23,7 @@ from isthmus.actions.writing.prepare import Prepared, checked_body, prepare_wish
 from isthmus.actions.writing.proposing import Proposal
 from isthmus.actions.writing.resolving import Resolver
 from isthmus.actions.writing.settings import BATCH_ROWS_MAX, WriterSettings
+from isthmus.actions.writing.splitting import may_be_deep, split
 from isthmus.actions.writing.wishes import BatchWish, DryRun, PlannedRequest, WriteWish, check_key, check_shape
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
@@ -181,6 +182,14 @@ class Writer:
         text = request.body.decode() if request.body is not None else None
         planned = PlannedRequest(method=request.method, url=request.url, headers=dict(request.headers), body=text)
         return DryRun(requests=(planned,))
+
+    async def split(self, project_id: UUID, connection_id: UUID, wish: WriteWish) -> BatchWish | None:
+        """The writes that an update of a record together with nested ones consists of (BC-65); None for a flat one."""
+        if not may_be_deep(wish):
+            return None
+        check_shape(wish)
+        check_key(wish.idempotency_key)
+        return await split(await self._desks.desk(project_id, connection_id), wish)
 
     # -- many writes ---------------------------------------------------------------------------------------------
 

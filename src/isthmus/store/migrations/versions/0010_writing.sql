@@ -14,7 +14,7 @@ CREATE TABLE approval_rules (
 );
 CREATE UNIQUE INDEX approval_rules_scope ON approval_rules
     (project_id, coalesce(integration_id, '00000000-0000-0000-0000-000000000000'),
-     coalesce(connection_id, '00000000-0000-0000-0000-000000000000'), coalesce(object, ''));
+     coalesce(connection_id, '00000000-0000-0000-0000-000000000000'), coalesce(lower(object), ''));
 GRANT SELECT, INSERT, UPDATE, DELETE ON approval_rules TO isthmus_app;
 ALTER TABLE approval_rules ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_project ON approval_rules TO isthmus_app

@@ -1,0 +1,128 @@
+"""Writes that wait for a person: what they see, who may decide, what happens meanwhile, and how long it may take."""
+
+from __future__ import annotations
+
+import pytest
+from tests.actions_writing.conftest import Pen, confirmed, refused
+from tests.hub_fixtures import US
+
+from isthmus.kernel.failures import Conflict, IdempotencyMismatch, InvalidInput, NotApproved
+from isthmus.kernel.ids import new_id
+from isthmus.store import approvals, audit, events, listing
+from isthmus.store.operations import Operation, OperationState, Planner
+
+HOST = Planner(name="key:billing", key_id=new_id())
+BOSS = Planner(name="user:anna")
+WAITING = OperationState.WAITING_FOR_APPROVAL
+
+
+@pytest.fixture
+async def strict(pen: Pen) -> Pen:
+    """A project in which every write through the API waits."""
+    async with pen.hub.db.project(pen.project_id) as tx:
+        await approvals.set_rule(tx, required=True, by="user:anna")
+    return pen
+
+
+async def ask(pen: Pen, verb: str, object: str, body: object = None, **more: object) -> Operation:
+    """A write through the API."""
+    wish = pen.wish(verb, object, body, **more)
+    return await pen.writer.submit(pen.project_id, pen.connection.id, wish, planner=HOST)
+
+
+async def test_a_write_waits_until_somebody_else_approves_it(strict: Pen) -> None:
+    waiting = await ask(strict, "create", "customers", {"displayName": "Slow"}, idempotency_key="k1")
+    assert (waiting.state, waiting.attempts) == (WAITING, 0)
+    assert strict.rows("customers", displayName="Slow") == []
+    again = await ask(strict, "create", "customers", {"displayName": "Slow"}, idempotency_key="k1")
+    assert again.id == waiting.id
+    with pytest.raises(IdempotencyMismatch):
+        await ask(strict, "create", "customers", {"displayName": "Other"}, idempotency_key="k1")
+    with pytest.raises(NotApproved):
+        await strict.writer.approve(strict.project_id, waiting.id, HOST)
+    done = confirmed(await strict.writer.approve(strict.project_id, waiting.id, BOSS))
+    assert done.decided_by == "user:anna"
+    assert len(strict.rows("customers", displayName="Slow")) == 1
+    with pytest.raises(InvalidInput, match="does not wait"):
+        await strict.writer.approve(strict.project_id, waiting.id, BOSS)
+    stored = await ask(strict, "create", "customers", {"displayName": "Slow"}, idempotency_key="k1")
+    assert stored.id == waiting.id
+    async with strict.hub.db.project(strict.project_id) as tx:
+        told = (await events.read(tx, 0)).events
+        noted, _ = await listing.page(tx, audit.AuditEntry, 10)
+    assert [each.type for each in told if each.subject.get("operation_id") == str(waiting.id)] == [
+        "operation.approval_needed",
+        "operation.confirmed",
+    ]
+    assert ("user:anna", "operation.approve") in {(each.actor, each.action) for each in noted}
+
+
+async def test_what_is_approved_is_the_request_that_was_shown(strict: Pen) -> None:
+    made = confirmed(await strict.submit("create", "customers", {"displayName": "Before", "city": "Bern"}))
+    waiting = await ask(strict, "update", "customers", {"displayName": "After"}, record_id=made.remote_id)
+    shown = await strict.writer.proposal(strict.project_id, waiting.id)
+    assert shown.request is not None
+    assert (shown.request.method, shown.request.body) == ("PATCH", '{"displayName":"After"}')
+    assert [(each.field, each.before, each.after) for each in shown.changes] == [("displayName", '"Before"', '"After"')]
+    confirmed(await strict.submit("update", "customers", {"city": "Basel"}, record_id=made.remote_id))
+    with pytest.raises(Conflict, match="something else"):
+        await strict.writer.approve(strict.project_id, waiting.id, BOSS)
+    anew = await strict.writer.proposal(strict.project_id, waiting.id)
+    confirmed(await strict.writer.approve(strict.project_id, waiting.id, BOSS, seen=anew.digest))
+    (row,) = strict.rows("customers", displayName="After")
+    assert row["city"] == "Basel"
+
+
+async def test_a_refusal_carries_its_reason_and_cannot_be_sent_again(strict: Pen) -> None:
+    waiting = await ask(strict, "create", "customers", {"displayName": "No"})
+    ended = await strict.writer.refuse(strict.project_id, waiting.id, BOSS, "Not this one.")
+    assert (refused(ended)["code"], "Not this one." in refused(ended)["message"]) == ("not_approved", True)
+    with pytest.raises(InvalidInput, match="not approved"):
+        await strict.writer.retry(strict.project_id, waiting.id)
+    assert strict.rows("customers", displayName="No") == []
+
+
+async def test_what_nobody_approves_in_time_ends(strict: Pen) -> None:
+    waiting = await ask(strict, "create", "customers", {"displayName": "Late"})
+    assert await strict.writer.reconcile_due() == 0
+    async with strict.hub.db.project(strict.project_id) as tx:
+        await tx.execute(
+            "UPDATE operations SET approval_expires_at = now() - interval '1 s', "
+            "next_attempt_at = now() - interval '1 s'"
+        )
+    with pytest.raises(InvalidInput):
+        await strict.writer.approve(strict.project_id, waiting.id, BOSS)
+    await strict.writer.reconcile_due()
+    ended = await strict.stored(waiting.id)
+    assert refused(ended)["code"] == "not_approved"
+    assert ended.decided_by is None
+
+
+async def test_the_rule_that_names_most_holds_and_a_new_one_holds_at_once(pen: Pen) -> None:
+    async with pen.hub.db.project(pen.project_id) as tx:
+        await approvals.set_rule(tx, required=True)
+        await approvals.set_rule(tx, required=False, object="CUSTOMERS")
+        await approvals.set_rule(tx, required=True, connection_id=pen.connection.id, object="vendors")
+    assert (await ask(pen, "create", "customers", {"displayName": "Free"})).state is OperationState.CONFIRMED
+    assert (await ask(pen, "create", "vendors", {"displayName": "V"})).state is WAITING
+    assert (await ask(pen, "create", "items", {"displayName": "I"})).state is WAITING
+    async with pen.hub.db.project(pen.project_id) as tx:
+        await approvals.set_rule(tx, required=True, object="customers")
+        rules = await approvals.rules(tx)
+    assert len(rules) == 3
+    assert (await ask(pen, "create", "customers", {"displayName": "Bound"})).state is WAITING
+    confirmed(await pen.submit("create", "customers", {"displayName": "By command"}))
+
+
+async def test_rows_of_an_all_or_nothing_batch_are_approved_together(strict: Pen) -> None:
+    from isthmus.actions.writing import BatchWish
+
+    rows = tuple(strict.wish("create", "vendors", {"displayName": f"B{n}"}, company=US) for n in range(3))
+    batch = BatchWish(rows=rows, all_or_nothing=True, idempotency_key="b1")
+    waiting = await strict.writer.submit_batch(strict.project_id, strict.connection.id, batch, planner=HOST)
+    assert {row.state for row in waiting} == {WAITING}
+    await strict.writer.approve(strict.project_id, waiting[1].id, BOSS)
+    for row in waiting:
+        confirmed(await strict.stored(row.id))
+    again = await strict.writer.submit_batch(strict.project_id, strict.connection.id, batch, planner=HOST)
+    assert [row.id for row in again] == [row.id for row in waiting]
