@@ -145,7 +145,7 @@ async def test_a_failed_run_says_why_and_offers_to_retry(admin: Visitor, served:
     page = words(await admin.text(f"/console/runs/{run.id}"))
     assert "What to do:" in page
     assert "Retry" in page
-    assert "customers of cronus is failing" in words(await admin.text("/console"))
+    assert "cronus: blocked" in words(await admin.text("/console")), "the connection explains what follows from it"
 
 
 async def test_a_webhooks_secret_is_shown_once(admin: Visitor, served: Served) -> None:

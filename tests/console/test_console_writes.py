@@ -159,3 +159,34 @@ async def test_viewers_look_and_operators_write(signed_in: SignedIn, served: Ser
         assert answer.status_code == 403, path
     operator = await signed_in("operator")
     assert (await operator.get("/console/writes/new")).status_code == 200
+
+
+async def test_a_write_that_waits_is_read_before_it_is_approved_by_somebody_else(
+    admin: Visitor, signed_in: SignedIn, served: Served
+) -> None:
+    connection = await served.house.connect(served.hub)
+    await admin.send("/console/settings/approval", required="1")
+    path = f"/console/writes/new?connection={connection.id}&verb=create&object=customers"
+    form = {"connection": str(connection.id), "verb": "create", "object": "customers", "company": US, "do": "write"}
+    body = '{"displayName": "Waits"}'
+    sent = await admin.send("/console/writes/new", on=path, body=body, **form)
+    assert sent.headers["location"].endswith("notice=write-waits"), words(sent.text)
+    base = sent.headers["location"].partition("?")[0]
+    own = words(await admin.text(base))
+    assert "somebody else has to approve it" in own
+    assert "Approve and send" not in own
+    assert (await admin.send(f"{base}/approve")).status_code == 422
+    assert "1 write waits for approval" in words(await admin.text("/console"))
+    colleague = await signed_in("operator")
+    page = await colleague.text(base)
+    assert "What would be sent" in page
+    before = served.house.count("customers", US)
+    done = await colleague.send(f"{base}/approve", seen=hidden(page, "seen"))
+    assert done.headers["location"].endswith("notice=write-confirmed"), words(done.text)
+    assert served.house.count("customers", US) == before + 1
+    assert "Approved by operator" in words(await admin.text(base))
+    second = await admin.send("/console/writes/new", on=path, body='{"displayName": "No"}', **form)
+    other = second.headers["location"].partition("?")[0]
+    assert (await colleague.send(f"{other}/refuse", reason="")).status_code == 422
+    assert (await colleague.send(f"{other}/refuse", reason="Not this one.")).status_code == 303
+    assert "Not this one." in words(await admin.text(other))

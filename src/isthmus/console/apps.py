@@ -16,7 +16,7 @@ from isthmus.console.asking import errors_of
 from isthmus.console.checks import check_and_keep
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
-from isthmus.store import connections
+from isthmus.store import connections, integrations
 from isthmus.vault.secrets import Secret
 
 PROVIDER: Final = "business_central"
@@ -76,8 +76,10 @@ async def app_page(visit: Visiting) -> Response[str]:
     """What Business Central offers, and its connections."""
     async with visit.services.db.project(visit.project.id) as tx:
         every = [each for each in await connections.every(tx) if each.provider == PROVIDER]
+        kept = [each for each in await integrations.every(tx) if each.provider == PROVIDER]
+        used = await integrations.connections_by_integration(tx)
     every.sort(key=lambda each: (each.state == "connected", each.name.casefold()))
-    return await visit.page("app.html", connections=every)
+    return await visit.page("app.html", connections=every, integrations=kept, used=used)
 
 
 @get("/apps/business_central/guide")

@@ -32,6 +32,7 @@ def tell(operation: Operation) -> list[Event]:
     events = [_asked(operation)]
     if operation.first_sent_at is None and operation.state is OperationState.PLANNED:
         events.append(_planned(operation))
+    events += _approval(operation)
     events += [_request(operation, place, entry) for place, entry in enumerate(operation.journal, start=1)]
     if operation.state is OperationState.UNCERTAIN:
         events.append(_uncertain(operation))
@@ -50,6 +51,27 @@ def _asked(operation: Operation) -> Event:
         at=operation.created_at,
         link="#asked",
     )
+
+
+def _approval(operation: Operation) -> list[Event]:
+    """Who had to be asked, and what they said."""
+    if operation.state is OperationState.WAITING_FOR_APPROVAL:
+        words = "Nothing is sent before somebody has looked at it."
+        return [
+            Event(
+                look=OPERATION_TONES["waiting_for_approval"],
+                title="Waits for approval",
+                words=words,
+                at=operation.created_at,
+                link="#approve",
+            )
+        ]
+    if operation.decided_at is None:
+        return []
+    refused = operation.state is OperationState.FAILED and operation.attempts == 0
+    look = OPERATION_TONES["failed" if refused else "confirmed"]
+    who = (operation.decided_by or "nobody in time").removeprefix("user:")
+    return [Event(look=look, title=f"{'Refused' if refused else 'Approved'} by {who}", at=operation.decided_at)]
 
 
 def _planned(operation: Operation) -> Event:

@@ -19,6 +19,7 @@ from isthmus.console import (
     deliveries,
     files,
     home,
+    integrations,
     keys,
     people,
     project_settings,
@@ -46,7 +47,7 @@ def create_console(services: Services) -> list[ControllerRouterHandler]:
         *(files.static_file, *_SIGN_IN),
         *(*home.HANDLERS, *apps.HANDLERS, *connections.HANDLERS, *syncs.HANDLERS, *records.HANDLERS),
         *(*changes.HANDLERS, *activity.HANDLERS, *deliveries.HANDLERS, *workspace.HANDLERS, *people.HANDLERS),
-        *(*project_settings.HANDLERS, *keys.HANDLERS, *account.HANDLERS),
+        *(*integrations.HANDLERS, *project_settings.HANDLERS, *keys.HANDLERS, *account.HANDLERS),
         *(*search.HANDLERS, *write_form.HANDLERS, *writes.HANDLERS),
     ]
     handlers += provider_handlers(services)

@@ -19,6 +19,7 @@ from isthmus.console.words import NOTICES
 from isthmus.kernel.failures import InvalidInput
 from isthmus.store import audit, projects
 from isthmus.store.console_people import SignedIn
+from isthmus.store.operations import Planner
 from isthmus.store.paused import paused
 from isthmus.store.rows import Project
 
@@ -47,6 +48,11 @@ class Visit:
     def project(self) -> Project:
         """The project whose pages are shown."""
         return self._project
+
+    @property
+    def planner(self) -> Planner:
+        """How operations and approvals name the person."""
+        return Planner(name=f"user:{self.who.name}")
 
     @property
     def query(self) -> Mapping[str, str]:

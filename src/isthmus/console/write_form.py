@@ -17,10 +17,10 @@ from isthmus.console.asking import QuietJournal, errors_of
 from isthmus.console.connections import COMMON
 from isthmus.console.operation_story import title_of
 from isthmus.console.visit import Visit, Visiting
+from isthmus.console.writes import ANSWER_WAIT_S, notice_of
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.kernel.ids import new_id
 from isthmus.store import connections
-from isthmus.store.operations import OperationState
 
 KINDS: Final = (
     ("create", "Create a record", "A customer, an invoice with its lines, …"),
@@ -84,12 +84,13 @@ async def new_write(visit: Visiting) -> Response[Any]:
         if visit.text("do") != "write":
             planned = await visit.here.writer.dry_run(visit.project.id, connection_id, wish)
             return await _details(visit, typed, {}, planned=planned)
-        operation = await visit.here.writer.submit(visit.project.id, connection_id, wish)
+        operation = await visit.here.writer.submit(
+            visit.project.id, connection_id, wish, planner=visit.planner, wait_s=ANSWER_WAIT_S
+        )
     except Failure as failure:
         return await _details(visit, typed, errors_of(failure, _field_of(failure)), status=422)
     await visit.note("operation.write", str(operation.id), object=typed.object, verb=typed.verb)
-    settled = operation.state.settled
-    notice = "write-confirmed" if operation.state is OperationState.CONFIRMED else "" if settled else "write-open"
+    notice = notice_of(operation)
     return visit.go(f"/console/writes/{operation.id}", notice)
 
 

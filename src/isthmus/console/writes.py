@@ -31,6 +31,8 @@ TROUBLES: Final = ("needs_person", "waiting_for_approval", "uncertain")
 """What stands above the list, in this order."""
 
 REMOTE_ID_CHARACTERS_MAX: Final = 200
+ANSWER_WAIT_S: Final = 20.0
+"""How long a page waits for the vendor; afterwards the story tells how it goes on."""
 
 
 @get("/writes")
@@ -148,6 +150,30 @@ async def decide(visit: Visiting, operation_id: FromPath[UUID]) -> Response[Any]
     return visit.go(f"/console/writes/{operation_id}", "write-decided")
 
 
+@post("/writes/{operation_id:uuid}/approve", opt={"role": "operator"}, status_code=200)
+async def approve(visit: Visiting, operation_id: FromPath[UUID]) -> Response[Any]:
+    """Allow exactly what was shown, and send it."""
+    await _existing(visit, operation_id)
+    try:
+        approved = await visit.here.writer.approve(
+            visit.project.id, operation_id, visit.planner, seen=visit.text("seen") or None, wait_s=ANSWER_WAIT_S
+        )
+    except Failure as failure:
+        return await _page(visit, operation_id, errors_of(failure), status=422)
+    return _told(visit, approved)
+
+
+@post("/writes/{operation_id:uuid}/refuse", opt={"role": "operator"}, status_code=200)
+async def refuse(visit: Visiting, operation_id: FromPath[UUID]) -> Response[Any]:
+    """Say no, with the reason for whoever planned it."""
+    await _existing(visit, operation_id)
+    try:
+        await visit.here.writer.refuse(visit.project.id, operation_id, visit.planner, visit.text("reason"))
+    except Failure as failure:
+        return await _page(visit, operation_id, errors_of(failure, "reason"), status=422)
+    return visit.go(f"/console/writes/{operation_id}", "write-refused")
+
+
 async def _existing(visit: Visit, operation_id: UUID) -> Operation:
     async with visit.services.db.project(visit.project.id) as tx:
         return await operations.get(tx, operation_id)
@@ -155,10 +181,18 @@ async def _existing(visit: Visit, operation_id: UUID) -> Operation:
 
 def _told(visit: Visit, operation: Operation) -> Redirect:
     """Back to the story, with a word about how it stands."""
-    notice = {OperationState.CONFIRMED: "write-confirmed"}.get(
-        operation.state, "" if operation.state.settled else "write-open"
-    )
-    return visit.go(f"/console/writes/{operation.id}", notice)
+    return visit.go(f"/console/writes/{operation.id}", notice_of(operation))
+
+
+def notice_of(operation: Operation) -> str:
+    """What the page says about an operation that was just touched."""
+    match operation.state:
+        case OperationState.CONFIRMED:
+            return "write-confirmed"
+        case OperationState.WAITING_FOR_APPROVAL:
+            return "write-waits"
+        case state:
+            return "" if state.settled else "write-open"
 
 
 async def _page(
@@ -176,6 +210,7 @@ async def _page(
             else []
         )
     action = _action(operation)
+    proposal, stale = await _proposal(visit, operation)
     return await visit.page(
         "write.html",
         status=status,
@@ -197,8 +232,21 @@ async def _page(
         curl=_curl(operation),
         errors=errors or {},
         title_of=title_of,
+        proposal=proposal,
+        stale=stale,
+        own=operation.planned_by == visit.planner.name,
         next_write=_next_write(operation),
     )
+
+
+async def _proposal(visit: Visit, operation: Operation) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """What a waiting write would send now, or what was kept of it and why it could not be asked again."""
+    if operation.state is not OperationState.WAITING_FOR_APPROVAL:
+        return operation.proposal, None
+    try:
+        return msgspec.to_builtins(await visit.here.writer.proposal(visit.project.id, operation.id)), None
+    except Failure as failure:
+        return operation.proposal, failure.to_dict()
 
 
 def _rank(line: WriteLine) -> tuple[int, str]:
@@ -272,4 +320,6 @@ HANDLERS: Final[list[ControllerRouterHandler]] = [
     reconcile,
     retry,
     decide,
+    approve,
+    refuse,
 ]
