@@ -195,6 +195,13 @@ class Hub:
         later = _Later()
         reader = Reader(self.db, self._open_for_run, self.clock, later=later)
 
+        async def alive() -> None:
+            try:
+                await self.presence.beat()
+            finally:
+                if self.presence.left_behind:
+                    engine.stop()
+
         async def perform(run: Run) -> None:
             try:
                 await reader.perform(run)
@@ -209,7 +216,7 @@ class Hub:
                 "delivery": Periodic(interval_s=DELIVERY_TICK_S, work=self.deliver),
                 "health": Periodic(interval_s=HEALTH_TICK_S, work=self.caretaker.work),
                 "notices": Periodic(interval_s=NOTICES_TICK_S, work=self.notifier.work),
-                "presence": Periodic(interval_s=BEAT_S, work=self.presence.beat),
+                "presence": Periodic(interval_s=BEAT_S, work=alive),
                 "connect sessions": Periodic(interval_s=SESSIONS_TICK_S, work=lambda: expire_due(self.db)),
                 "operations": Periodic(interval_s=RECONCILE_TICK_S, work=self.writer.reconcile_due),
             },

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import tarfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -41,7 +40,7 @@ async def typed(house: House, *arguments: str) -> str:
 
 
 @pytest.fixture
-async def target(postgres: EmbeddedPostgres, house: House, tmp_path: Path) -> AsyncIterator[House]:
+async def target(postgres: EmbeddedPostgres, house: House, tmp_path: Path) -> House:
     """An empty database on another machine, as it were."""
     home = tmp_path / "elsewhere"
     home.mkdir()

@@ -59,12 +59,16 @@ def health_routes(services: Services, metrics: Metrics, access: Access) -> list[
         try:
             async with asyncio.timeout(READY_TIMEOUT_S), services.db.unscoped() as tx:
                 schema = await applied_version(tx)
-                stopped = sorted(await paused(tx)) if schema is not None and schema >= PAUSES_SINCE else []
+                known = schema is not None and schema >= PAUSES_SINCE
+                stopped = sorted(await paused(tx)) if known else []
+                oldest = await tx.value("SELECT oldest_schema FROM compatibility") if known else None
         except (TimeoutError, DatabaseUnavailable):
             content = Readiness(status="waiting for the database", database=False, schema=None, expected=HEAD)
             return Response(content, status_code=503)
         good = schema is not None and schema >= HEAD  # an older server works while a newer one has migrated
         status = "ready" if good else "waiting for the migration"
+        if oldest is not None and oldest > HEAD:
+            good, status = False, "too old for the database"
         content = Readiness(status=status, database=True, schema=schema, expected=HEAD, paused=list(stopped))
         return Response(content, status_code=200 if good else 503)
 

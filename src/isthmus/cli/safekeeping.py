@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from isthmus.cli import backups, restored, vault
+from isthmus.cli import backups, migrating, restored, vault
 
 
 def register(app: typer.Typer) -> None:
@@ -12,3 +12,4 @@ def register(app: typer.Typer) -> None:
     vault.register(app)
     backups.register(app)
     restored.register(app)
+    migrating.register(app)

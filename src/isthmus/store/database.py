@@ -13,9 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -44,6 +46,8 @@ IDLE_S: Final = 30.0
 CONNECT_TIMEOUT_S: Final = 5
 
 TRANSACT_ATTEMPTS_MAX: Final = 20
+
+_EVERY_COLUMN: Final = re.compile(r"\b(?:SELECT|RETURNING|DISTINCT)\s+(?:\w+\.)?\*|,\s*(?:\w+\.)?\*", re.IGNORECASE)
 
 _PAUSED: Final = "IS001"
 """What the triggers of migration 0009 raise."""
@@ -84,13 +88,13 @@ class Transaction:
     async def rows(self, kind: type[T], query: str, parameters: Parameters = ()) -> list[T]:
         """All rows as values of `kind`, whose fields carry the columns' names."""
         async with self.connection.cursor(row_factory=_values_of(kind)) as cursor:
-            await cursor.execute(query.encode(), parameters)
+            await cursor.execute(query.encode(), parameters, prepare=_may_be_prepared(query))
             return await cursor.fetchall()
 
     async def row(self, kind: type[T], query: str, parameters: Parameters = ()) -> T | None:
         """The first row as a value of `kind`, or None."""
         async with self.connection.cursor(row_factory=_values_of(kind)) as cursor:
-            await cursor.execute(query.encode(), parameters)
+            await cursor.execute(query.encode(), parameters, prepare=_may_be_prepared(query))
             return await cursor.fetchone()
 
     async def tuples(self, query: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
@@ -100,7 +104,7 @@ class Transaction:
     async def dicts(self, query: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
         """All rows as dictionaries."""
         async with self.connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(query.encode(), parameters)
+            await cursor.execute(query.encode(), parameters, prepare=_may_be_prepared(query))
             return await cursor.fetchall()
 
     async def value(self, query: str, parameters: Parameters = ()) -> Any:
@@ -252,6 +256,14 @@ class Database:
                 raise
             else:
                 return connection
+
+
+@lru_cache(maxsize=2_000)
+def _may_be_prepared(query: str) -> bool | None:
+    """False for what takes every column: a newer version may add one at any moment, and PostgreSQL then refuses the
+    prepared form (“cached plan must not change result type”). None leaves it to the driver.
+    """
+    return False if _EVERY_COLUMN.search(query) else None
 
 
 def _values_of(kind: type[T]) -> AsyncRowFactory[T]:

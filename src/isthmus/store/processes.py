@@ -62,6 +62,8 @@ class Presence:
         self._schema = schema
         self._id = new_id()
         self._told = False
+        self.left_behind = False
+        """True once the database needs newer code than this: nothing may be begun any more."""
 
     async def beat(self) -> None:
         """Read the keys, then say so. Raises ConfigurationFailure when this code is too old for the database by now."""
@@ -72,6 +74,7 @@ class Presence:
             await tx.execute("SELECT pg_advisory_xact_lock_shared(%s)", (PRESENCE_LOCK,))
             oldest = str(await tx.value("SELECT oldest_schema FROM compatibility"))
             if oldest > self._schema:
+                self.left_behind = True
                 raise too_old(self._schema, oldest)
             await tx.execute(
                 """INSERT INTO processes (id, kind, host, pid, version, schema, master_keys, keys_read_at)
