@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.actions_writing.conftest import Pen, confirmed, record, refused
+from tests.actions_writing.conftest import QUICK, Pen, confirmed, record, refused
 
 from isthmus.kernel.failures import BadRequest, InvalidInput, UnknownField, Unsupported
 from isthmus.store.operations import OperationState
@@ -150,6 +150,7 @@ async def test_an_upsert_creates_once_and_changes_afterwards(pen: Pen) -> None:
 
 
 async def test_throttling_puts_a_write_off_without_losing_it(pen: Pen) -> None:
+    pen.writer = pen.another(msgspec.structs.replace(QUICK, deadline_s=3.0))
     pen.house.sandbox.fault("status", method="POST", path="customers$", status=503, count=50)
     put_off = await pen.submit("create", "customers", {"displayName": "A"})
     assert put_off.state is OperationState.PLANNED
