@@ -91,7 +91,7 @@ def prepared(case: Any, known: dict[str, str], turn: int) -> Any:
 
 @pytest.mark.timeout(3_600)
 def test_the_server_behaves_as_its_description_says(server: ServerThread) -> None:
-    document = httpx.get(f"{server.address}/openapi.json", trust_env=False).json()
+    document = httpx.get(f"{server.address}/openapi.json", trust_env=False, timeout=WAIT_MAX_S).json()
     document["paths"] = {path: item for path, item in document["paths"].items() if "proxy" not in path}
     schema = schemathesis.openapi.from_dict(document)
     operations: list[Any] = [cast(Any, each).ok() for each in schema.get_all_operations()]
@@ -110,7 +110,7 @@ def test_the_server_behaves_as_its_description_says(server: ServerThread) -> Non
         def behaves(case: Any) -> None:
             headers = {"authorization": f"Bearer {server.key}"}
             case = prepared(case, server.known, next(turns))
-            answer = case.call(base_url=server.address, headers=headers)
+            answer = case.call(base_url=server.address, headers=headers, timeout=WAIT_MAX_S)
             case.validate_response(answer, checks=CHECKS, headers=headers)
 
         behaves()

@@ -13,7 +13,7 @@ import pytest
 from tests.child_process import ISTHMUS, finished, started
 from tests.hub_fixtures import House
 from tests.own_database import database_url
-from tests.patience import until
+from tests.patience import WAIT_MAX_S, until
 
 __all__ = ["database_url"]
 
@@ -34,7 +34,7 @@ def ready(address: str) -> None:
 
     def answers() -> bool:
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"{address}/readyz", trust_env=False).status_code == 200
+            return httpx.get(f"{address}/readyz", trust_env=False, timeout=WAIT_MAX_S).status_code == 200
         return False
 
     until(answers, "the server did not start")
@@ -48,7 +48,7 @@ def test_a_served_project_answers_to_its_key_and_stops_in_order(
     assert made.code == 0, made.err
     ready(url)
     headers = {"authorization": f"Bearer {made.json['secret']}"}
-    listed = httpx.get(f"{url}/v1/connections", headers=headers, trust_env=False)
+    listed = httpx.get(f"{url}/v1/connections", headers=headers, trust_env=False, timeout=WAIT_MAX_S)
     assert (listed.status_code, listed.json()["result"]) == (200, [])
     process.send_signal(signal.SIGTERM)
     _, words = finished(process)

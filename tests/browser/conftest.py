@@ -13,12 +13,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright, expect
 from tests.api_server import Served, serving
 from tests.hub_fixtures import House, house, master_key
 from tests.own_database import database_url
 from tests.patience import WAIT_MAX_S
 from tests.sandbox_fixtures import sandbox, sandbox_server
+
+expect.set_options(timeout=WAIT_MAX_S * 1_000)
 
 __all__ = ["database_url", "house", "master_key", "sandbox", "sandbox_server"]
 
@@ -98,9 +100,11 @@ async def browser() -> AsyncIterator[Browser]:
     if shutil.which(CHROMIUM) is None:
         pytest.skip(f"NO BROWSER: {CHROMIUM} is missing, so nobody has looked at the console")
     async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        await started.close()
+        started = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=WAIT_MAX_S * 1_000)
+        try:
+            yield started
+        finally:
+            await started.close()
 
 
 @pytest.fixture
@@ -108,5 +112,7 @@ async def eyes(browser: Browser, worked: Served) -> AsyncIterator[Eyes]:
     """A fresh browser profile on that server."""
     context = await browser.new_context(base_url=worked.address, viewport=WIDE)
     context.set_default_timeout(WAIT_MAX_S * 1_000)
-    yield Eyes(context, worked.address)
-    await context.close()
+    try:
+        yield Eyes(context, worked.address)
+    finally:
+        await context.close()

@@ -27,7 +27,9 @@ async def chromium() -> AsyncIterator[Browser]:
     if shutil.which(CHROMIUM) is None:
         pytest.skip(f"NO BROWSER: {CHROMIUM} is missing, so nobody has looked at the connect pages")
     async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, "--no-proxy-server"])
+        started = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*ARGUMENTS, "--no-proxy-server"], timeout=WAIT_MAX_S * 1_000
+        )
         try:
             yield started
         finally:

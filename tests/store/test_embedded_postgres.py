@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.patience import WAIT_MAX_S
 from tests.store.conftest import make_place
 
 from isthmus.kernel.failures import DatabaseUnavailable
@@ -98,7 +99,7 @@ async def test_work_waits_for_a_database_that_is_away_and_stores_everything_once
     server = EmbeddedPostgres(folder)
     await server.start()
     await migrate(server.url)
-    async with await Database.open(server.url, patience_s=30) as db:
+    async with await Database.open(server.url, patience_s=WAIT_MAX_S) as db:
         place = await make_place(db)
         run = await place.begin()
         await place.store(run, {"a": "1"})
