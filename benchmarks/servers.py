@@ -51,6 +51,27 @@ async def page_server(records: int, *, page_records: int = 5_000, delay_ms: floa
 
 
 @asynccontextmanager
+async def tls_vendor(
+    certificate: Path, key: Path, *, records: int = 0, page_records: int = 100, delay_ms: float = 0.0
+) -> AsyncIterator[str]:
+    """A vendor over https for every tenant alike; its origin."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.tls_vendor", "--certificate", str(certificate), "--key", str(key),
+        "--records", str(records), "--page", str(page_records), "--delay-ms", str(delay_ms),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            greeting = (await process.stdout.readline()).split()
+        if not greeting:
+            raise RuntimeError("the vendor does not start")
+        yield f"https://127.0.0.1:{int(greeting[1])}"
+    finally:
+        await _stop(process)
+
+
+@asynccontextmanager
 async def sandbox(folder: Path) -> AsyncIterator[dict[str, Any]]:
     """The sandbox with its small world on free ports; what it says about itself."""
     ready = folder / "ready.json"

@@ -21,6 +21,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     limits_scale: float = 100.0
     starts: int = 5
     writes: int = 3_000
+    idle_connections: int = 1_000
+    idle_s: float = 135.0
     tell: Callable[[str], None] = lambda text: None
 
     @classmethod
