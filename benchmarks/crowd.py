@@ -59,9 +59,7 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     certificate_file, key_file = folder / "bench.pem", folder / "bench.key"
     certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return certificate_file, key_file
 
@@ -114,8 +112,8 @@ class Crowd:
                 grant, connection = new_id(), new_id()
                 token = seal_token(self.hub.keyring, grant, "access_token_sealed", f"bench-{grant.hex}")
                 await cursor.execute(
-                    """INSERT INTO grants (id, project_id, provider, kind, cloud, tenant, client_id, access_token_sealed,
-                                           access_expires_at, settings)
+                    """INSERT INTO grants (id, project_id, provider, kind, cloud, tenant, client_id,
+                                           access_token_sealed, access_expires_at, settings)
                        VALUES (%s, %s, 'business_central', 'client_credentials', %s, %s, 'bench', %s,
                                now() + interval '12 hours', %s)""",
                     (grant, project, Jsonb(cloud), f"t{grant.hex}", token, Jsonb({"tenant_id": grant.hex})),

@@ -27,15 +27,16 @@ CORE_SHARE_MAX: Final = 0.40
 INTERVAL_S: Final = 600
 OBJECTS: Final = 10
 WARM_S: Final = 20.0
+COMMAND: Final = "import sys; from isthmus.cli import main; sys.exit(main())"
 
 
 @asynccontextmanager
 async def worker(home: Path, **environment: str) -> AsyncIterator[int]:
     """An `isthmus worker` on a data folder; its process id."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "import sys; from isthmus.cli import main; sys.exit(main())", "worker", "--home", str(home),
+        sys.executable, "-c", COMMAND, "worker", "--home", str(home),
         env={**os.environ, **environment}, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-        stderr=sys.stderr if os.environ.get("SHOW") else asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
         yield process.pid

@@ -1,4 +1,6 @@
-"""A vendor for benches that need https and many tenants: `python -m benchmarks.tls_vendor --certificate FILE --key FILE`.
+"""A vendor for benches that need https and many tenants.
+
+    python -m benchmarks.tls_vendor --certificate FILE --key FILE
 
 It speaks just enough Business Central for the real provider, for every tenant and company alike: an object with
 `--records` records in pages, or, in the increments of `--records 0`, pages without any. `/echo` answers proxied calls.
@@ -9,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
 import ssl
 import sys
 
@@ -17,7 +18,7 @@ import msgspec
 import uvloop
 from aiohttp import web
 
-from benchmarks.page_server import record, record_id
+from benchmarks.page_server import record
 
 ECHO_BYTES = 2_048
 

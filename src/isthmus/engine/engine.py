@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
 from uuid import UUID
@@ -18,11 +18,11 @@ from procrastinate.worker import Worker
 
 from isthmus.engine.loops import Periodic, repeat
 from isthmus.engine.outage_log import calm_outages
-from isthmus.engine.queue import QUEUE, JobQueue, Task
+from isthmus.engine.queue import QUEUE, JobQueue, Task, Waiting
 from isthmus.engine.running import RunHandler, perform_run
 from isthmus.kernel.failures import DatabaseUnavailable, Failure
 from isthmus.kernel.ids import new_id, short
-from isthmus.store import health, runs, schedules, syncs
+from isthmus.store import runs, schedules, syncs
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Run, RunKind, Schedule
 
@@ -232,21 +232,37 @@ class Engine:
         run of another kind under way is due again in a minute, not a whole period later.
         """
         started = 0
+        by_project: dict[UUID, list[Schedule]] = {}
         for due in sorted(await schedules.take_due(self._db), key=_comes_often):
+            by_project.setdefault(due.project_id, []).append(due)
+        for project_id, several in by_project.items():
             try:
-                async with self._db.project(due.project_id) as tx:
-                    sync = await syncs.get(tx, due.sync_id)
-                    active = sync.state == "active" and await health.may_start(tx, sync.connection_id)
-                if active:
-                    options = {"full": True} if due.full else {}
-                    run, fresh = await self.request_run(due.project_id, due.sync_id, due.kind, options)
-                    started += fresh
-                    if not fresh and (run.kind is not due.kind or (due.full and not run.options.get("full"))):
-                        async with self._db.project(due.project_id) as tx:
-                            await schedules.come_back(tx, due)
-            except Failure as failure:  # the others that are due do not wait for this one
-                _log.warning("sync %s was due and could not be started: %s", due.sync_id, failure)
+                async with self._db.project(project_id) as tx:
+                    started += await self._start(tx, several)
+            except Failure as failure:  # the other projects do not wait for this one
+                _log.warning("%s syncs of project %s could not be started: %s", len(several), project_id, failure)
         return started
+
+    async def _start(self, tx: Transaction, several: Sequence[Schedule]) -> int:
+        """Runs and jobs of what is due in a project, whatever its number, in a handful of statements."""
+        begun = await runs.request_due(tx, several)
+        await self._queue.defer_many(
+            tx,
+            RUN_TASK,
+            [
+                Waiting(
+                    arguments={"project_id": str(tx.project_id), "run_id": str(each.run_id)},
+                    group=f"connection:{each.connection_id}",
+                    queueing_lock=f"run:{each.run_id}",
+                )
+                for each in begun
+                if each.fresh
+            ],
+        )
+        for each in begun:
+            if not each.fresh and (each.kind is not each.due.kind or (each.due.full and not each.full)):
+                await schedules.come_back(tx, each.due)
+        return sum(each.fresh for each in begun)
 
     async def recover(self) -> int:
         """Put back what silent workers held: their jobs, and runs whose job got lost; how many."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import msgspec
 import procrastinate
 from procrastinate import exceptions
 from procrastinate.jobs import Job
@@ -39,6 +41,14 @@ _LATER: Final = "isthmus.later"
 _CONNECTIONS_MAX: Final = 4
 
 _log = logging.getLogger(__name__)
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that is to be enqueued; see `JobQueue.defer`."""
+
+    arguments: dict[str, Any]
+    group: str
+    queueing_lock: str
 
 
 class _Again(procrastinate.BaseRetryStrategy):
@@ -109,7 +119,7 @@ class JobQueue:
             }
             task, lock, group = _LATER, None, None
         if group is not None:
-            lock = await self._least_busy_lock(tx, group)
+            lock = (await self._least_busy_locks(tx, [group]))[0]
         deferrer = self.app.configure_task(
             task,
             queue=QUEUE,
@@ -124,6 +134,17 @@ class JobQueue:
                 return await deferrer.defer_async(**dict(arguments))
         except exceptions.AlreadyEnqueued:
             return None
+
+    async def defer_many(self, tx: Transaction, task: str, waiting: Sequence[Waiting]) -> None:
+        """Enqueue many jobs of one task with the transaction, in two statements. Their queueing locks must be new."""
+        if not waiting:
+            return
+        locks = await self._least_busy_locks(tx, [each.group for each in waiting])
+        jobs = [
+            Job(queue=QUEUE, task_name=task, lock=lock, queueing_lock=each.queueing_lock, task_kwargs=each.arguments)
+            for each, lock in zip(waiting, locks, strict=True)
+        ]
+        await self._held.batch_defer_jobs_async(jobs, connection=tx.connection)
 
     async def _defer_now(
         self,
@@ -140,15 +161,21 @@ class JobQueue:
                 tx, task, arguments, lock=lock, group=group, queueing_lock=queueing_lock, priority=priority
             )
 
-    async def _least_busy_lock(self, tx: Transaction, group: str) -> str:
-        names = [f"{group}#{number}" for number in range(self._group_slots)]
+    async def _least_busy_locks(self, tx: Transaction, groups: Sequence[str]) -> list[str]:
+        """A numbered lock for each new job of these groups; a group that is named twice gets two."""
+        names = {group: [f"{group}#{number}" for number in range(self._group_slots)] for group in groups}
         rows = await tx.tuples(
             """SELECT lock, count(*) FROM procrastinate_jobs
                WHERE lock = ANY (%s) AND status IN ('todo', 'doing') GROUP BY lock""",
-            (names,),
+            ([name for each in names.values() for name in each],),
         )
-        busy = {str(lock): int(count) for lock, count in rows}
-        return min(names, key=lambda name: busy.get(name, 0))
+        busy = Counter({str(lock): int(count) for lock, count in rows})
+        chosen: list[str] = []
+        for group in groups:
+            lock = min(names[group], key=lambda name: busy[name])
+            busy[lock] += 1
+            chosen.append(lock)
+        return chosen
 
     async def recover(self, silent_s: float) -> int:
         """Put the jobs of workers that have been silent for so long back into the queue; how many."""

@@ -32,6 +32,11 @@ PROBES_S: Final = (300.0, 1_800.0, 7_200.0, 43_200.0)
 again until a person asks: a permanent refusal is not repeated for days.
 """
 
+WAITS_FOR_PEOPLE: Final = ("needs_reauth", "blocked", "disconnected")
+"""States of a connection in which no scheduled work is begun: it cannot succeed, or is refused until somebody acts. A
+run that a person asks for is tried all the same, and an object without permission keeps no other waiting.
+"""
+
 DUE_MAX: Final = 200
 """Appointments kept at once."""
 
@@ -182,14 +187,6 @@ async def forget_old_history(tx: Transaction, connection_id: UUID) -> None:
                SELECT id FROM connection_states WHERE connection_id = %s ORDER BY id DESC OFFSET %s LIMIT 1)""",
         (connection_id, connection_id, HISTORY_KEPT),
     )
-
-
-async def may_start(tx: Transaction, connection_id: UUID) -> bool:
-    """False while scheduled work cannot succeed: disconnected, or refused until somebody acts. A run that a person asks
-    for is tried all the same, and an object without permission keeps no other waiting.
-    """
-    state = await tx.value("SELECT state FROM connections WHERE id = %s", (connection_id,))
-    return state not in ("needs_reauth", "blocked", "disconnected")
 
 
 # -- appointments ----------------------------------------------------------------------------------------------------

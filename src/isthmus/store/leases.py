@@ -23,14 +23,14 @@ class DatabaseLeaseStore:
         """Book a report and grant a share, one caller at a time. Raises DatabaseUnavailable."""
 
         async def work(tx: Transaction) -> LeaseGrant:
-            await tx.execute(
-                "INSERT INTO budgets (scope, ledger) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            # The clock is read after the lock was granted: statements' own time is from before the wait.
+            row = await tx.tuples(
+                """INSERT INTO budgets (scope, ledger) VALUES (%s, %s)
+                   ON CONFLICT (scope) DO UPDATE SET updated_at = clock_timestamp()
+                   RETURNING ledger, extract(epoch FROM clock_timestamp())::float8""",
                 (scope, Jsonb(msgspec.to_builtins(Ledger()))),
             )
-            row = await tx.tuples("SELECT ledger FROM budgets WHERE scope = %s FOR UPDATE", (scope,))
-            # The clock is read after the lock was granted: statements' own time is from before the wait.
-            now_s = float(await tx.value("SELECT extract(epoch FROM clock_timestamp())"))
-            ledger, grant = settle(msgspec.convert(row[0][0], Ledger), holder, request, now_s)
+            ledger, grant = settle(msgspec.convert(row[0][0], Ledger), holder, request, row[0][1])
             await tx.execute(
                 "UPDATE budgets SET ledger = %s, updated_at = now() WHERE scope = %s",
                 (Jsonb(msgspec.to_builtins(ledger)), scope),

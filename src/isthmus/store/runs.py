@@ -20,7 +20,8 @@ from isthmus.kernel.failures import Failure, InvalidInput, RunSuperseded
 from isthmus.kernel.ids import new_id
 from isthmus.kernel.limits import JOURNAL_ENTRIES_PER_RUN_MAX
 from isthmus.store.database import Database, Transaction
-from isthmus.store.rows import Checkpoint, Progress, Run, RunKind, RunState
+from isthmus.store.health import WAITS_FOR_PEOPLE
+from isthmus.store.rows import Checkpoint, Progress, Run, RunKind, RunState, Schedule
 
 RUNS_KEPT_PER_SYNC = 200
 """History that `forget_old` leaves; their checkpoints and journals go with them."""
@@ -55,6 +56,75 @@ async def request(
     if present is None:  # it ended between the two statements
         return await request(tx, sync_id, kind, options)
     return present, False
+
+
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a schedule that was due: a `fresh` run, or the one that was under way (its kind, and whether it
+    reads everything).
+    """
+
+    due: Schedule
+    run_id: UUID
+    connection_id: UUID
+    kind: RunKind
+    full: bool
+    fresh: bool
+
+
+class _Active(msgspec.Struct, frozen=True, kw_only=True):
+    id: UUID
+    sync_id: UUID
+    connection_id: UUID
+    kind: RunKind
+    full: bool
+
+
+async def request_due(tx: Transaction, several: Sequence[Schedule]) -> list[Begun]:
+    """Runs for schedules of a project that are due, in their order, in two statements. What may not start (paused, or
+    its connection waits for a person) is left out.
+    """
+    wanted = {new_id(): due for due in several}
+    inserted = await tx.tuples(
+        """INSERT INTO runs (id, project_id, sync_id, kind, options)
+           SELECT w.id, %(project)s, w.sync_id, w.kind,
+                  CASE WHEN w.full_read THEN '{"full": true}' ELSE '{}' END::jsonb
+           FROM unnest(%(ids)s::uuid[], %(syncs)s::uuid[], %(kinds)s::text[], %(full)s::boolean[])
+                WITH ORDINALITY AS w (id, sync_id, kind, full_read, place)
+           JOIN syncs s ON s.id = w.sync_id JOIN connections c ON c.id = s.connection_id
+           WHERE s.state = 'active' AND c.state <> ALL (%(waiting)s)
+           ORDER BY w.place
+           ON CONFLICT (sync_id) WHERE state IN ('queued', 'running') DO NOTHING RETURNING id""",
+        {
+            "project": tx.project_id,
+            "ids": list(wanted),
+            "syncs": [due.sync_id for due in several],
+            "kinds": [due.kind.value for due in several],
+            "full": [due.full for due in several],
+            "waiting": list(WAITS_FOR_PEOPLE),
+        },
+    )
+    fresh = {run_id for (run_id,) in inserted}
+    found = await tx.rows(
+        _Active,
+        """SELECT r.id, r.sync_id, s.connection_id, r.kind, coalesce((r.options ->> 'full')::boolean, false) AS full
+           FROM runs r JOIN syncs s ON s.id = r.sync_id JOIN connections c ON c.id = s.connection_id
+           WHERE r.sync_id = ANY (%s) AND r.state IN ('queued', 'running')
+             AND s.state = 'active' AND c.state <> ALL (%s)""",
+        ([due.sync_id for due in several], list(WAITS_FOR_PEOPLE)),
+    )
+    active_of = {each.sync_id: each for each in found}
+    return [
+        Begun(
+            due=due,
+            run_id=active.id,
+            connection_id=active.connection_id,
+            kind=active.kind,
+            full=active.full,
+            fresh=active.id == run_id and run_id in fresh,
+        )
+        for run_id, due in wanted.items()
+        if (active := active_of.get(due.sync_id)) is not None
+    ]
 
 
 async def active(tx: Transaction, sync_id: UUID) -> Run | None:

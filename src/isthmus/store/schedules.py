@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -139,18 +140,26 @@ async def take_due(db: Database) -> list[Schedule]:
                 f"SELECT {columns} FROM {table} WHERE next_due <= %s ORDER BY next_due LIMIT %s FOR UPDATE",  # noqa: S608  (constants)
                 (now, DUE_MAX),
             )
-        for schedule in due:
-            await tx.execute(
-                f"""UPDATE {_table(schedule)} SET next_due = %(next)s, last_due = %(last)s
-                    WHERE sync_id = %(sync)s {_AND_KIND[schedule.full]}""",  # noqa: S608  (constants)
-                {
-                    "next": next_due(schedule.spec, now, schedule.next_due),
-                    "last": schedule.next_due,
-                    "sync": schedule.sync_id,
-                    "kind": schedule.kind.value,
-                },
-            )
+        for full in (False, True):
+            several = [schedule for schedule in due if schedule.full is full]
+            if several:
+                await _move_on(tx, several, now)
         return due
+
+
+async def _move_on(tx: Transaction, several: Sequence[Schedule], now: datetime) -> None:
+    """All of one table to their next times, in one statement."""
+    full = several[0].full
+    await tx.execute(
+        f"""UPDATE {_table(several[0])} s SET next_due = d.next, last_due = s.next_due
+            FROM unnest(%(syncs)s::uuid[], %(kinds)s::text[], %(next)s::timestamptz[]) AS d (sync_id, kind, next)
+            WHERE s.sync_id = d.sync_id {"" if full else "AND s.kind = d.kind"}""",  # noqa: S608  (constants)
+        {
+            "syncs": [each.sync_id for each in several],
+            "kinds": [each.kind.value for each in several],
+            "next": [next_due(each.spec, now, each.next_due) for each in several],
+        },
+    )
 
 
 def _table(schedule: Schedule) -> str:

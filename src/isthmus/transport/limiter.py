@@ -139,6 +139,16 @@ class SlidingWindowBudget:
         self._forget_the_old(self._clock.monotonic_s())
         return self._in_flight + len(self._leaving)
 
+    @property
+    def resting(self) -> bool:
+        """Nothing is under way or waiting, and at most one request came since the last report."""
+        return self._in_flight == 0 and self._waiting == 0 and self._admitted_count <= 1
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody waits or is under way."""
+        return self._in_flight + self._waiting > 0
+
     def usage(self) -> Usage:
         """The present use; clears the flags."""
         self._forget_the_old(self._clock.monotonic_s())

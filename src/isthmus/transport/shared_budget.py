@@ -27,7 +27,8 @@ class SharedBudget:
     """Fits `client.protocols.Budget`; `async with SharedBudget(limits, clock, store, scope=…, holder=…)`.
 
     `scope` names tenant, environment and app user; `holder` must be unique per process and start (a new id each time).
-    Leases are asked for only while there is work: an idle process gives its share back.
+    Leases are asked for only while there is work: an idle process gives its share back. A single request now and then
+    (a sync that finds nothing) costs two looks at the ledger.
     """
 
     def __init__(self, vendor: BudgetLimits, clock: Clock, store: LeaseStore, *, scope: str, holder: str) -> None:
@@ -55,9 +56,7 @@ class SharedBudget:
             with suppress(asyncio.CancelledError):
                 await self._renewer
             self._renewer = None
-        self._local.allow(Allowance(requests=0, concurrent=0, valid_until_s=0.0))
-        with suppress(Failure):  # what is not given back expires
-            await self._renew(leaving=True)
+        await self._given_back()
 
     def admit(self) -> AbstractAsyncContextManager[None]:
         """Wait for a place in this process's share; see `SlidingWindowBudget.admit`."""
@@ -93,14 +92,17 @@ class SharedBudget:
         self._hurry.set()
 
     async def _keep_renewed(self) -> None:
-        """Renew while there is work; ends itself after a quiet lease."""
-        quiet = 0
+        """Renew while there is work; ends itself when a quarter of a lease has seen no more than one request."""
+        begun = False
         while True:
             self._hurry.clear()
-            busy = await self._renewed()
-            quiet = 0 if busy else quiet + 1
-            if quiet > _RENEWALS_PER_LEASE:
-                return
+            if begun and self._local.resting:
+                await self._given_back()
+                if not self._local.wanted:
+                    return
+                continue
+            begun = True
+            await self._renewed()
             await self._clock.sleep(self._lease_s / _HURRIED_RENEWALS_PER_LEASE)
             if not self._hurry.is_set():
                 await self._hurry_or(self._lease_s / _RENEWALS_PER_LEASE)
@@ -114,14 +116,19 @@ class SharedBudget:
             hurry.cancel()
             timer.cancel()
 
-    async def _renewed(self) -> bool:
-        """One renewal that survives a store that is away; True while there is work."""
-        try:
-            return await self._renew()
-        except Failure:
-            return True  # the allowance expires by itself; asked again at the next turn
+    async def _renewed(self) -> None:
+        """One renewal that survives a store that is away."""
+        with suppress(Failure):  # the allowance expires by itself; asked again at the next turn
+            await self._renew()
 
-    async def _renew(self, *, leaving: bool = False) -> bool:
+    async def _given_back(self) -> None:
+        """Nothing is under way: work under no share from here on, then tell the ledger so."""
+        self._allowance = Allowance(requests=0, concurrent=0, valid_until_s=0.0)
+        self._local.allow(self._allowance)
+        with suppress(Failure):  # what is not given back expires
+            await self._renew(leaving=True)
+
+    async def _renew(self, *, leaving: bool = False) -> None:
         usage = self._local.usage()
         busy = not leaving and usage.in_flight + usage.waiting + usage.admitted > 0
         asked_s = self._clock.monotonic_s()
@@ -155,7 +162,6 @@ class SharedBudget:
             requests=grant.requests, concurrent=grant.concurrent, valid_until_s=asked_s + grant.lease_s
         )
         self._local.allow(self._allowance)
-        return busy
 
     def _wanted_requests(self, usage: Usage, allowed: int) -> int:
         """Use plus one step; a share that is used up is at least kept."""
