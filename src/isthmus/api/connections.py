@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from litestar import Router, delete, get, patch, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.types import ControllerRouterHandler
 
 from isthmus.actions.reading.setup import company_id
 from isthmus.api.access import Access, Ask, Scope, caller_of, project_of
@@ -99,7 +100,11 @@ class CompanyList(msgspec.Struct, frozen=True, kw_only=True):
 
 def connection_routes(services: Services, access: Access) -> Router:
     """The routes."""
+    handlers = [*_looking(services, access), *_connecting(services, access), *_keeping(services, access)]
+    return Router("/connections", route_handlers=handlers, tags=["connections"])
 
+
+def _looking(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @get("/", guards=[access.needs(Scope.READ)], summary="List connections")
     async def list_connections(
         request: Ask,
@@ -122,6 +127,10 @@ def connection_routes(services: Services, access: Access) -> Router:
         async with project.db.project(project.project.id) as tx:
             return await _view(tx, await one(connections.get, tx, connection_id, "connection"))
 
+    return [list_connections, show_connection]
+
+
+def _connecting(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @post("/", guards=[access.needs(Scope.CONNECT)], summary="Connect with an app's credentials")
     async def create_connection(request: Ask, data: JSONBody[NewConnection]) -> CheckedConnection:
         """Keeps the credentials sealed, then checks them step by step. A check that fails is no error of this request:
@@ -157,6 +166,20 @@ def connection_routes(services: Services, access: Access) -> Router:
             report = await project.check(connection)
         return await checked_view(project, report)
 
+    @post("/{connection_id:uuid}/check", status_code=200, guards=[access.needs(Scope.CONNECT)], summary="Check it")
+    async def check_connection(request: Ask, connection_id: FromPath[UUID]) -> CheckedConnection:
+        """Takes every step from the token to the permissions; each that fails comes with its remedy."""
+        project = await project_of(request, services)
+        async with project.db.project(project.project.id) as tx:
+            connection = await one(connections.get, tx, connection_id, "connection")
+        async with patience():
+            report = await project.check(connection)
+        return await checked_view(project, report)
+
+    return [create_connection, check_connection]
+
+
+def _keeping(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @patch("/{connection_id:uuid}", guards=[access.needs(Scope.CONNECT)], summary="Say whose connection it is")
     async def change_connection(
         request: Ask, connection_id: FromPath[UUID], data: JSONBody[ConnectionChange]
@@ -170,16 +193,6 @@ def connection_routes(services: Services, access: Access) -> Router:
             await consumers.assign(tx, connection_id, data.consumer)
             await note(tx, request, "connection.assign", connection_id, consumer=str(data.consumer or ""))
             return await _view(tx, await connections.get(tx, connection_id))
-
-    @post("/{connection_id:uuid}/check", status_code=200, guards=[access.needs(Scope.CONNECT)], summary="Check it")
-    async def check_connection(request: Ask, connection_id: FromPath[UUID]) -> CheckedConnection:
-        """Takes every step from the token to the permissions; each that fails comes with its remedy."""
-        project = await project_of(request, services)
-        async with project.db.project(project.project.id) as tx:
-            connection = await one(connections.get, tx, connection_id, "connection")
-        async with patience():
-            report = await project.check(connection)
-        return await checked_view(project, report)
 
     @put("/{connection_id:uuid}/companies", guards=[access.needs(Scope.CONNECT)], summary="Choose companies")
     async def select_companies(
@@ -204,19 +217,7 @@ def connection_routes(services: Services, access: Access) -> Router:
             await one(connections.get, tx, connection_id, "connection")
         await project.disconnect(connection_id, erase=True, actor=caller_of(request).actor)
 
-    return Router(
-        "/connections",
-        route_handlers=[
-            list_connections,
-            show_connection,
-            create_connection,
-            change_connection,
-            check_connection,
-            select_companies,
-            delete_connection,
-        ],
-        tags=["connections"],
-    )
+    return [change_connection, select_companies, delete_connection]
 
 
 async def _view(tx: Transaction, row: Connection) -> ConnectionView:
@@ -224,8 +225,7 @@ async def _view(tx: Transaction, row: Connection) -> ConnectionView:
 
 
 async def checked_view(project: ProjectServices, report: Report) -> CheckedConnection:
-    """A check that was just taken, as it is answered."""
-    """A connection and its check as they are answered."""
+    """A connection and the check that was just taken, as they are answered."""
     async with project.db.project(project.project.id) as tx:
         shown = await _view(tx, report.connection)
     steps = [
