@@ -119,7 +119,7 @@ async def test_an_earlier_worker_works_through_an_upgrade_and_is_waited_for_befo
         assert await finish(database_url, later) == []
     with pytest.raises(ConfigurationFailure, match=f"needs code of schema {LATER}"):
         await migrate(database_url)
-    refused = await asyncio.to_thread(house.type, "status")
+    refused = await asyncio.to_thread(house.type, "runs")
     assert refused.code == 3
     assert "Run the newer version" in refused.words
 
