@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -16,7 +17,7 @@ from isthmus.console.asking import QuietJournal
 from isthmus.console.freshness import by_trouble
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure, RecordNotFound
-from isthmus.store import browsing, connections, overview, records, syncs
+from isthmus.store import browsing, connections, overview, records, syncs, versions
 from isthmus.store.rows import RecordRow
 
 PAGE_RECORDS: Final = 50
@@ -95,6 +96,7 @@ async def record_page(visit: Visiting, sync_id: FromPath[UUID]) -> Response[str]
         if row is None:
             raise RecordNotFound("There is no such record here.", remedy="Search for it under Data.")
         history = await browsing.changes_of(tx, sync_id, company, remote_id)
+        earlier = await versions.of_record(tx, sync_id, company, remote_id)
     compared = await _compared(visit, sync.connection_id, sync.object, sync.route, row) if _asked(visit) else {}
     return await visit.page(
         "record.html",
@@ -103,12 +105,34 @@ async def record_page(visit: Visiting, sync_id: FromPath[UUID]) -> Response[str]
         row=row,
         company=next((each.display_name or each.name for each in companies if each.remote_id == company), company),
         history=history,
+        changed=_changed(row, earlier),
         title=_title(row) or sync.object,
         plain=payloads.plain(row.raw),
         asked=_asked(visit),
         here=f"/console/data/{sync_id}/record?" + urlencode({"company": company, "id": remote_id}),
         **{"differences": [], "failure": None, **compared},
     )
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """What one change did to a record."""
+
+    at: datetime
+    differences: list[payloads.FieldDifference]
+
+
+def _changed(row: RecordRow, earlier: list[versions.Version]) -> list[Changed]:
+    """Neighbouring versions compared, the newest change first. A deleted record has none: its content is gone."""
+    if row.deleted or not row.raw:
+        return []
+    newer = [row.raw, *(each.raw for each in earlier)]
+    found = []
+    for after, version in zip(newer, earlier, strict=False):
+        try:
+            found.append(Changed(at=version.replaced_at, differences=payloads.difference(version.raw, after)))
+        except msgspec.DecodeError:
+            break
+    return found
 
 
 def _title(row: RecordRow) -> str:

@@ -26,6 +26,7 @@ from isthmus.console import (
     records,
     search,
     sign_in,
+    sync_acts,
     syncs,
     workspace,
     write_form,
@@ -45,7 +46,14 @@ def create_console(services: Services) -> list[ControllerRouterHandler]:
     """The console's handlers, for whoever serves them. Closed by default: a page is open only if it says so."""
     handlers = [
         *(files.static_file, *_SIGN_IN),
-        *(*home.HANDLERS, *apps.HANDLERS, *connections.HANDLERS, *syncs.HANDLERS, *records.HANDLERS),
+        *(
+            *home.HANDLERS,
+            *apps.HANDLERS,
+            *connections.HANDLERS,
+            *syncs.HANDLERS,
+            *sync_acts.HANDLERS,
+            *records.HANDLERS,
+        ),
         *(*changes.HANDLERS, *activity.HANDLERS, *deliveries.HANDLERS, *workspace.HANDLERS, *people.HANDLERS),
         *(*integrations.HANDLERS, *project_settings.HANDLERS, *keys.HANDLERS, *account.HANDLERS),
         *(*search.HANDLERS, *write_form.HANDLERS, *writes.HANDLERS),

@@ -16,7 +16,7 @@ from isthmus.console.freshness import freshness
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.store import connections, overview, runs, schedules, syncs
-from isthmus.store.rows import RunKind, Sync
+from isthmus.store.rows import RunKind, RunState, Sync
 
 SCHEDULES: Final = (
     ("every 10m", "every 10 minutes"),
@@ -70,16 +70,7 @@ async def set_up(visit: Visiting, connection_id: FromPath[UUID], name: FromPath[
 @get("/syncs/{sync_id:uuid}")
 async def sync_page(visit: Visiting, sync_id: FromPath[UUID]) -> Response[str]:
     """One sync."""
-    return await _page(visit, sync_id)
-
-
-@post("/syncs/{sync_id:uuid}/run", opt={"role": "operator"})
-async def run_now(visit: Visiting, sync_id: FromPath[UUID]) -> Redirect:
-    """Ask for a run and show it."""
-    sync = await _sync(visit, sync_id)
-    run, fresh = await visit.here.request_run(visit.services.engine, sync_id)
-    await visit.note("sync.run_requested", sync.object, run=str(run.id))
-    return visit.go(f"/console/runs/{run.id}", "run-requested" if fresh else "run-active")
+    return await show_sync(visit, sync_id)
 
 
 @post("/syncs/{sync_id:uuid}/pause", opt={"role": "operator"})
@@ -97,7 +88,7 @@ async def resume(visit: Visiting, sync_id: FromPath[UUID]) -> Redirect:
 @post("/syncs/{sync_id:uuid}/reset", opt={"role": "operator"})
 async def reset(visit: Visiting, sync_id: FromPath[UUID]) -> Redirect:
     """The next run reads everything."""
-    sync = await _sync(visit, sync_id)
+    sync = await sync_of(visit, sync_id)
     async with visit.services.db.project(visit.project.id) as tx:
         await syncs.reset(tx, sync_id)
     await visit.note("sync.reset", sync.object, id=str(sync_id))
@@ -107,14 +98,14 @@ async def reset(visit: Visiting, sync_id: FromPath[UUID]) -> Redirect:
 @post("/syncs/{sync_id:uuid}/schedule", status_code=200)
 async def set_schedule(visit: Visiting, sync_id: FromPath[UUID]) -> Response[Any]:
     """When it runs by itself."""
-    sync = await _sync(visit, sync_id)
+    sync = await sync_of(visit, sync_id)
     spec = visit.text("schedule") or None
     try:
         async with visit.services.db.project(visit.project.id) as tx:
             await schedules.set_schedule(tx, sync_id, RunKind.INCREMENTAL, spec)
             await syncs.set_schedules(tx, sync_id, schedule=spec, sweep_schedule=sync.sweep_schedule)
     except InvalidInput as failure:
-        return await _page(visit, sync_id, {"schedule": f"{failure.message} {failure.remedy}"}, status=422)
+        return await show_sync(visit, sync_id, {"schedule": f"{failure.message} {failure.remedy}"}, status=422)
     await visit.note("sync.scheduled", sync.object, schedule=spec or "by hand")
     return visit.go(f"/console/syncs/{sync_id}", "saved")
 
@@ -122,21 +113,22 @@ async def set_schedule(visit: Visiting, sync_id: FromPath[UUID]) -> Response[Any
 @post("/syncs/{sync_id:uuid}/delete", status_code=200)
 async def delete(visit: Visiting, sync_id: FromPath[UUID]) -> Response[Any]:
     """Forget it with its records, when its name was typed."""
-    sync = await _sync(visit, sync_id)
+    sync = await sync_of(visit, sync_id)
     if visit.text("confirm") != sync.object:
-        return await _page(visit, sync_id, {"confirm": f"Type exactly {sync.object}."}, status=422)
+        return await show_sync(visit, sync_id, {"confirm": f"Type exactly {sync.object}."}, status=422)
     await visit.services.db.transact(visit.project.id, lambda tx: syncs.delete(tx, sync_id))
     await visit.note("sync.deleted", sync.object, id=str(sync_id))
     return visit.go(f"/console/connections/{sync.connection_id}", "sync-deleted")
 
 
-async def _sync(visit: Visit, sync_id: UUID) -> Sync:
+async def sync_of(visit: Visit, sync_id: UUID) -> Sync:
+    """The sync of an address."""
     async with visit.services.db.project(visit.project.id) as tx:
         return await syncs.get(tx, sync_id)
 
 
 async def _set_state(visit: Visit, sync_id: UUID, state: str) -> Redirect:
-    sync = await _sync(visit, sync_id)
+    sync = await sync_of(visit, sync_id)
     async with visit.services.db.project(visit.project.id) as tx:
         await syncs.set_state(tx, sync_id, state)
     word = "paused" if state == "paused" else "resumed"
@@ -144,9 +136,10 @@ async def _set_state(visit: Visit, sync_id: UUID, state: str) -> Redirect:
     return visit.go(f"/console/syncs/{sync_id}", f"sync-{word}")
 
 
-async def _page(
+async def show_sync(
     visit: Visit, sync_id: UUID, errors: dict[str, str] | None = None, *, status: int = 200
 ) -> Response[str]:
+    """The page of one sync, with what was wrong about a form of it."""
     async with visit.services.db.project(visit.project.id) as tx:
         sync = await syncs.get(tx, sync_id)
         connection = await connections.get(tx, sync.connection_id)
@@ -157,6 +150,9 @@ async def _page(
         history = await overview.run_lines(tx, overview.RunFilter(sync_id=sync_id), 15)
         active = await runs.active(tx, sync_id)
         streams = await syncs.streams(tx, sync_id)
+        sweeps = await overview.run_lines(tx, overview.RunFilter(sync_id=sync_id, kind="sweep"), 5)
+        swept = next((each for each in sweeps if each.finished_at is not None), None)
+        held = await runs.get(tx, swept.id) if swept is not None and swept.state is RunState.HELD else None
     moved = [each.created + each.updated + each.deleted for each in reversed(history) if each.finished_at]
     return await visit.page(
         "sync.html",
@@ -172,6 +168,9 @@ async def _page(
         active_line=next((each for each in history if active is not None and each.id == active.id), None),
         moved=moved,
         schedules=SCHEDULES,
+        held=held,
+        names="\n".join(f"{theirs} = {own}" for theirs, own in sync.names.items()),
+        typed_names=visit.text("names"),
         errors=errors or {},
     )
 
@@ -208,7 +207,6 @@ HANDLERS: Final[list[ControllerRouterHandler]] = [
     set_up_page,
     set_up,
     sync_page,
-    run_now,
     pause,
     resume,
     reset,

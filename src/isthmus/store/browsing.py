@@ -45,11 +45,12 @@ class Browsed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """One change of a record; `letter` is c, u or d."""
+    """One change of a record; `letter` is c, u or d. `run_id` is the run that brought it, while it is known."""
 
     number: int
     at: datetime
     letter: str
+    run_id: UUID | None = None
 
 
 class _Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +152,10 @@ async def changes_of(tx: Transaction, sync_id: UUID, company: str, remote_id: st
     return await tx.rows(
         Seen,
         """SELECT f.first_number + i.place - 1 AS number, f.at,
-                  substr(f.kinds, CASE WHEN length(f.kinds) = 1 THEN 1 ELSE i.place END, 1) AS letter
+                  substr(f.kinds, CASE WHEN length(f.kinds) = 1 THEN 1 ELSE i.place END, 1) AS letter,
+                  (SELECT r.id FROM runs r WHERE r.sync_id = t.sync_id AND r.started_at <= f.at
+                     AND coalesce(r.finished_at, 'infinity') >= f.at
+                   ORDER BY r.requested_at DESC LIMIT 1) AS run_id
            FROM streams t JOIN feed_segments f ON f.stream_id = t.id
            CROSS JOIN LATERAL (SELECT array_position(f.remote_ids, %(id)s) AS place) i
            WHERE t.sync_id = %(sync)s AND t.company = %(company)s AND i.place IS NOT NULL

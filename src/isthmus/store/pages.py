@@ -25,7 +25,7 @@ import msgspec
 import psycopg
 
 from isthmus.kernel.failures import CorruptResponse, InvalidInput, RunSuperseded
-from isthmus.store import feed
+from isthmus.store import feed, versions
 from isthmus.store.database import Database, Transaction
 
 PAGE_RECORDS_MAX: Final = 20_000
@@ -280,6 +280,7 @@ async def by_key(tx: Transaction) -> None:
 
 
 async def _update(tx: Transaction, position: _Position, rows: _Rows) -> None:
+    await versions.keep(tx, position.stream_id, list(rows.ids))
     await tx.execute(
         """UPDATE records r
            SET hash = d.hash, stamp = d.stamp, raw = d.raw, deleted = false, changed_at = now()

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from isthmus.kernel.failures import InvalidInput, RunSuperseded
-from isthmus.store import feed, runs
+from isthmus.store import feed, runs, versions
 from isthmus.store.database import Database, Transaction
 from isthmus.store.pages import by_key, stage_ids
 
@@ -219,4 +219,7 @@ async def _mark_deleted(
            RETURNING r.remote_id""",
         {"ids": remote_ids, "stream": stream_id, "run": before_run},
     )
-    return sorted(str(remote_id) for (remote_id,) in gone)
+    found = sorted(str(remote_id) for (remote_id,) in gone)
+    if found:
+        await versions.forget(tx, stream_id, found)
+    return found
