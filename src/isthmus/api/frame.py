@@ -11,8 +11,9 @@ import structlog
 from litestar import Litestar
 
 from isthmus.api.forwarded import ProxyTrust
-from isthmus.api.metrics import Metrics
+from isthmus.api.metrics import METHODS, Metrics
 from isthmus.kernel.ids import new_id
+from isthmus.kernel.tracing import Kind, on_behalf_of, parse_traceparent, span, trace_now
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -52,6 +53,19 @@ class Frame:
         self._trust.apply(scope)
         request_id = f"req_{new_id().hex}"
         scope["isthmus.request_id"] = request_id
+        parent = parse_traceparent(_header(scope, b"traceparent"))
+        with on_behalf_of(request_id), span("request", kind=Kind.SERVER, parent=parent) as told:
+            told.set("isthmus.request_id", request_id)
+            told.set("http.request.method", scope["method"] if scope["method"] in METHODS else "other")
+            status = await self._served(scope, receive, send, request_id)
+            told.set("http.route", str(scope.get("path_template") or "none"))
+            told.set("http.response.status_code", status)
+            if status >= 500:
+                told.fail(str(status))
+
+    async def _served(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
+        """The status that went out. Raises what the application lets through."""
+        inside: Any = self.application
         started_s = time.perf_counter()
         status = 500
 
@@ -77,7 +91,13 @@ class Frame:
                 elapsed_ms=round(elapsed_s * 1_000, 2),
                 project=scope.get("isthmus.project"),
                 key=scope.get("isthmus.key"),
+                trace_id=trace_now() or None,
             )
+        return status
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope.get("headers", ()) if key == name), "")
 
 
 def _completed(start: Message, request_id: str, more: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -150,7 +150,10 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
     """Run a coroutine to its end. Ctrl-C cancels it, so that it leaves a resumable state."""
 
     async def whole() -> T:
-        return await work()
+        from isthmus.telemetry import telemetry
+
+        with telemetry(os.environ):
+            return await work()
 
     try:
         with asyncio.Runner(loop_factory=_event_loop) as runner:

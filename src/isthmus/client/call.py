@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -21,6 +22,7 @@ from isthmus.client.watching import watch_now
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import Failure, RateLimited, UnsafeLink, VendorTimeout
 from isthmus.kernel.messages import Request, Response
+from isthmus.kernel.tracing import Kind, span
 from isthmus.transport.origins import origin_of
 from isthmus.transport.protocol import Transport
 from isthmus.transport.redaction import redact_text, redact_url
@@ -118,13 +120,22 @@ class RetryingCall:
         started_s = self._clock.monotonic_s()
         response: Response | None = None
         failure: Failure | None = None
-        try:
-            response = await self._transport.send(request)
-            if not response.ok and response.status not in as_is:
-                failure = self._classified(request, response)
-                failure.response = response
-        except Failure as broken:
-            failure = broken
+        with span(f"vendor {request.purpose or 'call'}", kind=Kind.CLIENT) as told:
+            try:
+                response = await self._transport.send(request)
+                told.set("http.response.status_code", response.status)
+                if not response.ok and response.status not in as_is:
+                    failure = self._classified(request, response)
+                    failure.response = response
+            except Failure as broken:
+                failure = broken
+            told.set("http.request.method", request.method)
+            told.set("server.address", urlsplit(request.url).hostname or "")
+            told.set("isthmus.purpose", request.purpose)
+            told.set("isthmus.attempt", attempt)
+            told.set("isthmus.waited_s", round(waited_s, 3))
+            if failure is not None:
+                told.fail(failure.code)
         elapsed_s = response.elapsed_s if response else self._clock.monotonic_s() - started_s
         self._note(request, response, failure, elapsed_s, attempt, waited_s)
         if failure is not None:

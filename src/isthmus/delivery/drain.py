@@ -22,6 +22,7 @@ from isthmus.delivery.ports import Attempt, DeliveryStore, Destination, Progress
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.event_types import RECORDS_CHANGED
 from isthmus.kernel.failures import DatabaseUnavailable, DestinationFailure, Failure, RunSuperseded
+from isthmus.kernel.tracing import span
 from isthmus.store.events import Event
 from isthmus.store.rows import Change
 
@@ -238,6 +239,16 @@ async def carried(carrier: Carrier, destination: Destination, delivery: Delivery
     """Deliver once. Whatever goes wrong on this side is the end of this try and waits like a refusal: it is kept with
     the destination, where people look, and holds up no other one.
     """
+    with span("delivery", {"isthmus.destination_id": str(destination.id)}) as told:
+        told.set("isthmus.changes", len(delivery.changes))
+        outcome = await _carried(carrier, destination, delivery)
+        told.set("isthmus.delivered", outcome.failure is None)
+        if outcome.failure is not None:
+            told.fail(outcome.failure.code)
+        return outcome
+
+
+async def _carried(carrier: Carrier, destination: Destination, delivery: Delivery) -> Outcome:
     try:
         return await carrier.carry(destination, delivery)
     except (RunSuperseded, DatabaseUnavailable):

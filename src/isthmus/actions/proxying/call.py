@@ -32,7 +32,7 @@ _OWN: Final = frozenset(
     {
         "authorization", "host", "cookie", "content-length", "accept-encoding", "expect", "forwarded", "via",
         "x-real-ip", "x-request-id", "x-http-method-override", "x-http-method", "x-method-override", "x-original-url",
-        "x-rewrite-url", "user-agent", "origin", "referer",
+        "x-rewrite-url", "user-agent", "origin", "referer", "traceparent", "tracestate", "baggage",
     }
 )  # fmt: skip
 """Headers of a caller that are about this server, not about the vendor; method overrides would make a repeat unsafe."""

@@ -40,6 +40,7 @@ from isthmus.kernel.failures import (
     TransientFailure,
     UnknownField,
 )
+from isthmus.kernel.tracing import span
 from isthmus.providers.base import ObjectInfo, ReadSpec, Slice
 from isthmus.store import connections, events, runs, sweeps, syncs
 from isthmus.store.database import Database, Transaction
@@ -111,6 +112,16 @@ class Reader:
         async with self._db.project(run.project_id) as tx:
             sync = await syncs.get(tx, run.sync_id)
             credential = await connections.credential_number(tx, sync.connection_id)
+        about = {
+            "isthmus.run_id": str(run.id),
+            "isthmus.run_kind": run.kind.value,
+            "isthmus.sync_id": str(sync.id),
+            "isthmus.object": sync.object,
+        }
+        with span("run", about):
+            await self._perform(run, sync, credential)
+
+    async def _perform(self, run: Run, sync: Sync, credential: int) -> None:
         journal = RunJournal()
         try:
             held = await self._read(run, sync, journal)

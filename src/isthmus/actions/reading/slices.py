@@ -22,6 +22,7 @@ from isthmus.kernel.failures import (
     RunSuperseded,
     TransientFailure,
 )
+from isthmus.kernel.tracing import span
 from isthmus.providers.base import ObjectInfo, Slice
 from isthmus.store import connections, pages, runs, sweeps, syncs
 from isthmus.store.database import Database
@@ -162,6 +163,10 @@ class PlanReader:
                 await self._tell(self._on_progress)
 
     async def _commit(self, planned: PlannedPart, piece: Piece, number: int) -> None:
+        with span("page", {"isthmus.records": len(piece.page), "isthmus.run_id": str(self._run.id)}):
+            await self._commit_now(planned, piece, number)
+
+    async def _commit_now(self, planned: PlannedPart, piece: Piece, number: int) -> None:
         page, run = piece.page, self._run
         await self._horizon.keep(self._db)
         if planned.reading.mode is Mode.IDS:

@@ -27,6 +27,7 @@ from isthmus.kernel.failures import (
     RunSuperseded,
     TransientFailure,
 )
+from isthmus.kernel.tracing import span
 from isthmus.providers.base import ObjectInfo
 from isthmus.providers.writing import Outcome, Sighting, Verb, WriteSpec
 from isthmus.store import operations_moving
@@ -126,6 +127,18 @@ class Carrier:
         )
 
     async def _exchange(self, desk: Desk, operation: Operation, prepared: Prepared) -> Operation:
+        about = {
+            "isthmus.operation_id": str(operation.id),
+            "isthmus.connection_id": str(operation.connection_id),
+            "isthmus.object": operation.object,
+            "isthmus.verb": operation.verb,
+        }
+        with span("operation", about) as told:
+            settled = await self._exchanged(desk, operation, prepared)
+            told.set("isthmus.operation_state", settled.state.value)
+            return settled
+
+    async def _exchanged(self, desk: Desk, operation: Operation, prepared: Prepared) -> Operation:
         assert prepared.request is not None
         try:
             response = await desk.call(prepared.request, self._settings.deadline_s)
