@@ -38,7 +38,7 @@ from isthmus.engine.running import perform_run
 from isthmus.kernel.clock import Clock, SystemClock
 from isthmus.kernel.ids import new_id
 from isthmus.settings import Settings
-from isthmus.store import connections, projects, runs
+from isthmus.store import audit, connections, projects, runs
 from isthmus.store.database import Database
 from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.feed import FeedFilter
@@ -151,6 +151,17 @@ class Hub:
         return await checking.check(
             self.db, self.opener, connection, ForgetfulJournal(), self.clock, just_consented=just_consented
         )
+
+    async def move(self, connection_id: UUID, environment: str, *, actor: str) -> Connection:
+        """Point a connection to another environment of its tenant; check it next."""
+        async with self.db.project(self.project.id) as tx:
+            was = await connections.get(tx, connection_id)
+            await connections.update(tx, connection_id, environment=environment)
+            detail = {"name": was.name, "before": was.environment, "after": environment}
+            await audit.note(
+                tx, actor=actor, action="connection.environment", subject=str(connection_id), detail=detail
+            )
+            return await connections.get(tx, connection_id)
 
     async def disconnect(self, connection_id: UUID, *, erase: bool, actor: str) -> Ended:
         """End a connection, and erase or keep its data."""

@@ -20,6 +20,7 @@ from isthmus.api import Frame, ProxyTrust, Rate, create_api
 from isthmus.app import Hub
 from isthmus.console import create_console
 from isthmus.console.connect import create_connect_pages
+from isthmus.console.portal import create_portal_pages
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.engine import Engine, Periodic
 from isthmus.engine.loops import repeat
@@ -44,6 +45,7 @@ class ServedHub:
         self._hub = hub
         self._public_url = public_url.rstrip("/")
         hub.deliveries.payloads.reached_at(self._public_url)
+        hub.notifier.public_url = self._public_url
         self._keyrings = hub.keyring.source
         self._of: dict[UUID, Hub] = {hub.project.id: hub}
         self._engine: Engine | None = None
@@ -125,7 +127,12 @@ def create_server(
             yield
 
     application = Litestar(
-        route_handlers=[*api.route_handlers, *create_console(services), *create_connect_pages(services)],
+        route_handlers=[
+            *api.route_handlers,
+            *create_console(services),
+            *create_connect_pages(services),
+            *create_portal_pages(services),
+        ],
         exception_handlers=api.exception_handlers,
         openapi_config=api.openapi,
         plugins=api.plugins,

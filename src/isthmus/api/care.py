@@ -12,7 +12,7 @@ from litestar.params import FromPath, JSONBody
 
 from isthmus.api.access import Access, Ask, Scope, caller_of, project_of
 from isthmus.api.connections import CheckedConnection, Secret, checked_view
-from isthmus.api.finding import note, one
+from isthmus.api.finding import one
 from isthmus.api.patience import patience
 from isthmus.api.services import Services
 from isthmus.api.shapes import HealthView, Input, Text, health_view
@@ -188,12 +188,8 @@ def care_routes(services: Services, access: Access) -> Router:
         """For one that was renamed: syncs and records stay. The connection is checked at once."""
         project = await project_of(request, services)
         async with project.db.project(project.project.id) as tx:
-            was = await one(connections.get, tx, connection_id, "connection")
-            await connections.update(tx, connection_id, environment=data.environment)
-            await note(
-                tx, request, "connection.environment", connection_id, before=was.environment, after=data.environment
-            )
-            connection = await connections.get(tx, connection_id)
+            await one(connections.get, tx, connection_id, "connection")
+        connection = await project.move(connection_id, data.environment, actor=caller_of(request).actor)
         async with patience():
             report = await project.check(connection)
         return await checked_view(project, report)

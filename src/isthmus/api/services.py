@@ -49,6 +49,10 @@ class ProjectServices(Protocol):
         """Take the steps of a check and keep what they say."""
         ...
 
+    async def move(self, connection_id: UUID, environment: str, *, actor: str) -> Connection:
+        """Point a connection to another environment of its tenant; check it next."""
+        ...
+
     async def disconnect(self, connection_id: UUID, *, erase: bool, actor: str) -> Ended:
         """End a connection, and erase or keep its data."""
         ...

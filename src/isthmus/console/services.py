@@ -13,8 +13,11 @@ from isthmus.client.protocols import Journal
 from isthmus.connections.checking import Report
 from isthmus.connections.connecting import Connecting
 from isthmus.connections.desk import ConnectDesk
+from isthmus.connections.disconnecting import Ended
 from isthmus.connections.opening import OpenConnection
+from isthmus.connections.renewing import Renewing
 from isthmus.delivery.deliveries import Deliveries
+from isthmus.delivery.notices import Notifier
 from isthmus.delivery.ports import Destination
 from isthmus.engine import Engine
 from isthmus.kernel.clock import Clock
@@ -32,6 +35,8 @@ class Workspace(Protocol):
     connect: ConnectDesk
     deliveries: Deliveries
     settings: Settings
+    renewing: Renewing
+    notifier: Notifier
     writer: Writer
 
     def connection(self, connection_id: UUID, journal: Journal) -> AbstractAsyncContextManager[OpenConnection]:
@@ -40,6 +45,14 @@ class Workspace(Protocol):
 
     async def check(self, connection: Connection, *, just_consented: bool = False) -> Report:
         """Take the steps of a check and keep what they say."""
+        ...
+
+    async def move(self, connection_id: UUID, environment: str, *, actor: str) -> Connection:
+        """Point a connection to another environment of its tenant; check it next."""
+        ...
+
+    async def disconnect(self, connection_id: UUID, *, erase: bool, actor: str) -> Ended:
+        """End a connection, and erase or keep its data."""
         ...
 
     async def create_sync(self, connection: Connection, wish: SyncWish) -> tuple[Sync, CheckedSync]:
