@@ -16,7 +16,7 @@ __all__ = ["database_url"]
 def worked(house: House, happened: Callable[[], bool], *arguments: str) -> str:
     """A worker's words, from its start until what was waited for has happened and it was told to stop."""
     with started([*ISTHMUS, "worker", *arguments], env=house.environ()) as command:
-        until(lambda: happened() or command.poll() is not None, "the worker did nothing")
+        until(lambda: happened() or command.poll() is not None, "the worker did nothing", look_s=0.5)
         command.terminate()
         _, words = finished(command)
     assert command.returncode == 0, words
