@@ -39,7 +39,10 @@ WIDE = ViewportSize(width=1280, height=900)
 PHONE = ViewportSize(width=360, height=780)
 
 
-SHOWN = ("home", "connect", "guide", "objects", "connection", "connection-broken", "run", "records", "record")
+SHOWN = (
+    "home", "connect", "guide", "objects", "connection", "connection-broken", "run", "records", "record", "writes",
+    "write-checked", "write", "deliveries", "integration", "keys",
+)  # fmt: skip
 """The pages whose pictures the documentation keeps."""
 
 

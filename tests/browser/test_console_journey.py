@@ -1,73 +1,93 @@
-"""A newcomer's way through the console in a real browser: from the one-time link to records and a red check."""
+"""The quickstart in the console alone, walked through as its page tells it, and what a newcomer looks at afterwards."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 from playwright.async_api import Page, expect
 from tests.api_server import Served
 from tests.browser.conftest import Eyes
-from tests.console_people import PASSWORD, link_of
+from tests.browser.console_walk import section, steps_of, walk
+from tests.console_people import link_of
+from tests.patience import WAIT_MAX_S
 
 from isthmus_sandbox.worlds import identities
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "quickstart.md"
+STEPS_MIN = 50
 
-async def test_a_newcomer_gets_from_the_first_link_to_records_and_back_from_trouble(worked: Served, eyes: Eyes) -> None:
+
+class Receiver:
+    """What the quickstart's receiver is: it takes everything and writes down what came."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.received = b""
+        self._news = asyncio.Condition()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One delivery after the other."""
+        while head := await _head(reader):
+            length = next(int(line.partition(b":")[2]) for line in head if line.lower().startswith(b"content-length:"))
+            body = await reader.readexactly(length)
+            async with self._news:
+                self.received += body
+                self._news.notify_all()
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    async def has(self, text: bytes) -> None:
+        """Wait until it came."""
+        async with asyncio.timeout(WAIT_MAX_S), self._news:
+            await self._news.wait_for(lambda: text in self.received)
+
+
+async def _head(reader: asyncio.StreamReader) -> list[bytes]:
+    try:
+        return (await reader.readuntil(b"\r\n\r\n")).splitlines()
+    except asyncio.IncompleteReadError:
+        return []
+
+
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    """A receiver on a free port."""
+    receiver = Receiver()
+    server = await asyncio.start_server(receiver, "127.0.0.1", 0)
+    receiver.port = server.sockets[0].getsockname()[1]
+    try:
+        yield receiver
+    finally:
+        server.close()
+
+
+async def test_the_quickstart_in_the_console_works_as_it_is_written(worked: Served, eyes: Eyes) -> None:
+    text = section(PAGE.read_text(encoding="utf-8"), "In the console alone")
+    assert len(steps_of(text)) >= STEPS_MIN, "the page has lost steps, or the walk no longer understands them"
+    link = await link_of(worked)
+    assert link is not None
     page = await eyes.page()
-    await _become_administrator(worked, eyes, page)
-    await expect(page.get_by_text("Nothing to break yet")).to_be_visible()
-    await eyes.picture(page, "home-first")
-    await _connect(eyes, page)
-    await _keep_in_step(eyes, page)
+    await page.goto(link)
+    await eyes.picture(page, "welcome")
+    async with receiving() as receiver:
+        await walk(page, text, eyes.picture, {"localhost:8090": f"127.0.0.1:{receiver.port}"})
+        await receiver.has(b"Quickstart Ltd.")
+    assert await link_of(worked) is None
+    assert _posted(worked), "the invoice is posted"
     await _look_at_records(eyes, page)
     await _look_around(eyes, page)
     await _lose_the_secret(worked, eyes, page)
     assert eyes.troubles == []
 
 
-async def _become_administrator(worked: Served, eyes: Eyes, page: Page) -> None:
-    link = await link_of(worked)
-    assert link is not None
-    await page.goto(link)
-    await eyes.picture(page, "welcome")
-    await page.get_by_label("Name").fill("Ada Lovelace")
-    await page.get_by_label("Password", exact=True).fill(PASSWORD)
-    await page.get_by_label("Password again").fill(PASSWORD)
-    await page.get_by_role("button", name="Create the administrator").click()
-    await expect(page.get_by_role("heading", name="Home", level=1)).to_be_visible()
-    assert await link_of(worked) is None
-
-
-async def _connect(eyes: Eyes, page: Page) -> None:
-    await page.get_by_role("link", name="Choose an app").click()
-    await eyes.picture(page, "apps")
-    await page.get_by_role("main").get_by_role("link", name="Add connection").click()
-    await page.get_by_role("link", name="Fill in its example app").click()
-    await eyes.picture(page, "connect")
-    await page.get_by_role("button", name="Connect and check").click()
-    await expect(page.get_by_text("Connected. Everything the check tried works.")).to_be_visible()
-    await eyes.picture(page, "companies")
-    await page.get_by_role("button", name="Save and choose objects").click()
-
-
-async def _keep_in_step(eyes: Eyes, page: Page) -> None:
-    await page.get_by_role("searchbox", name="Search objects").fill("customer")
-    await page.get_by_role("button", name="Show").click()
-    await page.get_by_role("link", name="Set up customers", exact=True).click()
-    await eyes.picture(page, "sync-new")
-    await page.get_by_role("button", name="Keep in step").click()
-    await expect(page.get_by_text("The sync is set up.")).to_be_visible()
-    run = page.get_by_role("link", name="backfill")
-    await run.click()
-    await expect(page.get_by_role("heading", name="The story")).to_be_visible()
-    ended = page.get_by_role("link", name="Ended – tell the whole story")
-    retold = page.get_by_role("button", name="Run again")
-    await expect(ended.or_(retold).first).to_be_visible()
-    if await ended.is_visible():
-        await ended.click()
-    await expect(retold).to_be_visible()
-    await expect(page.get_by_role("main").get_by_text("succeeded", exact=True).first).to_be_visible()
-    await eyes.picture(page, "run")
-    await page.locator("#requests tbody a").first.click()
-    await eyes.picture(page, "request")
+def _posted(worked: Served) -> bool:
+    """Whether an invoice of the sandbox has got a posting."""
+    requests = worked.house.requests("Microsoft.NAV.post")
+    return any(each.get("status") == 204 for each in requests)
 
 
 async def _look_at_records(eyes: Eyes, page: Page) -> None:
@@ -91,6 +111,7 @@ async def _look_at_records(eyes: Eyes, page: Page) -> None:
 async def _look_around(eyes: Eyes, page: Page) -> None:
     for path, name in (
         ("/console", "home"),
+        ("/console/writes", "writes"),
         ("/console/changes", "changes"),
         ("/console/activity", "activity"),
         ("/console/apps/business_central/guide", "guide"),
@@ -98,6 +119,11 @@ async def _look_around(eyes: Eyes, page: Page) -> None:
         ("/console/deliveries/new", "destination-new"),
         ("/console/settings/people", "people"),
         ("/console/settings/audit", "audit"),
+        ("/console/settings", "settings"),
+        ("/console/settings/keys", "keys"),
+        ("/console/settings/you", "you"),
+        ("/console/apps/business_central/integrations/new?example=1", "integration-new"),
+        ("/console/writes/new", "write-new"),
         ("/console/_components", "components"),
         ("/console/connections", "connections"),
     ):
