@@ -32,6 +32,7 @@ from isthmus.api.records import change_routes, record_routes
 from isthmus.api.runs import run_routes
 from isthmus.api.services import Services
 from isthmus.api.signing_in import callback_routes, signing_in_routes
+from isthmus.api.streams import stream_routes
 from isthmus.api.syncs import sync_routes
 
 BODY_BYTES_MAX: Final = 1024 * 1024
@@ -78,6 +79,7 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
             audit_routes(services, access),
             *operation_routes(services, access),
             record_write_routes(services, access),
+            stream_routes(services, access),
             approval_routes(services, access),
             proxy_routes(services, access, metrics),
         ],

@@ -19,6 +19,7 @@ from isthmus.api.openapi_words import DESCRIPTION, EXAMPLES, REFUSALS, TAGS, pro
 from isthmus.api.operations import BODIES
 from isthmus.api.problems import Problem
 from isthmus.api.record_writes import RECORD_ACTS, RECORD_BODIES
+from isthmus.api.streams import stream_paths
 
 OPENAPI_JSON: Final = "application/vnd.oai.openapi+json"
 
@@ -63,7 +64,7 @@ def finished(document: dict[str, Any]) -> dict[str, Any]:
     for path, item in done["paths"].items():
         for operation in item.values():
             _finish_operation(path, operation)
-    done["paths"] |= proxy_paths()
+    done["paths"] |= proxy_paths() | stream_paths()
     done["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     return done
 

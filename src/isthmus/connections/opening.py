@@ -23,6 +23,7 @@ from isthmus.auth.entra.id_token import tenant_id
 from isthmus.client.access import Access
 from isthmus.client.call import AuthorisedCall, RetryingCall
 from isthmus.client.protocols import Journal, JournalEntry
+from isthmus.client.streaming import StreamingCall
 from isthmus.client.tokens import run_steps
 from isthmus.connections.credentials import cloud_of
 from isthmus.connections.keyring import Keyrings
@@ -58,8 +59,10 @@ class OpenConnection:
         tokens: StoredTokens,
         clock: Clock,
         budget: SharedBudget,
+        streams: StreamingCall,
     ) -> None:
         self.budget = budget
+        self.streams = streams
         self._db = db
         self._clock = clock
         self.connection = connection
@@ -202,9 +205,20 @@ class Opener:
             transport=self.transport.trusting(cloud.ca_file),
             clock=self._clock,
         )
+        streams = StreamingCall(
+            api_url=cloud.business_central_url,
+            errors=provider.failure,
+            tokens=tokens,
+            budget=budget,
+            journal=journal,
+            transport=self.transport.trusting(cloud.ca_file),
+            clock=self._clock,
+        )
         target = Target(api_url=cloud.business_central_url, tenant=grant.tenant, environment=connection.environment)
         access = Access(provider=provider, target=target, call=call)
-        return OpenConnection(self._db, connection, grant, cloud, companies, access, tokens, self._clock, budget)
+        return OpenConnection(
+            self._db, connection, grant, cloud, companies, access, tokens, self._clock, budget, streams
+        )
 
     async def _token_source(self, grant: Grant, cloud: Cloud, provider: Provider, journal: Journal) -> StoredTokens:
         resource = cloud.business_central_resource

@@ -208,12 +208,44 @@ class Batch(Protocol):
         ...
 
 
-class Writable(Provider, Write, Batch, Protocol):
+class StreamPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream of a record: the field that holds it, of the record itself or (`part`) of a single record below it."""
+
+    field: str
+    part: str | None = None
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """Bytes that belong to a record: pictures, attachments, documents as PDF."""
+
+    def stream_place(self, obj: ObjectInfo, available: Sequence[ObjectInfo], path: str) -> StreamPlace:
+        """The stream that a path names (`attachmentContent`, `picture/pictureContent`). Raises UnknownField."""
+        ...
+
+    def stream_holder(
+        self, target: Target, obj: ObjectInfo, company_id: str | None, record_id: str, place: StreamPlace
+    ) -> Request:
+        """The request for the record that tells where the bytes are."""
+        ...
+
+    def stream_request(self, target: Target, holder: Response, place: StreamPlace) -> Request:
+        """The request for the bytes. Raises RecordNotFound where the record has none, UnsafeLink."""
+        ...
+
+    def upload_request(
+        self, target: Target, obj: ObjectInfo, company_id: str | None, record_id: str, place: StreamPlace
+    ) -> Request:
+        """The request that puts bytes there; without its body."""
+        ...
+
+
+class Writable(Provider, Write, Batch, Streams, Protocol):
     """A provider that can be read and written."""
 
 
 def writable(provider: Provider) -> Writable:
     """The provider as one that takes writes. Raises Unsupported."""
-    if isinstance(provider, Write) and isinstance(provider, Batch):
+    if isinstance(provider, Write) and isinstance(provider, Batch) and isinstance(provider, Streams):
         return provider
     raise Unsupported(f"{provider.declaration.title} cannot be written to.")

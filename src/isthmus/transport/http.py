@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Final
 
@@ -25,9 +27,13 @@ from isthmus.kernel.messages import Request, Response
 from isthmus.transport.bodies import ACCEPTED_ENCODINGS, Body
 from isthmus.transport.origins import parse_address
 from isthmus.transport.public import public_socket
+from isthmus.transport.streaming import Content, StreamedAnswer
 
 _READ_BUFFER_BYTES: Final = 256 * 1024
 """Pages are megabytes: a larger buffer than aiohttp's 64 KiB means fewer turns of the loop."""
+
+STREAM_IDLE_S: Final = 60.0
+"""How long a stream may stand still."""
 
 _HEADER_BYTES_MAX: Final = 32 * 1024
 """Longest header line accepted; identity providers send long ones, nobody sends this much."""
@@ -89,6 +95,41 @@ class HttpTransport:
         """
         return await self._send(request, self._settings.ca_file)
 
+    @asynccontextmanager
+    async def open(self, request: Request, content: Content | None, bytes_max: int) -> AsyncIterator[StreamedAnswer]:
+        """One attempt whose bodies come and go in parts. Raises as `send` does."""
+        async with self._open(request, content, bytes_max, self._settings.ca_file) as answer:
+            yield answer
+
+    @asynccontextmanager
+    async def _open(
+        self, request: Request, content: Content | None, bytes_max: int, ca_file: str | None
+    ) -> AsyncIterator[StreamedAnswer]:
+        if self._session is None:
+            raise RuntimeError("HttpTransport is used outside its `async with` block")
+        address = parse_address(request.url)
+        timeout = aiohttp.ClientTimeout(
+            total=request.timeout_s, sock_connect=self._settings.connect_timeout_s, sock_read=STREAM_IDLE_S
+        )
+        headers = {**request.headers, "Accept-Encoding": "identity"}
+        if content is not None:
+            headers["Content-Length"] = str(content.size)
+        sending = self._session.request(
+            request.method,
+            address,
+            headers=headers,
+            data=content.parts() if content is not None else request.body,
+            timeout=timeout,
+            allow_redirects=False,
+            ssl=self._context(ca_file),
+        )
+        try:
+            answer = await sending
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
+            raise _explain(error, request, address.host or "") from error
+        async with answer:
+            yield StreamedAnswer(answer, _headers(answer), bytes_max)
+
     def trusting(self, ca_file: str | None) -> TrustingTransport:
         """The same session, but checking servers against another certificate authority (a cloud's own, OA-23)."""
         return TrustingTransport(self, ca_file)
@@ -147,6 +188,12 @@ class TrustingTransport:
     async def send(self, request: Request) -> Response:
         """As `HttpTransport.send`."""
         return await self._transport._send(request, self._ca_file)
+
+    def open(
+        self, request: Request, content: Content | None, bytes_max: int
+    ) -> AbstractAsyncContextManager[StreamedAnswer]:
+        """As `HttpTransport.open`."""
+        return self._transport._open(request, content, bytes_max, self._ca_file)
 
 
 def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:

@@ -7,17 +7,21 @@ how a lost write is found again belongs to the provider.
 
 from isthmus.actions.writing.proposing import Proposal
 from isthmus.actions.writing.settings import WriterSettings
+from isthmus.actions.writing.uploading import STREAM_BYTES_MAX, DownloadWish, UploadWish
 from isthmus.actions.writing.wishes import BatchWish, DryRun, PlannedRequest, WriteWish
 from isthmus.actions.writing.writer import Writer
 from isthmus.providers.writing import Problem, Under, Verb
 
 __all__ = [
+    "STREAM_BYTES_MAX",
     "BatchWish",
+    "DownloadWish",
     "DryRun",
     "PlannedRequest",
     "Problem",
     "Proposal",
     "Under",
+    "UploadWish",
     "Verb",
     "WriteWish",
     "Writer",

@@ -17,6 +17,7 @@ from isthmus.actions.writing.carrying import Carrier
 from isthmus.actions.writing.crew import Crew
 from isthmus.actions.writing.desk import Desk, Open
 from isthmus.actions.writing.desks import Desks
+from isthmus.actions.writing.keys import fresh, stored
 from isthmus.actions.writing.ledger import Ledger, tell
 from isthmus.actions.writing.planning import Drafted, Planning
 from isthmus.actions.writing.prepare import Prepared, checked_body, prepare_wish
@@ -24,13 +25,13 @@ from isthmus.actions.writing.proposing import Proposal
 from isthmus.actions.writing.resolving import Resolver
 from isthmus.actions.writing.settings import BATCH_ROWS_MAX, WriterSettings
 from isthmus.actions.writing.splitting import may_be_deep, split
+from isthmus.actions.writing.streams import Streams
+from isthmus.actions.writing.uploading import UPLOAD, Uploader
 from isthmus.actions.writing.wishes import BatchWish, DryRun, PlannedRequest, WriteWish, check_key, check_shape
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
-    Conflict,
     DatabaseUnavailable,
     Failure,
-    IdempotencyMismatch,
     InvalidInput,
     PausedAfterRestore,
     RequestFailure,
@@ -41,7 +42,7 @@ from isthmus.kernel.ids import new_id
 from isthmus.providers.writing import Problem, Verb
 from isthmus.store import approvals, operations, operations_moving
 from isthmus.store.database import Database
-from isthmus.store.operations import DueOperation, Operation, OperationState, Planned, Planner
+from isthmus.store.operations import DueOperation, Operation, OperationState, Planner
 
 RECONCILED_AT_ONCE = 32
 """Side by side in one process; the vendors' budgets bound each connection."""
@@ -74,6 +75,8 @@ class Writer:
         self._carrier = Carrier(db, self._ledger, clock, self._settings, self._after)
         self._batches = BatchCarrier(db, self._ledger, self._carrier, clock, self._settings)
         self._resolver = Resolver(db, self._carrier, clock, self._settings)
+        self._uploader = Uploader(self._ledger, self._carrier, clock, self._settings, self._worker)
+        self.streams = Streams(db, self._desks, self._ledger, self._crew, self._uploader, self._after, clock)
         self._approver = Approver(db, self._desks, self._settings, self._worker)
 
     async def drain(self) -> None:
@@ -121,7 +124,7 @@ class Writer:
             except Failure:
                 present = await self._by_key(project_id, connection_id, wish)
                 if present is not None:
-                    return _stored(present), None
+                    return stored(present), None
                 raise
             new = drafted.new
             if later and self._crew.full and new.waiting is None:
@@ -130,9 +133,9 @@ class Writer:
             if planned.operation is None:
                 self._desks.forget(project_id, connection_id)
                 continue
-            operation = _fresh(planned)
+            operation = fresh(planned)
             if operation is None:
-                return _stored(planned.operation), None
+                return stored(planned.operation), None
             if operation.state is OperationState.WAITING_FOR_APPROVAL or new.lease_s == 0.0:
                 return operation, None
             return operation, self._crew.start(self._carried(drafted.desk, operation, drafted.ready, noted_s))
@@ -237,13 +240,13 @@ class Writer:
             drafted, refused = await self._rows(desk, wish, batch_id, planner)
             async with self._db.project(project_id) as tx:
                 planned = await operations_moving.plan(tx, [each.new for each in drafted])
-                fresh = [row for row in (_fresh(each) for each in planned) if row is not None]
-                await tell(tx, fresh)
+                made = [row for row in map(fresh, planned) if row is not None]
+                await tell(tx, made)
             if any(each.operation is None for each in planned):
                 self._desks.forget(project_id, connection_id)
                 continue
             ready = {each.new.id: each.ready for each in drafted if each.ready is not None}
-            work = self._crew.start(self._carried_batch(desk, fresh, ready, refused, isolated=wish.all_or_nothing))
+            work = self._crew.start(self._carried_batch(desk, made, ready, refused, isolated=wish.all_or_nothing))
             return [each.operation.id for each in planned if each.operation is not None], work
         raise TransientFailure("The connection is being changed again and again.")
 
@@ -340,6 +343,8 @@ class Writer:
             seals = await operations_moving.connection_seals(tx, [taken.connection_id])
         try:
             desk = await self._desks.desk(project_id, taken.connection_id, seals.get(taken.connection_id))
+            if taken.verb == UPLOAD:
+                return await self._uploader.resolve(desk, taken)
             return await self._resolver.resolve(desk, taken)
         except RunSuperseded:
             return await self.get(project_id, operation_id)
@@ -438,21 +443,3 @@ class Writer:
             return None
         async with self._db.project(project_id) as tx:
             return await operations.by_key(tx, wish.idempotency_key, self._planning.print_of(connection_id, wish))
-
-
-def _fresh(planned: Planned) -> Operation | None:
-    """The operation when it was made just now. Raises IdempotencyMismatch for a key of another write."""
-    if planned.clash and planned.operation is not None:
-        raise IdempotencyMismatch(subject=planned.operation.idempotency_key)
-    return planned.operation if planned.fresh else None
-
-
-def _stored(operation: Operation) -> Operation:
-    """The stored answer of a key; raises Conflict while there is none yet."""
-    if operation.state.settled or operation.state is OperationState.WAITING_FOR_APPROVAL:
-        return operation
-    raise Conflict(
-        f"A write with this idempotency key is under way ({operation.state.value}).",
-        remedy=f"Ask for operation {operation.id} until it is settled.",
-        subject=str(operation.id),
-    )

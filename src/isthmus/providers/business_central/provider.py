@@ -31,6 +31,7 @@ from isthmus.providers.business_central import (
     incremental,
     lookup,
     lookup_actions,
+    media,
     paging,
     preflight,
     read,
@@ -40,7 +41,7 @@ from isthmus.providers.business_central.addressing import environment_url, parse
 from isthmus.providers.business_central.declaration import DECLARATION
 from isthmus.providers.business_central.errors import failure_of
 from isthmus.providers.business_central.headers import LANGUAGE
-from isthmus.providers.writing import CheckedBody, Outcome, Verb, Verdict, WriteSpec
+from isthmus.providers.writing import CheckedBody, Outcome, StreamPlace, Verb, Verdict, WriteSpec
 
 
 class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,6 +252,26 @@ class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
     def commits(self, action: str | None) -> bool:
         """Whether an action commits by itself, so that a batch around it cannot be rolled back (BC-82)."""
         return action is not None and action in lookup_actions.COMMITTING
+
+    def stream_place(self, obj: ObjectInfo, available: Sequence[ObjectInfo], path: str) -> StreamPlace:
+        """The stream that a path names."""
+        return media.stream_place(obj, available, path)
+
+    def stream_holder(
+        self, target: Target, obj: ObjectInfo, company_id: str | None, record_id: str, place: StreamPlace
+    ) -> Request:
+        """The record that tells where the bytes are (BC-58)."""
+        return media.holder_request(target, obj, company_id, record_id, place)
+
+    def stream_request(self, target: Target, holder: Response, place: StreamPlace) -> Request:
+        """The request for the bytes."""
+        return media.content_request(target, holder, place)
+
+    def upload_request(
+        self, target: Target, obj: ObjectInfo, company_id: str | None, record_id: str, place: StreamPlace
+    ) -> Request:
+        """The request that puts bytes there (BC-77)."""
+        return media.upload_request(target, obj, company_id, record_id, place)
 
     def batch_part(self, target: Target, part_id: str, request: Request) -> BatchPart:
         """One write as a part of a batch."""

@@ -1,0 +1,24 @@
+"""What an idempotency key stands for: a write that was made just now, a stored answer, or one that is under way."""
+
+from __future__ import annotations
+
+from isthmus.kernel.failures import Conflict, IdempotencyMismatch
+from isthmus.store.operations import Operation, OperationState, Planned
+
+
+def fresh(planned: Planned) -> Operation | None:
+    """The operation when it was made just now. Raises IdempotencyMismatch for a key of another write."""
+    if planned.clash and planned.operation is not None:
+        raise IdempotencyMismatch(subject=planned.operation.idempotency_key)
+    return planned.operation if planned.fresh else None
+
+
+def stored(operation: Operation) -> Operation:
+    """The stored answer of a key; raises Conflict while there is none yet."""
+    if operation.state.settled or operation.state is OperationState.WAITING_FOR_APPROVAL:
+        return operation
+    raise Conflict(
+        f"A write with this idempotency key is under way ({operation.state.value}).",
+        remedy=f"Ask for operation {operation.id} until it is settled.",
+        subject=str(operation.id),
+    )

@@ -1,0 +1,112 @@
+"""Bytes of records, in and out: attachments, pictures, documents as PDF. Never in memory as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+from uuid import UUID
+
+from isthmus.actions.writing.after_restore import AfterRestore
+from isthmus.actions.writing.crew import Crew
+from isthmus.actions.writing.desks import Desks
+from isthmus.actions.writing.keys import fresh, stored
+from isthmus.actions.writing.ledger import Ledger
+from isthmus.actions.writing.uploading import (
+    DownloadWish,
+    Spooled,
+    Uploader,
+    UploadWish,
+    downloading,
+    place_of,
+    spooled,
+)
+from isthmus.actions.writing.wishes import check_key
+from isthmus.kernel.clock import Clock
+from isthmus.kernel.failures import NotApproved, RunSuperseded, TransientFailure
+from isthmus.store import operations
+from isthmus.store.database import Database
+from isthmus.store.operations import Operation, Planner
+from isthmus.transport.streaming import StreamedAnswer
+
+REOPENED_MAX: Final = 5
+"""How often an upload is checked again because its connection was changed that very moment."""
+
+
+class Streams:
+    """The way in for bytes; `Writer.streams`."""
+
+    def __init__(
+        self,
+        db: Database,
+        desks: Desks,
+        ledger: Ledger,
+        crew: Crew,
+        uploader: Uploader,
+        after: AfterRestore,
+        clock: Clock,
+    ) -> None:
+        self._db = db
+        self._desks = desks
+        self._ledger = ledger
+        self._crew = crew
+        self._uploader = uploader
+        self._after = after
+        self._clock = clock
+
+    async def upload(
+        self,
+        project_id: UUID,
+        connection_id: UUID,
+        wish: UploadWish,
+        parts: AsyncIterable[bytes],
+        *,
+        planner: Planner | None = None,
+    ) -> Operation:
+        """Put bytes into a record (BC-77); how it stands then. They are taken as they come.
+
+        Raises as `Writer.submit`, TooLarge, and NotApproved where writes have to be approved: bytes are not kept that
+        long.
+        """
+        check_key(wish.idempotency_key)
+        await self._after.refuse()
+        async with spooled(parts) as content:
+            begun = self._crew.start(self._uploaded(project_id, connection_id, wish, content, planner))
+            return await asyncio.shield(begun)
+
+    @asynccontextmanager
+    async def download(
+        self, project_id: UUID, connection_id: UUID, wish: DownloadWish
+    ) -> AsyncIterator[StreamedAnswer]:
+        """The bytes of a record's stream on their way (BC-58).
+
+        Raises UnknownObject, UnknownField, RecordNotFound, and what the vendor says.
+        """
+        desk = await self._desks.current(project_id, connection_id)
+        async with downloading(desk, await place_of(desk, wish), wish) as answer:
+            yield answer
+
+    async def _uploaded(
+        self, project_id: UUID, connection_id: UUID, wish: UploadWish, content: Spooled, planner: Planner | None
+    ) -> Operation:
+        for _ in range(REOPENED_MAX):
+            noted_s = self._clock.monotonic_s()
+            desk = await self._desks.desk(project_id, connection_id)
+            new = await self._uploader.drafted(desk, wish, content, planner)
+            rule = await self._desks.rule(project_id, connection_id, new.object) if planner is not None else None
+            if rule is not None and rule.required:
+                raise NotApproved("Writes to this object have to be approved, and uploads cannot wait for that.")
+            planned = await self._ledger.plan(project_id, new)
+            if planned.operation is None:
+                self._desks.forget(project_id, connection_id)
+                continue
+            operation = fresh(planned)
+            if operation is None:
+                return stored(planned.operation)
+            try:
+                return await self._uploader.carry_out(desk, operation, content, noted_s)
+            except RunSuperseded:
+                async with self._db.project(project_id) as tx:
+                    return await operations.get(tx, operation.id)
+        raise TransientFailure("The connection is being changed again and again.")

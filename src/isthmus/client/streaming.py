@@ -1,0 +1,165 @@
+"""The authorised call for bodies that are streamed: token, budget, attempts and journal as for any other call."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Final, Protocol
+
+import msgspec
+
+from isthmus.client.call import ErrorsFunction, without_secrets
+from isthmus.client.protocols import Budget, Journal, JournalEntry, TokenSource
+from isthmus.kernel.clock import Clock
+from isthmus.kernel.failures import Failure, RateLimited, UnsafeLink, VendorTimeout
+from isthmus.kernel.messages import Request
+from isthmus.transport.origins import origin_of
+from isthmus.transport.redaction import redact_url
+from isthmus.transport.retry import GiveUp, decide, retry_after_s
+from isthmus.transport.streaming import Content, StreamedAnswer
+
+_UNAUTHORISED: Final = 401
+
+
+class StreamingTransport(Protocol):
+    """A transport that streams; `transport.http` has two."""
+
+    def open(
+        self, request: Request, content: Content | None, bytes_max: int
+    ) -> AbstractAsyncContextManager[StreamedAnswer]:
+        """One attempt."""
+        ...
+
+
+class StreamingCall:
+    """`async with call.open(request, content, bytes_max) as answer`: a 2xx whose body is still on its way.
+
+    A request is repeated as any other is, as long as its answer has not begun; a place in the vendor's budget is held
+    until the stream ends.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_url: str,
+        errors: ErrorsFunction,
+        tokens: TokenSource,
+        budget: Budget,
+        journal: Journal,
+        transport: StreamingTransport,
+        clock: Clock,
+    ) -> None:
+        self._origin = origin_of(api_url)
+        self._errors = errors
+        self._tokens = tokens
+        self._budget = budget
+        self._journal = journal
+        self._transport = transport
+        self._clock = clock
+        self._rng = random.Random()  # noqa: S311  (jitter, not a secret)
+
+    @asynccontextmanager
+    async def open(
+        self, request: Request, content: Content | None = None, *, bytes_max: int
+    ) -> AsyncIterator[StreamedAnswer]:
+        """Raises UnsafeLink, the token source's CredentialFailure, or the provider's Failure."""
+        if origin_of(request.url) != self._origin:
+            raise UnsafeLink(subject=redact_url(request.url))
+        async with AsyncExitStack() as stack:
+            yield await self._answered(stack, request, content, bytes_max)
+
+    async def _answered(
+        self, stack: AsyncExitStack, request: Request, content: Content | None, bytes_max: int
+    ) -> StreamedAnswer:
+        """A 2xx whose body is still on its way; `stack` ends it."""
+        ends_s = self._clock.monotonic_s() + request.deadline_s
+        token, renewed, attempt = await self._tokens.access_token(), False, 0
+        while True:
+            attempt += 1
+            try:
+                async with AsyncExitStack() as exchange:
+                    answer = await self._exchange(exchange, request, token, content, bytes_max, ends_s, attempt)
+                    stack.push_async_exit(exchange.pop_all())
+                    return answer
+            except Failure as failure:
+                unauthorised = failure.response is not None and failure.response.status == _UNAUTHORISED
+                if unauthorised and not renewed:
+                    token, renewed = await self._tokens.access_token(rejected=token), True
+                    continue
+                left_s = ends_s - self._clock.monotonic_s()
+                decision = decide(failure, repeat=request.repeat, attempt=attempt, remaining_s=left_s, rng=self._rng)
+                if isinstance(decision, GiveUp):
+                    raise
+                wait_s = decision.wait_s
+            await self._clock.sleep(wait_s)
+
+    async def _exchange(
+        self,
+        exchange: AsyncExitStack,
+        request: Request,
+        token: str,
+        content: Content | None,
+        bytes_max: int,
+        ends_s: float,
+        attempt: int,
+    ) -> StreamedAnswer:
+        """One admission, one head of an answer, one journal entry."""
+        try:
+            async with asyncio.timeout(max(0.0, ends_s - self._clock.monotonic_s())):
+                await exchange.enter_async_context(self._budget.admit())
+        except TimeoutError as error:
+            raise VendorTimeout("The stream waited for its turn in the vendor's budget.", unsent=True) from error
+        started_s = self._clock.monotonic_s()
+        timed = msgspec.structs.replace(
+            request,
+            headers={**request.headers, "Authorization": f"Bearer {token}"},
+            timeout_s=max(0.001, min(request.timeout_s, ends_s - started_s)),
+        )
+        answer: StreamedAnswer | None = None
+        try:
+            answer = await exchange.enter_async_context(self._transport.open(timed, content, bytes_max))
+            if not answer.ok:
+                raise await self._refused(request, answer)
+        except Failure as failure:
+            self._note(request, answer, failure, started_s, attempt)
+            raise
+        self._note(request, answer, None, started_s, attempt)
+        return answer
+
+    async def _refused(self, request: Request, answer: StreamedAnswer) -> Failure:
+        response = await answer.refusal()
+        failure = without_secrets(self._errors(request, response))
+        failure.response = response
+        named_s = retry_after_s(response.headers, self._clock.now())
+        if named_s is not None and failure.retryable:
+            failure.retry_after_s = max(named_s, failure.retry_after_s or 0.0)
+        if isinstance(failure, RateLimited):
+            self._budget.refused(failure.retry_after_s)
+        return failure
+
+    def _note(
+        self,
+        request: Request,
+        answer: StreamedAnswer | None,
+        failure: Failure | None,
+        started_s: float,
+        attempt: int,
+    ) -> None:
+        vendor = failure.vendor if failure else None
+        self._journal.note(
+            JournalEntry(
+                at=self._clock.now(),
+                purpose=request.purpose,
+                method=request.method,
+                url=redact_url(request.url),
+                status=answer.status if answer else None,
+                elapsed_s=self._clock.monotonic_s() - started_s,
+                bytes_received=(answer.size or 0) if answer and answer.ok else 0,
+                attempt=attempt,
+                failure=failure.code if failure else None,
+                vendor_code=vendor.code if vendor else None,
+                correlation_id=vendor.correlation_id if vendor else None,
+            )
+        )

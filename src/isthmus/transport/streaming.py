@@ -1,0 +1,89 @@
+"""Bodies that are too large to be held in memory: read and written part by part, under a limit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, Protocol
+
+import aiohttp
+
+from isthmus.kernel.failures import ConnectionBroken, CorruptResponse, Failure, TooLarge, VendorTimeout
+from isthmus.kernel.messages import Response
+
+PART_BYTES_MAX: Final = 256 * 1024
+"""Of one part on its way."""
+
+ERROR_BYTES_MAX: Final = 64 * 1024
+"""Read of an answer that is a refusal."""
+
+
+class Content(Protocol):
+    """Bytes to be sent; asked for anew at every attempt."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        ...
+
+    def parts(self) -> AsyncIterator[bytes]:
+        """All of them, from the beginning."""
+        ...
+
+
+class StreamedAnswer:
+    """An answer whose head has arrived; its body comes by `parts`, at most `bytes_max` of it."""
+
+    def __init__(self, answer: aiohttp.ClientResponse, headers: Mapping[str, str], bytes_max: int) -> None:
+        self._answer = answer
+        self._bytes_max = bytes_max
+        self.status = answer.status
+        self.headers = headers
+        self.bytes_received = 0
+
+    @property
+    def ok(self) -> bool:
+        """True for any 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def size(self) -> int | None:
+        """How long the body is, where the vendor says so."""
+        return self._answer.content_length
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """The body. Raises TooLarge, CorruptResponse, ConnectionBroken, VendorTimeout."""
+        if self.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+            raise CorruptResponse("The stream is packed, although it was not asked for that.")
+        if self.size is not None and self.size > self._bytes_max:
+            raise self._too_large()
+        try:
+            async for part in self._answer.content.iter_chunked(PART_BYTES_MAX):
+                self.bytes_received += len(part)
+                if self.bytes_received > self._bytes_max:
+                    raise self._too_large()
+                yield part
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(error) from error
+
+    async def refusal(self) -> Response:
+        """The beginning of a body that says why not."""
+        body = b""
+        try:
+            async for part in self._answer.content.iter_chunked(PART_BYTES_MAX):
+                body += part
+                if len(body) >= ERROR_BYTES_MAX:
+                    break
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(error) from error
+        return Response(status=self.status, headers=self.headers, body=body[:ERROR_BYTES_MAX])
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The stream is larger than {self._bytes_max // (1024 * 1024)} MiB.")
+
+
+def _broken(error: Exception) -> Failure:
+    if isinstance(error, TimeoutError):
+        return VendorTimeout("The stream stood still for too long.")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return CorruptResponse("The stream ends too early.")
+    return ConnectionBroken("The connection broke within the stream.")

@@ -1,0 +1,101 @@
+"""Bytes in and out over HTTP: attachments, pictures, PDF; once, whole, in parts, and looked for when lost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from tests.api_server import Served
+from tests.hub_fixtures import US
+
+CONTENT = b"%PDF-1.4 " + bytes(range(256)) * 40_000
+"""Ten megabytes: many parts."""
+
+
+@pytest.fixture
+async def writing(served: Served) -> tuple[Served, httpx.AsyncClient, str]:
+    """A server, a client that may write, and the address of the connection's objects."""
+    connection = await served.connect(await served.client())
+    return served, await served.client("write", "read"), f"/v1/connections/{connection['id']}/objects"
+
+
+async def made(client: httpx.AsyncClient, base: str, name: str, body: dict[str, object]) -> str:
+    """A new record's id."""
+    answer = await client.post(f"{base}/{name}/records", params={"company": US}, json=body)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["remote_id"])
+
+
+async def attachment(client: httpx.AsyncClient, base: str) -> str:
+    """The address of the bytes of a new attachment of a new invoice."""
+    customer = await made(client, base, "customers", {"displayName": "Payer"})
+    invoice = await made(client, base, "salesInvoices", {"customerId": customer})
+    body = {"parentId": invoice, "parentType": "Sales Invoice", "fileName": "scan.pdf"}
+    found = await made(client, base, "attachments", body)
+    return f"{base}/attachments/records/{found}/streams/attachmentContent"
+
+
+async def parts(content: bytes = CONTENT) -> AsyncIterator[bytes]:
+    """The bytes without a length that is known before."""
+    for place in range(0, len(content), 100_000):
+        yield content[place : place + 100_000]
+
+
+@pytest.mark.conformance("BC-77", "BC-58")
+async def test_an_attachment_goes_up_once_and_comes_back_byte_for_byte(
+    writing: tuple[Served, httpx.AsyncClient, str],
+) -> None:
+    served, client, base = writing
+    address, us = await attachment(client, base), {"company": US}
+    for _ in range(2):
+        sent = await client.put(address, params=us, content=parts(), headers={"idempotency-key": "u1"})
+        assert (sent.status_code, sent.json()["verb"], sent.json()["state"]) == (200, "upload", "confirmed")
+    uploads = [each for each in served.house.requests() if each["method"] == "PATCH"]
+    assert len(uploads) == 1
+    other = await client.put(address, params=us, content=b"other", headers={"idempotency-key": "u1"})
+    assert other.status_code == 422
+    async with client.stream("GET", address, params=us) as answer:
+        assert answer.headers["content-type"] == "application/octet-stream"
+        digest = hashlib.sha256()
+        async for part in answer.aiter_bytes():
+            digest.update(part)
+    assert digest.digest() == hashlib.sha256(CONTENT).digest()
+
+
+@pytest.mark.conformance("BC-77")
+async def test_an_upload_whose_answer_is_lost_is_looked_for(writing: tuple[Served, httpx.AsyncClient, str]) -> None:
+    served, client, base = writing
+    address, us = await attachment(client, base), {"company": US}
+    served.house.sandbox.fault("lose_answer", method="PATCH", path="attachmentContent$")
+    lost = await client.put(address, params=us, content=b"bytes")
+    assert (lost.status_code, lost.json()["state"]) == (202, "uncertain"), lost.text
+    found = await client.post(f"/v1/operations/{lost.json()['id']}/reconcile")
+    assert found.json()["state"] == "confirmed", found.text
+    served.house.sandbox.fault("drop", method="PATCH", path="attachmentContent$")
+    dropped = await client.put(address, params=us, content=b"others")
+    missing = await client.post(f"/v1/operations/{dropped.json()['id']}/reconcile")
+    assert missing.json()["state"] == "uncertain", "it may arrive yet"
+    assert (await client.post(f"/v1/operations/{lost.json()['id']}/retry")).status_code == 422
+
+
+async def test_a_picture_and_a_pdf_are_streams_below_their_record(
+    writing: tuple[Served, httpx.AsyncClient, str],
+) -> None:
+    _, client, base = writing
+    us = {"company": US}
+    item = await made(client, base, "items", {"displayName": "Thing"})
+    picture = f"{base}/items/records/{item}/streams/picture/pictureContent"
+    assert (await client.get(picture, params=us)).status_code == 404
+    assert (await client.put(picture, params=us, content=b"\x89PNG")).status_code == 200
+    assert (await client.get(picture, params=us)).content == b"\x89PNG"
+    customer = await made(client, base, "customers", {"displayName": "Payer"})
+    invoice = await made(client, base, "salesInvoices", {"customerId": customer})
+    pdf = await client.get(f"{base}/salesInvoices/records/{invoice}/streams/pdfDocument/pdfDocumentContent", params=us)
+    assert (pdf.status_code, pdf.headers["content-type"]) == (200, "application/pdf")
+    assert pdf.content.startswith(b"%PDF")
+    wrong = await client.get(f"{base}/salesInvoices/records/{invoice}/streams/pdf", params=us)
+    assert (wrong.status_code, wrong.json()["nearest"]) == (422, ["pdfDocument/pdfDocumentContent"])
+    empty = await client.put(picture, params=us, content=b"")
+    assert empty.status_code == 422
