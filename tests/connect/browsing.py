@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright, expect
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.patience import WAIT_MAX_S
 
@@ -42,6 +42,7 @@ async def somebody(browser: Browser, **options: object) -> AsyncIterator[Browser
     settings: dict[str, object] = {"viewport": WIDE, "ignore_https_errors": True, **options}
     context = await browser.new_context(**settings)  # type: ignore[arg-type]  # names that Playwright knows
     context.set_default_timeout(WAIT_MAX_S * 1_000)
+    expect.set_options(timeout=WAIT_MAX_S * 1_000)
     try:
         yield context
     finally:

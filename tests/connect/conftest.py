@@ -154,6 +154,36 @@ async def colleague(acme: Acme) -> AsyncIterator[Person]:
 
 def new_browser(acme: Acme) -> httpx.AsyncClient:
     """A browser with an empty cookie jar."""
-    return httpx.AsyncClient(
-        base_url=acme.served.address, timeout=WAIT_MAX_S, trust_env=False, follow_redirects=True
+    return httpx.AsyncClient(base_url=acme.served.address, timeout=WAIT_MAX_S, trust_env=False, follow_redirects=True)
+
+
+OWN_APP_ID = "0f6f2a58-13c4-4e0b-8c57-6c8f3a5b7d99"
+OWN_APP_SECRET = "a+secret/with=signs~contoso"
+
+
+def register_own_app(acme: Acme, *, redirects: bool) -> None:
+    """What a customer's administrator does in Entra."""
+    uris = (f"{acme.served.address}/oauth/callback",) if redirects else ()
+    acme.house.sandbox.call(
+        lambda: acme.house.sandbox.directory.add_app(
+            display_name="Contoso's own app",
+            home_tenant_id=identities.TENANT_ID,
+            client_id=OWN_APP_ID,
+            secrets=[OWN_APP_SECRET],
+            web_redirect_uris=uris,
+        )
+    )
+
+
+def let_in(acme: Acme, app_id: str) -> None:
+    """What a customer's administrator does inside Business Central."""
+    service = acme.house.service
+    acme.house.sandbox.call(lambda: service.environment_named("Production", None).register_app(app_id))
+
+
+def agree(acme: Acme, app_id: str) -> None:
+    """What a customer's administrator does in Entra: consent to what an app asks for."""
+    directory = acme.house.sandbox.directory
+    acme.house.sandbox.call(
+        lambda: directory.grant_consent(tenant_id=identities.TENANT_ID, client_id=app_id, roles=("API.ReadWrite.All",))
     )

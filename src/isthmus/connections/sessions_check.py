@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -41,15 +41,17 @@ async def run_check(
     session = await _claim(db, clock, project_id, session_id)
     if session is None or session.connection_id is None:
         return False
-    teller = _Teller(db, clock, project_id, session_id)
+    teller = _Teller(db, clock, session)
     try:
         failure = await _steps(db, opener, clock, journal, session, session.connection_id, teller)
+    except _Overtaken:
+        return False  # somebody has started it again, or gone back
     except Failure as met:
         failure = met
     if failure is not None:
-        await fail(db, project_id, session_id, failure, step="checking")
+        await fail(db, project_id, session_id, failure, step="checking", claim=teller.claim)
         return True
-    await _passed(db, project_id, session_id)
+    await _passed(db, project_id, session_id, teller.claim)
     return True
 
 
@@ -150,23 +152,30 @@ async def _may_read(opened: OpenConnection, wanted: SharedObject, teller: _Telle
     return None
 
 
-async def _passed(db: Database, project_id: UUID, session_id: UUID) -> None:
+async def _passed(db: Database, project_id: UUID, session_id: UUID, claim: datetime | None) -> None:
     async with db.project(project_id) as tx:
         session = await connect_sessions.get(tx, session_id, lock=True)
-        if session.step == "checking" and session.status == "opened":
+        if session.step == "checking" and session.status == "opened" and session.checking_at == claim:
             await connect_sessions.save(
                 tx, msgspec.structs.replace(session, step="choose", checking_at=None, failure=None)
             )
 
 
-class _Teller:
-    """Keeps the ticks of a check in its session as they come."""
+class _Overtaken(Exception):
+    """This check is not the one that counts any more."""
 
-    def __init__(self, db: Database, clock: Clock, project_id: UUID, session_id: UUID) -> None:
+
+class _Teller:
+    """Keeps the ticks of a check in its session as they come. `claim` is the time of its last word: whoever finds
+    another one there has been overtaken.
+    """
+
+    def __init__(self, db: Database, clock: Clock, session: ConnectSession) -> None:
         self._db = db
         self._clock = clock
-        self._project_id = project_id
-        self._session_id = session_id
+        self._project_id = session.project_id
+        self._session_id = session.id
+        self.claim = session.checking_at
         self._base: list[dict[str, Any]] = []
         self._more: list[dict[str, Any]] = []
         self._environments: list[dict[str, Any]] | None = None
@@ -189,10 +198,10 @@ class _Teller:
     async def _keep(self) -> None:
         async with self._db.project(self._project_id) as tx:
             session = await connect_sessions.get(tx, self._session_id, lock=True)
-            if session.step != "checking" or session.status != "opened":
-                return  # somebody has gone back meanwhile
+            if session.step != "checking" or session.status != "opened" or session.checking_at != self.claim:
+                raise _Overtaken
             known = session.environments if self._environments is None else self._environments
-            await connect_sessions.save(
+            kept = await connect_sessions.save(
                 tx,
                 msgspec.structs.replace(
                     session,
@@ -201,6 +210,7 @@ class _Teller:
                     environments=known or session.environments,
                 ),
             )
+            self.claim = kept.checking_at
 
 
 def _plain(step: Step) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import base64
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -181,16 +181,14 @@ class ConnectFlow:
         session, cloud = scene.session, cloud_of_integration(scene.integration)
         app = self._own_credentials(session)
         wish = self._wish(scene, session.inputs)
-        doubt: Failure | None = None
         try:
             await try_app(self._opener, self._clock, wish, app, journal)
         except Failure as failure:
             if session.reconnect or not worth_keeping(failure):
                 raise  # what works today is not replaced by what does not
-            doubt = failure
         connection = await self._connection_for(scene, Mode.OWN_APP, session.inputs)
         await self._connecting.use_app(connection.id, app, tenant=wish.tenant, cloud=cloud)
-        await self._to_checking(session.id, just_consented=doubt is None and not session.reconnect)
+        await self._to_checking(session.id, just_consented=False)
 
     # -- the vendor ----------------------------------------------------------------------------------------------
 
@@ -488,12 +486,23 @@ class ConnectFlow:
         await fail(self._db, self._project_id, session_id, failure, step=step)
 
 
-async def fail(db: Database, project_id: UUID, session_id: UUID, failure: Failure, *, step: str | None = None) -> None:
-    """Note why an attempt came to nothing; the host hears of each reason once. The session goes on."""
+async def fail(
+    db: Database,
+    project_id: UUID,
+    session_id: UUID,
+    failure: Failure,
+    *,
+    step: str | None = None,
+    claim: datetime | None = None,
+) -> None:
+    """Note why an attempt came to nothing; the host hears of each reason once. The session goes on.
+
+    With `claim`, only while that check is still the one that counts.
+    """
     plain = plain_failure(failure)
     async with db.project(project_id) as tx:
         session = await connect_sessions.get(tx, session_id, lock=True)
-        if session.status in ("connected", "expired"):
+        if session.status in ("connected", "expired") or (claim is not None and session.checking_at != claim):
             return
         news = session.status != "failed" or (session.failure or {}).get("code") != failure.code
         await connect_sessions.save(

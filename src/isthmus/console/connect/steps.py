@@ -21,6 +21,7 @@ from isthmus.connections.sessions_flow import Purpose, Typed
 from isthmus.console.connect.admission import Guest
 from isthmus.console.connect.pages import connect_page, scene_values
 from isthmus.console.connect.words import WAYS, Trouble, administrator_message, ticks_of, trouble_of
+from isthmus.console.visit import Blanks
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.store import connections
 from isthmus.store.rows import CompanyRow, Connection
@@ -225,9 +226,9 @@ async def inputs_page(
         status=status,
         mode=mode,
         ways=[(each, *WAYS[each]) for each in modes],
-        fixed={**{name: value for name, value in session.preset.items() if name != "mode"}, **place},
+        fixed=Blanks({**{name: value for name, value in session.preset.items() if name != "mode"}, **place}),
         typed=shown,
-        errors=errors or {},
+        errors=Blanks(errors or {}),
         secret_kept=session.sealed is not None,
         callback=_callback(guest),
     )
@@ -253,7 +254,7 @@ async def _choose(guest: Guest, scene: SessionScene, errors: dict[str, str]) -> 
         status=422 if errors else 200,
         connection=connection,
         companies=companies,
-        errors=errors,
+        errors=Blanks(errors),
     )
 
 
