@@ -38,7 +38,7 @@ from isthmus.engine.running import perform_run
 from isthmus.kernel.clock import Clock, SystemClock
 from isthmus.kernel.ids import new_id
 from isthmus.settings import Settings
-from isthmus.store import audit, connections, projects, runs
+from isthmus.store import audit, connections, erasing, projects, retention, runs
 from isthmus.store.database import Database
 from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.feed import FeedFilter
@@ -51,6 +51,9 @@ DELIVERY_TICK_S = 1.0
 
 LEASES_PER_SILENCE = 2
 """A destination stays claimed twice as long as a silent worker's runs; who delivers renews that while it waits."""
+
+FORGET_TICK_S = 60.0
+"""How often a worker looks whether something is old enough to be forgotten."""
 
 RECONCILE_TICK_S = 1.0
 """How often a worker looks for writes that somebody has to look after."""
@@ -228,6 +231,7 @@ class Hub:
                 "health": Periodic(interval_s=HEALTH_TICK_S, work=self.caretaker.work),
                 "notices": Periodic(interval_s=NOTICES_TICK_S, work=self.notifier.work),
                 "presence": Periodic(interval_s=BEAT_S, work=alive),
+                "retention": Periodic(interval_s=FORGET_TICK_S, work=self.forget),
                 "connect sessions": Periodic(interval_s=SESSIONS_TICK_S, work=lambda: expire_due(self.db)),
                 "operations": Periodic(interval_s=RECONCILE_TICK_S, work=self.writer.reconcile_due),
             },
@@ -273,6 +277,10 @@ class Hub:
         """The run of a sync that is queued or running."""
         async with self.db.project(self.project.id) as tx:
             return await runs.active(tx, sync_id)
+
+    async def forget(self) -> int:
+        """Forget what is old enough, in every project whose turn it is, and finish erasures that were cut short."""
+        return await erasing.finish_all(self.db) + await retention.forget_due(self.db)
 
     # -- delivery ------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from isthmus.connections.health import health_of
 from isthmus.kernel.failures import Failure
 from isthmus.kernel.limits import DELIVERY_BATCH_BYTES_MAX
 from isthmus.kernel.naming import renamed
+from isthmus.store.retention import FORGOTTEN
 from isthmus.store.rows import CompanyRow, Destination, Progress, RecordRow, Run, RunKind, RunState, Sync
 from isthmus.store.rows import Connection as ConnectionRow
 
@@ -276,7 +277,7 @@ def record_view(row: RecordRow, names: Mapping[str, str]) -> RecordView:
         stamp=row.stamp,
         deleted=row.deleted,
         changed_at=row.changed_at,
-        record=None if row.deleted else msgspec.Raw(renamed(row.raw, names)),
+        record=None if row.deleted or row.raw == FORGOTTEN else msgspec.Raw(renamed(row.raw, names)),
     )
 
 

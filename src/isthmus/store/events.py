@@ -176,11 +176,17 @@ async def number_all(db: Database) -> None:
 
 
 async def forget_old(tx: Transaction) -> int:
-    """Drop some of the events that are older than KEPT_DAYS; how many."""
+    """Drop some of the events that are older than KEPT_DAYS and that every destination has received; how many.
+
+    A project that has set how long changes are kept (`store.retention`) is left to that.
+    """
     return await tx.execute(
         """DELETE FROM events WHERE id IN (
                SELECT id FROM events WHERE project_id = %s AND number IS NOT NULL
-                 AND at < now() - make_interval(days => %s) ORDER BY number LIMIT %s)""",
+                 AND at < now() - make_interval(days => %s)
+                 AND number <= ALL (SELECT cursor FROM destinations)
+                 AND NOT EXISTS (SELECT 1 FROM retention WHERE days ? 'changes')
+               ORDER BY number LIMIT %s)""",
         (tx.project_id, KEPT_DAYS, _FORGOTTEN_AT_ONCE),
     )
 

@@ -148,7 +148,7 @@ async def read(
     entries = await tx.rows(
         _Entry,
         """SELECT e.number, e.letter, e.sync_id, e.connection_id, e.object, e.company, e.remote_id, e.at, e.names,
-                  (SELECT r.raw FROM records r
+                  (SELECT nullif(r.raw, '{}'::bytea) FROM records r
                    WHERE r.stream_id = e.stream_id AND r.remote_id = e.remote_id AND NOT r.deleted) AS raw
            FROM (
                SELECT f.first_number + k.skipped + i.n - 1 AS number, f.stream_id, f.at, i.remote_id, t.company,

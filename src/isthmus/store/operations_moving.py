@@ -425,7 +425,7 @@ async def reopen(tx: Transaction, operation_id: UUID) -> Operation:
         Operation,
         """UPDATE operations SET state = 'planned', fence = fence + 1, finished_at = NULL, failure = NULL,
                   next_attempt_at = NULL, certain_at = NULL, first_sent_at = NULL
-           WHERE id = %s AND state IN ('failed', 'needs_person') AND failure ->> 'code' IS DISTINCT FROM 'not_approved'
+           WHERE id = %s AND state IN ('failed', 'needs_person') AND payload_forgotten_at IS NULL AND failure ->> 'code' IS DISTINCT FROM 'not_approved'
              AND verb <> 'upload'
            RETURNING *""",
         (operation_id,),

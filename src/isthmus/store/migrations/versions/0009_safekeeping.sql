@@ -99,6 +99,7 @@ CREATE TABLE erasures (
     consumer_id uuid NOT NULL,
     connection_ids uuid[] NOT NULL,
     names text[] NOT NULL DEFAULT '{}',
+    actor text NOT NULL,
     counts jsonb NOT NULL DEFAULT '{}',
     started_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz
@@ -122,6 +123,8 @@ END $$;
 -- The job that forgets looks across projects for whose turn it is.
 CREATE POLICY every_project ON retention TO isthmus_system USING (true);
 GRANT SELECT (project_id, ran_at) ON retention TO isthmus_system;
+CREATE POLICY every_project ON erasures TO isthmus_system USING (true);
+GRANT SELECT (id, project_id, finished_at) ON erasures TO isthmus_system;
 
 ALTER TABLE operations ADD COLUMN payload_forgotten_at timestamptz;
 COMMENT ON COLUMN operations.payload_forgotten_at IS 'its content is gone (retention): what is left tells what was done, not with what';
