@@ -142,9 +142,9 @@ class Crowd:
                     )
                     if loaded:
                         await cursor.execute(
-                            """INSERT INTO streams (project_id, sync_id, company, watermark)
-                               VALUES (%s, %s, %s, now() - interval '1 day')""",
-                            (project, sync, COMPANY_ID),
+                            """INSERT INTO streams (project_id, sync_id, company, watermark, born_run)
+                               VALUES (%s, %s, %s, now() - interval '1 day', %s)""",
+                            (project, sync, COMPANY_ID, new_id()),
                         )
         return made
 

@@ -257,9 +257,8 @@ class Hub:
 
     @asynccontextmanager
     async def _open_for_run(self, sync: Sync, journal: RunJournal) -> AsyncIterator[Opened]:
-        async with self.db.project(sync.project_id) as tx:
-            refuse_dead(await connections.get(tx, sync.connection_id))
         async with self.opener.open(sync.project_id, sync.connection_id, journal) as opened:
+            refuse_dead(opened.connection)
             if not opened.companies:
                 await checking.save_companies(self.db, opened)
             yield opened

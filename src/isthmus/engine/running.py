@@ -81,7 +81,6 @@ async def _end(db: Database, run: Run, raised: BaseException | None) -> None:
             raise raised
     with suppress(RunSuperseded):  # the handler has finished it, or somebody else holds it
         await db.transact(run.project_id, lambda tx: _finish(tx, run, state, failure))
-    await db.transact(run.project_id, lambda tx: runs.forget_old(tx, run.sync_id))
 
 
 async def _finish(tx: Transaction, run: Run, state: RunState, failure: Failure | None) -> None:
@@ -89,6 +88,7 @@ async def _finish(tx: Transaction, run: Run, state: RunState, failure: Failure |
     if failure is not None:
         told = {"kind": run.kind.value, "failure": failure.to_dict()}
         await events.append(tx, type="run.failed", subject=await runs.subject(tx, run.id), data=told)
+    await runs.forget_old(tx, run.sync_id)
 
 
 async def _release(db: Database, run: Run) -> None:

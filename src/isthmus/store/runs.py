@@ -190,15 +190,17 @@ async def fence(tx: Transaction, run_id: UUID, epoch: int) -> None:
 
 async def finish(tx: Transaction, run_id: UUID, epoch: int, state: RunState, failure: Failure | None = None) -> None:
     """End the run; what a sweep had staged goes. Raises RunSuperseded."""
-    touched = await tx.execute(
-        """UPDATE runs SET state = %s, finished_at = now(), failure = %s
-           WHERE id = %s AND epoch = %s AND state = 'running'""",
+    ended = await tx.value(
+        """WITH ended AS (
+               UPDATE runs SET state = %s, finished_at = now(), failure = %s
+               WHERE id = %s AND epoch = %s AND state = 'running' RETURNING id),
+           pages AS (DELETE FROM sweep_pages WHERE run_id IN (SELECT id FROM ended)),
+           missing AS (DELETE FROM sweep_missing WHERE run_id IN (SELECT id FROM ended))
+           SELECT count(*) FROM ended""",
         (state.value, Jsonb(failure.to_dict()) if failure else None, run_id, epoch),
     )
-    if touched == 0:
+    if not ended:
         raise RunSuperseded
-    for statement in ("DELETE FROM sweep_pages WHERE run_id = %s", "DELETE FROM sweep_missing WHERE run_id = %s"):
-        await tx.execute(statement, (run_id,))
 
 
 async def release(tx: Transaction, run_id: UUID, epoch: int) -> None:
@@ -245,18 +247,25 @@ async def set_total(tx: Transaction, run_id: UUID, epoch: int, total: int) -> No
         raise RunSuperseded
 
 
-async def plan(tx: Transaction, run_id: UUID, epoch: int, slices: Sequence[PlannedSlice]) -> list[Checkpoint]:
-    """Write the slices of a run down once; a resumed run finds its own plan and keeps it. All checkpoints."""
+async def plan(
+    tx: Transaction, run_id: UUID, epoch: int, slices: Sequence[PlannedSlice], *, unborn: Sequence[int] | None = None
+) -> list[Checkpoint]:
+    """Write the slices of a run down once; a resumed run finds its own plan and keeps it. All checkpoints.
+
+    `unborn` names the streams that no run has begun to load; left out, all are looked at.
+    """
     await fence(tx, run_id, epoch)
-    present = await checkpoints(tx, run_id)
+    present = await checkpoints(tx, run_id) if epoch > 1 else []
     if present:
         return present
     # A stream that never held a record is loaded by the quick road of `store.pages`, by this run alone.
-    await tx.execute(
-        """UPDATE streams t SET born_run = %s WHERE t.id = ANY (%s) AND t.born_run IS NULL
-           AND NOT EXISTS (SELECT 1 FROM records r WHERE r.stream_id = t.id)""",
-        (run_id, [part.stream_id for part in slices]),
-    )
+    fresh = {part.stream_id for part in slices if unborn is None or part.stream_id in unborn}
+    if fresh:
+        await tx.execute(
+            """UPDATE streams t SET born_run = %s WHERE t.id = ANY (%s) AND t.born_run IS NULL
+               AND NOT EXISTS (SELECT 1 FROM records r WHERE r.stream_id = t.id)""",
+            (run_id, sorted(fresh)),
+        )
     async with tx.connection.cursor() as cursor:
         await cursor.executemany(
             """INSERT INTO checkpoints (run_id, project_id, slice, stream_id, lower, upper, resets)
@@ -423,10 +432,9 @@ async def append_journal(tx: Transaction, run_id: UUID, entries: Sequence[tuple[
                 for offset, (at, entry) in enumerate(entries, start=1)
             ],
         )
-    await tx.execute(
-        "DELETE FROM request_journal WHERE run_id = %s AND number <= %s",
-        (run_id, last + len(entries) - JOURNAL_ENTRIES_PER_RUN_MAX),
-    )
+    surplus = last + len(entries) - JOURNAL_ENTRIES_PER_RUN_MAX
+    if surplus > 0:
+        await tx.execute("DELETE FROM request_journal WHERE run_id = %s AND number <= %s", (run_id, surplus))
 
 
 async def journal(tx: Transaction, run_id: UUID) -> list[JournalRow]:

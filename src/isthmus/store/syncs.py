@@ -172,18 +172,24 @@ async def reset(tx: Transaction, sync_id: UUID) -> None:
 
 async def ensure_stream(tx: Transaction, sync_id: UUID, company: str) -> Stream:
     """The stream of a company (`""` for tenant-level objects), made when it is missing."""
-    await tx.execute(
-        "INSERT INTO streams (project_id, sync_id, company) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-        (tx.project_id, sync_id, company),
-    )
-    stream = await tx.row(
+    stream = await _stream(tx, sync_id, company)
+    if stream is None:
+        await tx.execute(
+            "INSERT INTO streams (project_id, sync_id, company) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+            (tx.project_id, sync_id, company),
+        )
+        stream = await _stream(tx, sync_id, company)
+    assert stream is not None
+    return stream
+
+
+async def _stream(tx: Transaction, sync_id: UUID, company: str) -> Stream | None:
+    return await tx.row(
         Stream,
         """SELECT id, sync_id, company, leaf, watermark, born_run, resets, read_since FROM streams
            WHERE sync_id = %s AND company = %s""",
         (sync_id, company),
     )
-    assert stream is not None
-    return stream
 
 
 async def streams(tx: Transaction, sync_id: UUID) -> list[Stream]:

@@ -71,8 +71,10 @@ async def make_plan(
         )
         for company, stream in streams.items()
     }
-    async with db.project(sync.project_id) as tx:
-        checkpoints = await runs.checkpoints(tx, run.id)
+    checkpoints: list[Checkpoint] = []
+    if run.epoch > 1:  # somebody was at it before
+        async with db.project(sync.project_id) as tx:
+            checkpoints = await runs.checkpoints(tx, run.id)
     if not checkpoints:
         planned, total = await _slices(access, obj, readings)
         checkpoints = await _write(db, run, streams, readings, planned, total)
@@ -150,6 +152,7 @@ async def _write(
                 )
                 for number, part in enumerate(planned)
             ],
+            unborn=[stream.id for stream in streams.values() if stream.born_run is None],
         )
 
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from isthmus.actions.reading.arriving import fetch_arrivals
-from isthmus.actions.reading.drift import check_selection, drift_of, fields_of
+from isthmus.actions.reading.drift import Drift, check_selection, drift_of, fields_of
 from isthmus.actions.reading.horizon import Horizon
 from isthmus.actions.reading.journal import RunJournal
 from isthmus.actions.reading.mode import Mode
@@ -185,6 +185,11 @@ class Reader:
 
     async def _note_fields(self, run: Run, sync: Sync, obj: ObjectInfo) -> None:
         drift = drift_of(sync, obj)
+        if drift or sync.known_fields is None:
+            await self._keep_fields(run, sync, obj, drift)
+        check_selection(sync, obj)
+
+    async def _keep_fields(self, run: Run, sync: Sync, obj: ObjectInfo, drift: Drift) -> None:
         async with self._db.project(run.project_id) as tx:
             if drift:
                 await runs.note(tx, run.id, "drift", drift.to_dict())
@@ -194,9 +199,7 @@ class Reader:
                     subject={"connection_id": sync.connection_id, "sync_id": sync.id, "object": sync.object},
                     data=drift.told(),
                 )
-            if drift or sync.known_fields is None:
-                await syncs.remember_fields(tx, sync.id, fields_of(obj))
-        check_selection(sync, obj)
+            await syncs.remember_fields(tx, sync.id, fields_of(obj))
 
     async def _start_at_present(
         self, access: Access, run: Run, sync: Sync, obj: ObjectInfo, companies: list[str]
@@ -229,7 +232,6 @@ class Reader:
                 await events.append(
                     tx, type="sync.held", subject=await runs.subject(tx, run.id), data={"deletions": held}
                 )
-            await runs.forget_old(tx, sync.id)
             state = (await connections.get(tx, sync.connection_id)).state
             if state != "connected" and not (state == "degraded" and await _others_lack_permission(tx, sync)):
                 await connections.set_state(tx, sync.connection_id, "connected", credential=credential)
