@@ -37,6 +37,7 @@ from isthmus.engine import Engine, EngineSettings, Periodic
 from isthmus.engine.running import perform_run
 from isthmus.kernel.clock import Clock, SystemClock
 from isthmus.kernel.ids import new_id
+from isthmus.kernel.tracing import ASKED_BY, request_now
 from isthmus.settings import Settings
 from isthmus.store import audit, connections, erasing, projects, retention, runs
 from isthmus.store.database import Database
@@ -184,7 +185,13 @@ class Hub:
     async def request_run(
         self, engine: Engine, sync_id: UUID, kind: RunKind | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Run, bool]:
-        """Ask for a run. The first of a sync is its backfill; a sync has one active run at a time."""
+        """Ask for a run. The first of a sync is its backfill; a sync has one active run at a time.
+
+        The run remembers the request that asked for it, so that its log lines name it too.
+        """
+        asked_by = request_now()
+        if asked_by:
+            options = {**(options or {}), ASKED_BY: asked_by}
         if kind is None:
             async with self.db.project(self.project.id) as tx:
                 kind = await setup.next_kind(tx, sync_id)

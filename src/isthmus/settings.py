@@ -21,6 +21,7 @@
 | `ISTHMUS_SMTP_CA_FILE` | the authority that signed the server's certificate, if no public one did | the system's |
 | `ISTHMUS_MAIL_FROM` | the address that notices come from | `isthmus@` and the mail server's name |
 | `ISTHMUS_LOG_LEVEL` | `debug`, `info`, `warning`, `error` | `warning` |
+| `ISTHMUS_LOG_FORMAT` | `plain` for people, `json` for programs (one object a line) | `plain` |
 | `ISTHMUS_OIDC_…`, `ISTHMUS_PASSWORDS` | sign-in to the console through an identity provider: `settings_oidc` | none |
 
 Where a value is secret (`SECRETS`), the same name with `_FILE` at its end names a file that holds it, as containers do:
@@ -46,7 +47,7 @@ VARIABLES = {
     "ISTHMUS_HOME": "the data folder: embedded database, master key, logs (default: .isthmus in this folder)",
     "ISTHMUS_DATABASE_URL": "any PostgreSQL instead of the embedded one",
     "ISTHMUS_MASTER_KEY": "32 bytes in base64, instead of the key file in the data folder",
-    "ISTHMUS_MASTER_KEY_NEXT": "the master key that is being rotated to, while `isthmus vault rotate master` is under way",
+    "ISTHMUS_MASTER_KEY_NEXT": "the master key that `isthmus vault rotate master` rotates to, while that is under way",
     "ISTHMUS_MASTER_KEY_PREVIOUS": "earlier master keys, separated by commas, for restoring backups made under them",
     "ISTHMUS_PROJECT": "the project that commands work on (default: default)",
     "ISTHMUS_DEVELOPMENT": "1 lets webhooks lead to this machine and private networks (default: 0)",
@@ -63,6 +64,7 @@ VARIABLES = {
     "ISTHMUS_SMTP_CA_FILE": "the authority that signed the mail server's certificate, if no public one did",
     "ISTHMUS_MAIL_FROM": "the address that notices come from (default: isthmus@ and the mail server's name)",
     "ISTHMUS_LOG_LEVEL": "debug, info, warning or error (default: warning)",
+    "ISTHMUS_LOG_FORMAT": "plain for people, or json for programs, one object a line (default: plain)",
     **OIDC_VARIABLES,
 }
 """Every variable that is read, with its meaning; the settings reference is generated from it."""
@@ -79,6 +81,7 @@ SECRETS = (
 
 _SECRET_BYTES_MAX = 64 * 1024
 _PROXIES_MAX = 50
+_FORMATS = ("plain", "json")
 _LEVELS = ("debug", "info", "warning", "error")
 _SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _WORKERS_MAX = 64
@@ -115,6 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str | None = None
     trusted_proxies: tuple[str, ...] = ()
     log_level: str = "warning"
+    log_format: str = "plain"
     oidc: OidcSettings | None = None
     mail: MailServer | None = None
 
@@ -153,6 +157,9 @@ def load_settings(environ: Mapping[str, str] = os.environ, *, home: Path | None 
     if level not in _LEVELS:
         raise InvalidInput(f"ISTHMUS_LOG_LEVEL is “{level}”.", remedy=f"Set it to one of {', '.join(_LEVELS)}.")
     development = environ.get("ISTHMUS_DEVELOPMENT", "0").lower() in ("1", "true", "yes")
+    form = environ.get("ISTHMUS_LOG_FORMAT", "plain").lower()
+    if form not in _FORMATS:
+        raise InvalidInput(f"ISTHMUS_LOG_FORMAT is “{form}”.", remedy=f"Set it to one of {', '.join(_FORMATS)}.")
     return Settings(
         home=(home or Path(environ.get("ISTHMUS_HOME") or ".isthmus")).expanduser().resolve(),
         database_url=environ.get("ISTHMUS_DATABASE_URL") or None,
@@ -166,6 +173,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, *, home: Path | None 
         public_url=_public_url(environ.get("ISTHMUS_PUBLIC_URL") or ""),
         trusted_proxies=_proxies(environ.get("ISTHMUS_TRUSTED_PROXIES") or ""),
         log_level=level,
+        log_format=form,
         oidc=load_oidc(environ, development=development),
         mail=_mail_server(environ),
     )

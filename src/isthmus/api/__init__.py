@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from isthmus.api.access import Rate, Scope
 from isthmus.api.application import Api, create_api
+from isthmus.api.deprecation import Deprecation, deprecated
 from isthmus.api.forwarded import ProxyTrust
 from isthmus.api.frame import Frame
 
-__all__ = ["Api", "Frame", "ProxyTrust", "Rate", "Scope", "create_api"]
+__all__ = ["Api", "Deprecation", "Frame", "ProxyTrust", "Rate", "Scope", "create_api", "deprecated"]

@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 from litestar import Litestar
 
+from isthmus.api.deprecation import deprecation_of
 from isthmus.api.forwarded import ProxyTrust
 from isthmus.api.metrics import METHODS, Metrics
 from isthmus.kernel.ids import new_id
@@ -73,7 +74,9 @@ class Frame:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = _completed(message, request_id, scope.get("isthmus.headers", {}))
+                told = deprecation_of(scope)
+                more = scope.get("isthmus.headers", {}) | (told.headers if told is not None else {})
+                message["headers"] = _completed(message, request_id, more)
             await send(message)
 
         try:
@@ -82,6 +85,9 @@ class Frame:
             elapsed_s = time.perf_counter() - started_s
             route = str(scope.get("path_template") or "none")
             self._metrics.request(scope["method"], route, status, elapsed_s)
+            old = deprecation_of(scope)
+            if old is not None:
+                self._metrics.deprecated(route)
             self._log.info(
                 "request",
                 request_id=request_id,
@@ -92,6 +98,7 @@ class Frame:
                 project=scope.get("isthmus.project"),
                 key=scope.get("isthmus.key"),
                 trace_id=trace_now() or None,
+                **({"deprecated_since": old.since.isoformat()} if old is not None else {}),
             )
         return status
 

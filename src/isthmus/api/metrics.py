@@ -31,6 +31,9 @@ class Metrics:
         self._refused = Counter(
             "isthmus_keys_refused", "Requests without a usable key.", ("reason",), registry=self.registry
         )
+        self._deprecated = Counter(
+            "isthmus_deprecated_requests", "Requests to routes that will go.", ("route",), registry=self.registry
+        )
         self.active_runs = Gauge("isthmus_runs_active", "Runs queued or under way.", registry=self.registry)
         self.destinations_behind = Gauge(
             "isthmus_destinations_pending", "Destinations with changes that wait to be delivered.",
@@ -45,6 +48,10 @@ class Metrics:
     def proxied(self, attempts: int) -> None:
         """Count what the proxy sent."""
         self._proxied.inc(attempts)
+
+    def deprecated(self, route: str) -> None:
+        """Count a request to a route that will go."""
+        self._deprecated.labels(route).inc()
 
     def refused(self, reason: str) -> None:
         """Count a request without a usable key."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,11 +14,16 @@ from rich.markup import escape
 from isthmus.cli.options import Home, Json
 from isthmus.cli.output import counted, out, print_json, say
 from isthmus.cli.running import hub, opened_hub, run, settings
+from isthmus.cli.stopping import stopped_by_signals
 from isthmus.client.sandbox import SANDBOX_FILE
 from isthmus.kernel.failures import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from isthmus.app import Hub
+
+
+WORKER_STOP_S = 20.0
+"""A stopping worker interrupts its jobs after half a second and puts them back; whatever takes longer is left."""
 
 
 def register(app: typer.Typer) -> None:
@@ -100,13 +104,11 @@ async def _work_until_told(opened: Hub, *, quiet: bool) -> None:
 
     telling = Telling(opened)
     async with opened.engine(on_left=telling.run_left) as engine:
-        loop = asyncio.get_running_loop()
-        for signal_number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signal_number, engine.stop)
         say(f"Working as {engine.worker_name}. Ctrl-C stops; what is under way is handed back and resumed.")
         follower = None if quiet else asyncio.create_task(telling.follow())
         try:
-            await engine.run_worker()
+            with stopped_by_signals(engine.stop, bound_s=WORKER_STOP_S):
+                await engine.run_worker()
         finally:
             if follower is not None:
                 follower.cancel()

@@ -174,11 +174,12 @@ def _event_loop() -> asyncio.AbstractEventLoop:
 
 def settings(home: Path | None = None) -> Settings:
     """The environment's settings, and logging set up accordingly."""
+    from isthmus.logs import set_up_logs
     from isthmus.settings import load_settings
 
     with _set_up():
         loaded = load_settings(home=home)
-    logging.basicConfig(level=loaded.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    set_up_logs(loaded.log_level, loaded.log_format)
     if loaded.log_level != "debug":
         for name, level in _CHATTER.items():
             logging.getLogger(name).setLevel(level)

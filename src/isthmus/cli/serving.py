@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Final
@@ -16,6 +15,7 @@ from rich.markup import escape
 from isthmus.cli.options import Home
 from isthmus.cli.output import say
 from isthmus.cli.running import run, settings
+from isthmus.cli.stopping import stopped_by_signals
 from isthmus.kernel.failures import ConfigurationFailure
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 STOP_S: Final = 20
 """How long requests that are under way may still take when the server is told to stop."""
+
+CLOSE_S: Final = 15
+"""What closing takes on top: handing back the worker's runs, the last statements."""
 
 _HERE: Final = ("127.0.0.1", "::1", "localhost")
 
@@ -77,12 +80,17 @@ async def _serve_until_told(opened: Hub, loaded: Settings, host: str, port: int,
         timeout_graceful_shutdown=STOP_S,
     )
     server = uvicorn.Server(config)
-    task = asyncio.create_task(_served(server, listening))
-    while not server.started and not task.done():  # noqa: ASYNC110  (uvicorn tells by a flag only)
-        await asyncio.sleep(0.02)
-    if server.started:
-        await _welcome(opened, address, public_url, host, worker=worker)
-    await task
+
+    def stop() -> None:
+        server.should_exit = True
+
+    with stopped_by_signals(stop, bound_s=STOP_S + CLOSE_S):
+        task = asyncio.create_task(_served(server, listening))
+        while not server.started and not task.done():  # noqa: ASYNC110  (uvicorn tells by a flag only)
+            await asyncio.sleep(0.02)
+        if server.started:
+            await _welcome(opened, address, public_url, host, worker=worker)
+        await task
     say("Stopped.")
 
 
@@ -108,18 +116,8 @@ async def _served(server: uvicorn.Server, listening: socket.socket) -> None:
     def ours() -> Iterator[None]:
         yield
 
-    def stop() -> None:
-        server.should_exit = True
-
     server.capture_signals = ours  # type: ignore[method-assign]
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-    try:
-        await server.serve(sockets=[listening])
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+    await server.serve(sockets=[listening])
 
 
 async def _welcome(opened: Hub, address: str, public_url: str, host: str, *, worker: bool) -> None:

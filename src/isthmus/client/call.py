@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import logging
 import random
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -40,6 +41,9 @@ class ClaimsTokenSource(Protocol):
     async def access_token_with_claims(self, claims: str) -> str:
         """A new token that carries the claims, which are JSON text."""
         ...
+
+
+_log = logging.getLogger(__name__)
 
 
 class RetryingCall:
@@ -163,6 +167,12 @@ class RetryingCall:
         waited_s: float,
     ) -> None:
         vendor = failure.vendor if failure else None
+        level = logging.INFO if failure else logging.DEBUG
+        if _log.isEnabledFor(level):
+            status, said = response.status if response else "no answer", f" {failure.code}" if failure else ""
+            host = urlsplit(request.url).hostname
+            words = "vendor call %s: %s %s → %s%s in %.2f s, attempt %d"
+            _log.log(level, words, request.purpose, request.method, host, status, said, elapsed_s, attempt)
         self._journal.note(
             JournalEntry(
                 at=self._clock.now(),

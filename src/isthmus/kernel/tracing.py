@@ -46,6 +46,9 @@ ALLOWED: Final = frozenset(
 )
 """Every attribute that a span may have. A name that is missing here is a defect: none may carry what was not meant."""
 
+ASKED_BY: Final = "request_id"
+"""Among a run's options: the request that asked for it."""
+
 TEXT_CHARACTERS_MAX: Final = 200
 
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")

@@ -40,7 +40,7 @@ from isthmus.kernel.failures import (
     TransientFailure,
     UnknownField,
 )
-from isthmus.kernel.tracing import span
+from isthmus.kernel.tracing import ASKED_BY, on_behalf_of, span
 from isthmus.providers.base import ObjectInfo, ReadSpec, Slice
 from isthmus.store import connections, events, runs, sweeps, syncs
 from isthmus.store.database import Database, Transaction
@@ -118,7 +118,8 @@ class Reader:
             "isthmus.sync_id": str(sync.id),
             "isthmus.object": sync.object,
         }
-        with span("run", about):
+        asked_by = str(run.options.get(ASKED_BY) or f"run_{run.id.hex}")
+        with on_behalf_of(asked_by), span("run", about):
             await self._perform(run, sync, credential)
 
     async def _perform(self, run: Run, sync: Sync, credential: int) -> None:

@@ -1,0 +1,74 @@
+"""What a process writes to its log: lines for people, or one JSON object a line for programs.
+
+In both forms a line names the request (or the run) that it goes back to and, where traces are taken, the trace: from
+the API through the queue to the vendor call. Nothing secret is written: messages have neither tokens nor addresses.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, TextIO
+
+import msgspec
+import structlog
+
+from isthmus.kernel.tracing import request_now, trace_now
+
+FORMATS: Final = ("plain", "json")
+_PLAIN: Final = "%(levelname)s %(name)s: %(message)s"
+
+Event = MutableMapping[str, Any]
+
+
+def set_up_logs(level: str, form: str, stream: TextIO | None = None) -> None:
+    """Send the log of this process to stderr in that form. Does nothing where logs have been set up already."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(json_lines() if form == "json" else _Plain(_PLAIN))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+class _Plain(logging.Formatter):
+    """`WARNING isthmus.engine: …`, with the request it goes back to at its end."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        behalf = request_now()
+        return f"{line} [{behalf}]" if behalf and behalf not in line else line
+
+
+def json_lines() -> logging.Formatter:
+    """One object a line: timestamp, level, logger, event, request_id, trace_id, and what the line has of its own."""
+    before: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _related,
+        structlog.processors.format_exc_info,
+    ]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=before,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(serializer=_as_json),
+        ],
+    )
+
+
+def _related(_: object, __: str, event: Event) -> Event:
+    """What the line goes back to; a line that is an object already (the API's own) becomes part of this one."""
+    text = event.get("event")
+    if isinstance(text, str) and text.startswith("{"):
+        try:
+            event.update(msgspec.json.decode(text, type=dict[str, Any]))
+        except msgspec.DecodeError:
+            event["event"] = text
+    for name, value in (("request_id", request_now()), ("trace_id", trace_now())):
+        if value:
+            event.setdefault(name, value)
+    return event
+
+
+def _as_json(event: Event, **_: Any) -> str:
+    return msgspec.json.encode(event, enc_hook=str).decode()
