@@ -38,8 +38,8 @@ async def create(
     sync = await tx.row(
         Sync,
         """INSERT INTO syncs (id, project_id, connection_id, object, route, companies, fields, filter, expand,
-                              backfill_days, schedule, sweep_schedule, refresh_schedule, names)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING *""",
+                              backfill_days, schedule, sweep_schedule)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING *""",
         (
             new_id(),
             tx.project_id,
@@ -53,12 +53,14 @@ async def create(
             backfill_days,
             schedule,
             sweep_schedule,
-            refresh_schedule,
-            Jsonb(dict(names or {})),
         ),
     )
     assert sync is not None
-    return sync
+    if not names and refresh_schedule is None:
+        return sync
+    await set_names(tx, sync.id, names or {})
+    await set_refresh_schedule(tx, sync.id, refresh_schedule)
+    return await get(tx, sync.id)
 
 
 async def get(tx: Transaction, sync_id: UUID) -> Sync:
