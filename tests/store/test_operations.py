@@ -280,6 +280,23 @@ def at_version(url: str, version: str) -> None:
     engine.dispose()
 
 
+async def stored_by_the_first_version(place: Place, content: dict[str, str]) -> None:
+    """Records and their changes as the statements of the first version left them."""
+    async with place.db.project(place.project_id) as tx:
+        for remote_id, text in content.items():
+            await tx.execute(
+                """INSERT INTO records (project_id, stream_id, hash, remote_id, stamp, raw)
+                   VALUES (%s, %s, %s, %s, '', %s)""",
+                (place.project_id, place.stream_id, b"0" * 16, remote_id, text.encode()),
+            )
+        await tx.execute("UPDATE feed_counters SET last_number = %s", (len(content),))
+        await tx.execute(
+            """INSERT INTO feed_segments (project_id, last_number, first_number, stream_id, kinds, remote_ids)
+               VALUES (%s, %s, 1, %s, 'c', %s)""",
+            (place.project_id, len(content), place.stream_id, list(content)),
+        )
+
+
 async def load_as_before(place: Place, content: dict[str, str]) -> None:
     """A run of one page by the statement of a worker that knows none of the newer columns."""
     async with place.db.project(place.project_id) as tx:
@@ -299,7 +316,7 @@ async def test_an_upgrade_keeps_data_and_lets_older_workers_go_on(empty_url: str
     await asyncio.to_thread(at_version, empty_url, "0001")
     async with await Database.open(empty_url) as older:
         place = await make_place(older, older_stream=True)
-        await load_as_before(place, {"a": "1", "b": "2"})
+        await stored_by_the_first_version(place, {"a": "1", "b": "2"})
         assert await migrating.migrate(empty_url) is True
         # The older worker's connections are still open: it goes on reading and storing on the new schema.
         await load_as_before(place, {"b": "3", "c": "4"})
