@@ -113,7 +113,7 @@ async def test_the_hosts_app_works_on_its_own_after_an_administrator_has_agreed(
     await person.press("/accept")
     await person.press("/inputs", mode="app")
     await person.at_vendor(answer="deny")
-    assert "An administrator has to agree first" in person.words
+    assert "You did not agree on Microsoft's page" in person.words
     await person.open(f"/connect/s/{session['id']}/go?for=consent")
     await person.at_vendor()
     await person.until("Which companies?")

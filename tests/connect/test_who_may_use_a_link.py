@@ -68,7 +68,7 @@ async def test_a_refused_sign_in_says_so_and_the_same_link_goes_on(
     failed = await ready.status(backend, session)
     assert failed["status"] == "failed"
     assert failed["failure"]["code"] == "consent_missing"
-    assert "An administrator has to agree first" in person.words
+    assert "You did not agree on Microsoft's page" in person.words
     await person.open(url)
     await person.open(f"/connect/s/{session['id']}/go")
     await person.at_vendor()

@@ -87,14 +87,14 @@ def ticks_of(scene: SessionScene, shared: Sequence[SharedObject]) -> list[Tick]:
         elif step["passed"]:
             ticks.append(Tick(title=title, state="done"))
         else:
-            ticks.append(Tick(title=title, state="noted" if step["optional"] else "failed", detail=step["detail"]))
+            told = "" if _known(step["failure"] or {}) else step["detail"]  # else the page says it in its own words
+            ticks.append(Tick(title=title, state="noted" if step["optional"] else "failed", detail=told))
     return ticks
 
 
 def trouble_of(failure: Mapping[str, Any], host: str) -> Trouble:
     """A failure in the customer's words; one that is not known keeps its own, which says what to do as well."""
-    code = str(failure.get("code", ""))
-    known = _KNOWN.get(code)
+    known = _known(failure)
     turn = {
         "you": "Your turn",
         "your customer's administrator": "Your administrator's turn",
@@ -108,9 +108,27 @@ def trouble_of(failure: Mapping[str, Any], host: str) -> Trouble:
         known,
         title=own_title,
         remedy=known.remedy or str(failure["remedy"]),
-        turn="Your administrator's turn" if known.needs_administrator else turn,
+        turn="Your administrator's turn" if known.needs_administrator else "Your turn" if known is _DECLINED else turn,
     )
 
+
+def _known(failure: Mapping[str, Any]) -> Trouble | None:
+    """Our own words for a failure. Entra tells apart who has declined: 65004 is the person in front of the page."""
+    vendor = str((failure.get("vendor") or {}).get("code") or "")
+    if vendor == DECLINED:
+        return _DECLINED
+    return _KNOWN.get(str(failure.get("code", "")))
+
+
+DECLINED: Final = "AADSTS65004"
+
+_DECLINED: Final = Trouble(
+    title="You did not agree on Microsoft's page",
+    remedy="Nothing was connected. If that was a slip, try again. "
+    "If Microsoft asked for an administrator, pass this page on to yours.",
+    turn="",
+    consent=True,
+)
 
 _KNOWN: Final[Mapping[str, Trouble]] = {
     "secret_wrong": Trouble(

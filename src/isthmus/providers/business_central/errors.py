@@ -186,7 +186,7 @@ def _unauthorised(response: Response, fault: f.VendorFault) -> f.Failure:
         )
     if fault.code == "Authentication_InvalidCredentials":
         return f.AppNotRegistered(
-            "Business Central does not accept the token: most often the app is not registered in this environment.",
+            "Business Central does not accept the app; most often it is not registered in this environment.",
             vendor=fault,
         )
     return f.AccessTokenRejected(vendor=fault)
