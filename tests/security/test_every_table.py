@@ -20,7 +20,10 @@ from isthmus.kernel.ids import new_id
 from isthmus.store import projects
 from isthmus.store.database import Database, Transaction
 
-OF_NO_PROJECT: Final = {"alembic_version", "budgets", "projects"}
+OF_NO_PROJECT: Final = {
+    "alembic_version", "budgets", "compatibility", "finished_migrations", "master_keys", "pauses", "processes",
+    "projects", "restored",
+}  # fmt: skip
 """Tables without a column project_id: none of them holds a project's data. Neither do the job queue's, nor those of
 the console, which know the people of the whole hub.
 """

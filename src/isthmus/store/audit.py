@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from isthmus.kernel.ids import new_id
-from isthmus.store.database import Transaction
+from isthmus.store.database import Parameters, Transaction
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,3 +41,35 @@ async def note(
            VALUES (%s, %s, %s, %s, %s, %s, %s)""",
         (new_id(), tx.project_id, actor, action, subject, Jsonb(detail or {}), request_id),
     )
+
+
+async def forget(tx: Transaction, days: int, most: int) -> int:
+    """Drop at most so many entries that are older; how many. The database keeps those of the last thirty days."""
+    return await _as_system(
+        tx,
+        """DELETE FROM audit_log WHERE id IN (
+               SELECT id FROM audit_log WHERE at < now() - make_interval(days => %s) ORDER BY id LIMIT %s)""",
+        (days, most),
+    )
+
+
+async def clean(tx: Transaction, names: Sequence[str]) -> int:
+    """Entries that name one of these lose their detail, and a subject that is no id; how many."""
+    return await _as_system(
+        tx,
+        """UPDATE audit_log a SET detail = '{"erased": true}',
+                  subject = CASE WHEN a.subject ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$' THEN a.subject ELSE 'erased' END
+           WHERE action <> 'consumer.erased' AND detail <> '{"erased": true}'
+             AND (a.subject = ANY (%(names)s) OR EXISTS (
+                      SELECT 1 FROM unnest(%(names)s::text[]) AS n (name)
+                      WHERE position(to_jsonb(n.name)::text IN a.detail::text) > 0))""",
+        {"names": list(names)},
+    )
+
+
+async def _as_system(tx: Transaction, statement: str, parameters: Parameters) -> int:
+    """The role that may, for one statement; row-level security keeps it inside the transaction's project."""
+    await tx.execute("SET LOCAL ROLE isthmus_system")
+    touched = await tx.execute(statement, parameters)
+    await tx.execute("SET LOCAL ROLE isthmus_app")
+    return touched

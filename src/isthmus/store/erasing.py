@@ -4,7 +4,8 @@ What is found by the catalogue cannot be forgotten: every table that names a con
 theirs, also those of a later version. What remains is one audit entry with counts and ids, and no name.
 
 Not reached from here: copies at receivers, files of file destinations, logs, backups. In the database's own files the
-bytes of deleted rows stay until PostgreSQL reuses their place (`VACUUM`), in its write-ahead log until that is recycled.
+bytes of deleted rows stay until PostgreSQL reuses their place (`VACUUM`), in its write-ahead log until that is
+recycled.
 """
 
 from __future__ import annotations
@@ -167,6 +168,9 @@ def _known(erasure: Erasure) -> dict[str, object]:
 
 
 def _statement(text: str) -> Step:
+    """A step of one statement; OWN_STREAMS in it stands for the streams of the consumer."""
+    text = text.replace("OWN_STREAMS", _OWN_STREAMS)
+
     async def step(tx: Transaction, erasure: Erasure) -> int:
         return await tx.execute(text, _known(erasure))
 
@@ -200,34 +204,34 @@ _STEPS: Final[tuple[tuple[str, Step], ...]] = (
     (
         "records",
         _statement(
-            f"""DELETE FROM records r USING (
-                    SELECT stream_id, remote_id FROM records WHERE stream_id IN ({_OWN_STREAMS}) LIMIT %(most)s) old
+            """DELETE FROM records r USING (
+                    SELECT stream_id, remote_id FROM records WHERE stream_id IN (OWN_STREAMS) LIMIT %(most)s) old
                 WHERE r.stream_id = old.stream_id AND r.remote_id = old.remote_id"""
         ),
     ),
     (
         "record_versions",
         _statement(
-            f"""DELETE FROM record_versions WHERE ctid IN (
-                    SELECT ctid FROM record_versions WHERE stream_id IN ({_OWN_STREAMS}) LIMIT %(most)s)"""
+            """DELETE FROM record_versions WHERE ctid IN (
+                    SELECT ctid FROM record_versions WHERE stream_id IN (OWN_STREAMS) LIMIT %(most)s)"""
         ),
     ),
     (
         "delivery_answers",
         _statement(
-            f"""UPDATE deliveries d SET error = NULL WHERE d.id IN (
+            """UPDATE deliveries d SET error = NULL WHERE d.id IN (
                     SELECT e.id FROM deliveries e JOIN feed_segments f
                       ON f.first_number <= e.last_number AND f.last_number >= e.first_number
-                    WHERE e.error IS NOT NULL AND f.stream_id IN ({_OWN_STREAMS}) LIMIT %(most)s)"""
+                    WHERE e.error IS NOT NULL AND f.stream_id IN (OWN_STREAMS) LIMIT %(most)s)"""
         ),
     ),
     (
         "dead_letter_answers",
         _statement(
-            f"""UPDATE dead_letters d SET failure = jsonb_build_object('code', d.failure -> 'code') WHERE d.id IN (
+            """UPDATE dead_letters d SET failure = jsonb_build_object('code', d.failure -> 'code') WHERE d.id IN (
                     SELECT e.id FROM dead_letters e JOIN feed_segments f
                       ON f.first_number <= e.last_number AND f.last_number >= e.first_number
-                    WHERE e.failure ? 'message' AND f.stream_id IN ({_OWN_STREAMS}) LIMIT %(most)s)"""
+                    WHERE e.failure ? 'message' AND f.stream_id IN (OWN_STREAMS) LIMIT %(most)s)"""
         ),
     ),
     (
@@ -241,8 +245,8 @@ _STEPS: Final[tuple[tuple[str, Step], ...]] = (
     (
         "changes",
         _statement(
-            f"""DELETE FROM feed_segments WHERE ctid IN (
-                    SELECT ctid FROM feed_segments WHERE stream_id IN ({_OWN_STREAMS}) LIMIT %(most)s)"""
+            """DELETE FROM feed_segments WHERE ctid IN (
+                    SELECT ctid FROM feed_segments WHERE stream_id IN (OWN_STREAMS) LIMIT %(most)s)"""
         ),
     ),
     (
@@ -276,7 +280,8 @@ _STEPS: Final[tuple[tuple[str, Step], ...]] = (
             """DELETE FROM mails WHERE id IN (
                    SELECT m.id FROM mails m
                    WHERE EXISTS (SELECT 1 FROM unnest(%(names)s::text[]) AS n (name)
-                                 WHERE length(n.name) >= 4 AND position(n.name in m.subject || m.plain || m.html) > 0) LIMIT %(most)s)"""
+                                 WHERE length(n.name) >= 4
+                                   AND position(n.name in m.subject || m.plain || m.html) > 0) LIMIT %(most)s)"""
         ),
     ),
     (
@@ -300,7 +305,7 @@ async def _grants(tx: Transaction, erasure: Erasure) -> int:
 
 
 async def _audit(tx: Transaction, erasure: Erasure) -> int:
-    return int(await tx.value("SELECT clean_audit(%s)", (erasure.names,)))
+    return await audit.clean(tx, erasure.names)
 
 
 _LAST: Final[tuple[tuple[str, Step], ...]] = (("connections", _grants), ("audit_entries", _audit))

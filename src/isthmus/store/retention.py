@@ -16,6 +16,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from isthmus.kernel.failures import InvalidInput
+from isthmus.store import audit
 from isthmus.store.database import Database, Transaction
 
 FORGOTTEN: Final = b"{}"
@@ -28,7 +29,7 @@ BATCHES_MAX: Final = 50
 
 DAYS_MAX: Final = 36_500
 AUDIT_DAYS_MIN: Final = 30
-"""The database itself refuses to forget younger entries (`forget_audit`)."""
+"""The database itself refuses to forget younger entries (migration 0009)."""
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +125,9 @@ async def forget(db: Database, project_id: UUID) -> dict[str, int]:
     """Forget what is old enough in one project; how many rows by kind. Safe to be killed and repeated."""
     async with db.project(project_id) as tx:
         found = await settings(tx)
-        looked = await tx.value("SELECT (report ->> 'records_at')::timestamptz > now() - interval '20 hours' FROM retention")
+        looked = await tx.value(
+            "SELECT (report ->> 'records_at')::timestamptz > now() - interval '20 hours' FROM retention"
+        )
     done: dict[str, int] = {}
     for kind in KINDS:
         days = found.days[kind.name]
@@ -192,7 +195,8 @@ async def _runs(tx: Transaction, days: int) -> int:
     return await tx.execute(
         """DELETE FROM runs WHERE id IN (
                SELECT r.id FROM runs r
-               WHERE r.state IN ('succeeded', 'failed', 'cancelled') AND r.finished_at < now() - make_interval(days => %s)
+               WHERE r.state IN ('succeeded', 'failed', 'cancelled')
+                 AND r.finished_at < now() - make_interval(days => %s)
                  AND EXISTS (SELECT 1 FROM runs l WHERE l.sync_id = r.sync_id AND l.kind = r.kind
                              AND l.requested_at > r.requested_at)
                ORDER BY r.requested_at LIMIT %s)""",
@@ -264,7 +268,7 @@ async def _operations(tx: Transaction, days: int) -> int:
 
 
 async def _audit(tx: Transaction, days: int) -> int:
-    return int(await tx.value("SELECT forget_audit(now() - make_interval(days => %s), %s)", (days, BATCH_ROWS)))
+    return await audit.forget(tx, days, BATCH_ROWS)
 
 
 _STEPS: Final[Mapping[str, Callable[[Transaction, int], Awaitable[int]]]] = {
