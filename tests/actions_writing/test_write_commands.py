@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from tests.hub_fixtures import US, House
 
+from isthmus.actions.writing import Verb, WriteWish
+from isthmus.store import connections
+from isthmus.store.operations import Planner
+
 
 @pytest.fixture
 def typed(house: House) -> House:
@@ -108,3 +112,41 @@ def test_an_operation_that_cannot_be_read_does_not_hold_up_the_others(typed: Hou
 
     asyncio.run(spoil())
     assert typed.type("operations", "reconcile").code == 0
+
+
+def test_a_waiting_write_is_looked_at_and_decided_by_command(typed: House) -> None:
+    assert typed.type("operations", "require-approval", "--on", "--object", "customers").code == 0
+    rules = typed.type("operations", "require-approval", "--json").json
+    assert [(rule["required"], rule["object"]) for rule in rules] == [(True, "customers")]
+    asyncio.run(_asked(typed, "First", "Second"))
+    waiting = typed.type("operations", "--state", "waiting_for_approval", "--json").json
+    assert len(waiting) == 2
+    allowed = typed.type("operations", "approve", waiting[1]["id"], "--yes")
+    assert allowed.code == 0, allowed.words
+    assert '"First"' in allowed.out
+    ended = typed.type("operations", "refuse", waiting[0]["id"][-6:], "--reason", "Not now.")
+    assert "Not now." in ended.words
+    states = {row["state"] for row in typed.type("operations", "--json").json}
+    assert states == {"confirmed", "failed"}
+
+
+async def _asked(typed: House, *names: str) -> None:
+    """Writes as the API plans them."""
+    async with typed.hub() as hub:
+        async with hub.db.project(hub.project.id) as tx:
+            (connection,) = await connections.every(tx)
+        for name in names:
+            body = json.dumps({"displayName": name}).encode()
+            wish = WriteWish(verb=Verb.CREATE, object="customers", company=US, body=body)
+            await hub.writer.submit(hub.project.id, connection.id, wish, planner=Planner(name="key:billing"))
+
+
+def test_a_file_goes_into_a_record_and_comes_back(typed: House, tmp_path: Path) -> None:
+    made = typed.type("write", "create", "items", "--set", "displayName=Thing", "--company", US, "--json").json
+    (tmp_path / "thing.png").write_bytes(b"\x89PNG")
+    picture = ("items", made["remote_id"], "picture/pictureContent")
+    sent = typed.type("write", "upload", *picture, str(tmp_path / "thing.png"), "--company", US)
+    assert sent.code == 0, sent.words
+    back = typed.type("write", "download", *picture, "--to", str(tmp_path / "back.png"), "--company", US)
+    assert back.code == 0, back.words
+    assert (tmp_path / "back.png").read_bytes() == b"\x89PNG"

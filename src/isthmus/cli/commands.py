@@ -13,6 +13,7 @@ from isthmus.cli import (
     deliver,
     keys,
     operate,
+    operations,
     people,
     runs,
     safekeeping,
@@ -57,6 +58,7 @@ def build_app() -> typer.Typer:
     syncs.register(app)
     runs.register(app)
     writes.register(app)
+    operations.register(app)
     deliver.register(app)
     serving.register(app)
     keys.register(app)

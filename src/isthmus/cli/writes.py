@@ -1,19 +1,23 @@
-"""`write` and `operations`: making changes at the vendor's side, and looking after those whose outcome is open."""
+"""`write`: making changes at the vendor's side, each of which happens once."""
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from isthmus.cli.operations import print_end
 from isthmus.cli.options import ConnectionName, Home, Json, Route, listed
-from isthmus.cli.output import ago, err, out, print_json, print_table, say
-from isthmus.cli.running import chosen, chosen_connection, hub, run
+from isthmus.cli.output import err, out, print_json, say
+from isthmus.cli.running import chosen_connection, hub, run
 from isthmus.kernel.failures import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from uuid import UUID
 
     from isthmus.actions.writing import DryRun, WriteWish
@@ -21,9 +25,7 @@ if TYPE_CHECKING:
     from isthmus.providers.base import ObjectInfo
     from isthmus.store.operations import Operation
 
-OPERATIONS_DEFAULT = 20
-SEARCHED_MAX = 1_000
-"""Newest operations among which the end of an id is looked for."""
+PART_BYTES = 256 * 1024
 
 ObjectName = Annotated[str, typer.Argument(help="The object; case does not matter.")]
 RecordId = Annotated[str, typer.Argument(help="The record's id.")]
@@ -43,7 +45,51 @@ Key = Annotated[
 ]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Check, and show the exact request without sending it.")]
 IfMatch = Annotated[str | None, typer.Option("--if-match", help="The version (etag) that the change relies on.")]
-OperationId = Annotated[str, typer.Argument(help="The operation's id, or the end of it.")]
+StreamName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STREAM", help="attachmentContent, picture/pictureContent or pdfDocument/pdfDocumentContent."
+    ),
+]
+
+
+class Where:
+    """The options that every write takes."""
+
+    def __init__(
+        self,
+        company: Company = None,
+        key: Key = None,
+        dry_run: Dry = False,
+        route: Route = "v2.0",
+        connection: ConnectionName = None,
+        home: Home = None,
+        as_json: Json = False,
+    ) -> None:
+        self.company = company
+        self.key = key
+        self.dry_run = dry_run
+        self.route = route
+        self.connection = connection
+        self.home = home
+        self.as_json = as_json
+
+
+def everywhere(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of `Where` after its own; it gets them as `where`."""
+    own = inspect.signature(command, eval_str=True)
+    shared = [
+        each for name, each in inspect.signature(Where.__init__, eval_str=True).parameters.items() if name != "self"
+    ]
+
+    def whole(**given: Any) -> None:
+        where = Where(**{each.name: given.pop(each.name) for each in shared})
+        command(**given, where=where)
+
+    kept = [each for name, each in own.parameters.items() if name != "where"]
+    whole.__name__, whole.__doc__ = command.__name__, command.__doc__
+    whole.__signature__ = inspect.Signature([*kept, *shared])  # type: ignore[attr-defined]  # what typer reads
+    return whole
 
 
 def register(app: typer.Typer) -> None:
@@ -52,68 +98,36 @@ def register(app: typer.Typer) -> None:
         help="Create, change, delete and post records. Each write is an operation that happens once.",
         no_args_is_help=True,
     )
-    write.command("create")(create)
-    write.command("update")(update)
-    write.command("upsert")(upsert)
-    write.command("delete")(delete)
-    write.command("action")(action)
+    for command in (create, update, upsert, delete, action, upload):
+        write.command(command.__name__)(everywhere(command))
+    write.command("download")(download)
     app.add_typer(write, name="write")
-    operations = typer.Typer(help="List writes; look after those that are uncertain.", invoke_without_command=True)
-    operations.callback()(list_operations)
-    operations.command("show")(show)
-    operations.command("reconcile")(reconcile)
-    operations.command("retry")(retry)
-    operations.command("settle")(settle)
-    app.add_typer(operations, name="operations")
 
 
-def create(
-    name: ObjectName,
-    values: Set = None,
-    body: Body = None,
-    company: Company = None,
-    key: Key = None,
-    dry_run: Dry = False,
-    route: Route = "v2.0",
-    connection: ConnectionName = None,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
+def create(name: ObjectName, where: Where, values: Set = None, body: Body = None) -> None:
     """Create a record, with the lines of a document if the body has them."""
-    more = {"idempotency_key": key, "company": company}
-    _write("create", name, route, connection, home, values=values, body=body, more=more, dry=dry_run, as_json=as_json)
+    _write("create", name, where, values=values, body=body)
 
 
 def update(
     name: ObjectName,
     record_id: RecordId,
+    where: Where,
     values: Set = None,
     body: Body = None,
     if_match: IfMatch = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Change it whatever version is there: the last writer wins.")
     ] = False,
-    company: Company = None,
-    key: Key = None,
-    dry_run: Dry = False,
-    route: Route = "v2.0",
-    connection: ConnectionName = None,
-    home: Home = None,
-    as_json: Json = False,
 ) -> None:
-    """Change a record; only what differs is sent, and only to the version that was read."""
-    more = {
-        "record_id": record_id,
-        "if_match": if_match,
-        "overwrite": overwrite,
-        "idempotency_key": key,
-        "company": company,
-    }
-    _write("update", name, route, connection, home, values=values, body=body, more=more, dry=dry_run, as_json=as_json)
+    """Change a record; only what differs is sent, and only to the version that was read. Lines in the body are changed
+    (those with an id) or added."""
+    _write("update", name, where, values=values, body=body, record_id=record_id, if_match=if_match, overwrite=overwrite)
 
 
 def upsert(
     name: ObjectName,
+    where: Where,
     match: Annotated[
         str | None,
         typer.Option(
@@ -122,34 +136,14 @@ def upsert(
     ] = None,
     values: Set = None,
     body: Body = None,
-    company: Company = None,
-    key: Key = None,
-    dry_run: Dry = False,
-    route: Route = "v2.0",
-    connection: ConnectionName = None,
-    home: Home = None,
-    as_json: Json = False,
 ) -> None:
     """Change the record that matches, or create it."""
-    more = {"match": listed(match), "idempotency_key": key, "company": company}
-    _write("upsert", name, route, connection, home, values=values, body=body, more=more, dry=dry_run, as_json=as_json)
+    _write("upsert", name, where, values=values, body=body, match=listed(match))
 
 
-def delete(
-    name: ObjectName,
-    record_id: RecordId,
-    if_match: IfMatch = None,
-    company: Company = None,
-    key: Key = None,
-    dry_run: Dry = False,
-    route: Route = "v2.0",
-    connection: ConnectionName = None,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
+def delete(name: ObjectName, record_id: RecordId, where: Where, if_match: IfMatch = None) -> None:
     """Delete a record."""
-    more = {"record_id": record_id, "if_match": if_match, "idempotency_key": key, "company": company}
-    _write("delete", name, route, connection, home, more=more, dry=dry_run, as_json=as_json)
+    _write("delete", name, where, record_id=record_id, if_match=if_match)
 
 
 def action(
@@ -158,31 +152,82 @@ def action(
     action_name: Annotated[
         str, typer.Argument(metavar="ACTION", help="For example post; `isthmus describe` lists them.")
     ],
+    where: Where,
+) -> None:
+    """Do something with a record: post an invoice, cancel it, turn a quote into an order."""
+    _write("action", name, where, record_id=record_id, action=action_name)
+
+
+def upload(
+    name: ObjectName,
+    record_id: RecordId,
+    stream: StreamName,
+    file: Annotated[Path, typer.Argument(help="The file with the bytes.", exists=True, dir_okay=False)],
+    where: Where,
+) -> None:
+    """Put a file into a record: an attachment, a picture."""
+
+    async def work() -> int:
+        from isthmus.actions.writing import UploadWish
+
+        if where.dry_run:
+            raise InvalidInput("An upload has no dry run: its bytes are its request.")
+        wish = UploadWish(
+            object=name,
+            record_id=record_id,
+            stream=stream,
+            route=where.route,
+            company=where.company,
+            idempotency_key=where.key,
+        )
+        async with hub(where.home) as opened:
+            picked = await chosen_connection(opened, where.connection)
+            done = await opened.writer.streams.upload(opened.project.id, picked.id, wish, _parts(file))
+            return print_end(done, as_json=where.as_json)
+
+    _end(run(work))
+
+
+def download(
+    name: ObjectName,
+    record_id: RecordId,
+    stream: StreamName,
+    to: Annotated[Path, typer.Option("--to", help="The file to be written.", dir_okay=False)],
     company: Company = None,
-    key: Key = None,
-    dry_run: Dry = False,
     route: Route = "v2.0",
     connection: ConnectionName = None,
     home: Home = None,
-    as_json: Json = False,
 ) -> None:
-    """Do something with a record: post an invoice, cancel it, turn a quote into an order."""
-    more = {"record_id": record_id, "action": action_name, "idempotency_key": key, "company": company}
-    _write("action", name, route, connection, home, more=more, dry=dry_run, as_json=as_json)
+    """Fetch a record's bytes: an attachment, a picture, an invoice as PDF."""
+
+    async def work() -> int:
+        from isthmus.actions.writing import DownloadWish
+
+        wish = DownloadWish(object=name, record_id=record_id, stream=stream, route=route, company=company)
+        async with hub(home) as opened:
+            picked = await chosen_connection(opened, connection)
+            half = to.with_name(f"{to.name}.part")
+            try:
+                with half.open("wb") as file:
+                    async with opened.writer.streams.download(opened.project.id, picked.id, wish) as answer:
+                        async for part in answer.parts():
+                            file.write(part)
+                half.replace(to)
+            finally:
+                half.unlink(missing_ok=True)
+            return answer.bytes_received
+
+    say(f"{run(work):,} bytes in {to}")
+
+
+async def _parts(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while part := file.read(PART_BYTES):
+            yield part
 
 
 def _write(
-    verb: str,
-    name: str,
-    route: str,
-    connection: str | None,
-    home: Path | None,
-    *,
-    more: dict[str, Any],
-    dry: bool,
-    as_json: bool,
-    values: list[str] | None = None,
-    body: Path | None = None,
+    verb: str, name: str, where: Where, *, values: list[str] | None = None, body: Path | None = None, **more: Any
 ) -> None:
     """One wish from the command line to its end."""
     given = _file(body)
@@ -190,141 +235,42 @@ def _write(
     async def work() -> int:
         from isthmus.actions.writing import Verb, WriteWish
 
-        async with hub(home) as opened:
-            picked = await chosen_connection(opened, connection)
+        async with hub(where.home) as opened:
+            picked = await chosen_connection(opened, where.connection)
             text = given
             if values or (given is None and verb in ("create", "update", "upsert")):
-                text = await _body(opened, picked.id, name, route, given, values or [])
-            wish = WriteWish(verb=Verb(verb), object=name, route=route, body=text, **more)
-            if dry:
-                return _print_dry(await opened.writer.dry_run(opened.project.id, picked.id, wish), as_json=as_json)
-            return await _carried_out(opened, picked.id, wish, as_json=as_json)
+                text = await _body(opened, picked.id, name, where.route, given, values or [])
+            wish = WriteWish(
+                verb=Verb(verb),
+                object=name,
+                route=where.route,
+                company=where.company,
+                body=text,
+                idempotency_key=where.key,
+                **more,
+            )
+            if where.dry_run:
+                planned = await opened.writer.dry_run(opened.project.id, picked.id, wish)
+                return _print_dry(planned, as_json=where.as_json)
+            return max([print_end(each, as_json=where.as_json) for each in await _carried_out(opened, picked.id, wish)])
 
-    code = run(work)
-    if code:
-        raise typer.Exit(code)
+    _end(run(work))
 
 
-async def _carried_out(opened: Hub, connection_id: UUID, wish: WriteWish, *, as_json: bool) -> int:
+async def _carried_out(opened: Hub, connection_id: UUID, wish: WriteWish) -> list[Operation]:
+    """The operation, or those of a document and its lines."""
+    parts = await opened.writer.split(opened.project.id, connection_id, wish)
+    if parts is not None:
+        return await opened.writer.submit_batch(opened.project.id, connection_id, parts)
     done = await opened.writer.submit(opened.project.id, connection_id, wish)
     if done.state.value == "uncertain":
         done = await opened.writer.reconcile(opened.project.id, done.id)
-    return _print_end(done, as_json=as_json)
+    return [done]
 
 
-def list_operations(
-    context: typer.Context,
-    state: Annotated[
-        list[str] | None,
-        typer.Option("--state", help="planned, sent, uncertain, confirmed, failed or needs_person; several times."),
-    ] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=SEARCHED_MAX)] = OPERATIONS_DEFAULT,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """List writes, newest first."""
-    if context.invoked_subcommand is not None:
-        return
-
-    async def work() -> list[Operation]:
-        async with hub(home) as opened:
-            return await opened.writer.list(opened.project.id, states=_states(state or []), limit=limit)
-
-    found = run(work)
-    if as_json:
-        print_json([_plain(each) for each in found])
-        return
-    if not found:
-        say("No operations. `isthmus write create OBJECT --set FIELD=VALUE` makes one.")
-        return
-    print_table(
-        ["Operation", "When", "What", "Record", "State", "Why"],
-        [
-            [each.id.hex[-8:], ago(each.created_at), _what(each), each.remote_id, each.state.value, _why(each)]
-            for each in found
-        ],
-    )
-    waiting = sum(each.state.value == "needs_person" for each in found)
-    if waiting:
-        say(f"{waiting} wait for a person: `isthmus operations show ID` tells why.")
-
-
-def show(operation: OperationId, home: Home = None, as_json: Json = False) -> None:
-    """Show one write: what was wished, what was sent, what came back, what to do."""
-
-    async def work() -> Operation:
-        async with hub(home) as opened:
-            return await _chosen(opened, operation)
-
-    found = run(work)
-    if as_json:
-        print_json(_plain(found, whole=True))
-        return
-    _print_operation(found)
-
-
-def reconcile(
-    operation: Annotated[
-        str | None, typer.Argument(help="The operation's id, or the end of it (default: all that are due).")
-    ] = None,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Look for uncertain writes at the vendor's side now. Workers do it by themselves."""
-
-    async def work() -> int:
-        async with hub(home) as opened:
-            if operation is None:
-                settled = await opened.writer.reconcile_due()
-                print_json({"settled": settled}) if as_json else say(f"{settled} settled.")
-                return 0
-            found = await _chosen(opened, operation)
-            return _print_end(await opened.writer.reconcile(opened.project.id, found.id), as_json=as_json)
-
-    code = run(work)
+def _end(code: int) -> None:
     if code:
         raise typer.Exit(code)
-
-
-def retry(operation: OperationId, home: Home = None, as_json: Json = False) -> None:
-    """Send a failed write again, or one that waits for a person, when you know that it did not take place."""
-
-    async def work() -> int:
-        async with hub(home) as opened:
-            found = await _chosen(opened, operation)
-            return _print_end(await opened.writer.retry(opened.project.id, found.id), as_json=as_json)
-
-    code = run(work)
-    if code:
-        raise typer.Exit(code)
-
-
-def settle(
-    operation: OperationId,
-    took_place: Annotated[
-        bool, typer.Option("--took-place/--did-not", help="What you found in the vendor's system.", show_default=False)
-    ],
-    record_id: Annotated[
-        str | None, typer.Option("--record", help="The id of the record, when it was created.")
-    ] = None,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Say what became of a write that waits for a person."""
-
-    async def work() -> None:
-        async with hub(home) as opened:
-            found = await _chosen(opened, operation)
-            done = await opened.writer.decide(opened.project.id, found.id, took_place=took_place, remote_id=record_id)
-            _print_end(done, as_json=as_json)
-
-    run(work)
-
-
-async def _chosen(opened: Hub, text: str) -> Operation:
-    every = await opened.writer.list(opened.project.id, limit=SEARCHED_MAX)
-    found: Operation = chosen(every, text, what="operation", words=lambda each: (str(each.id), each.id.hex))
-    return found
 
 
 def _file(path: Path | None) -> bytes | None:
@@ -366,16 +312,6 @@ def _typed(obj: ObjectInfo, name: str, value: str) -> Any:
     return msgspec.Raw(value.encode()) if number else value
 
 
-def _states(names: list[str]) -> list[Any]:
-    from isthmus.store.operations import OperationState
-
-    known = [state.value for state in OperationState]
-    for name in names:
-        if name not in known:
-            raise InvalidInput(f"There is no state “{name}”.", remedy=f"Use one of: {', '.join(known)}.")
-    return [OperationState(name) for name in names]
-
-
 def _print_dry(dry: DryRun, *, as_json: bool) -> int:
     if as_json:
         import msgspec
@@ -393,83 +329,3 @@ def _print_dry(dry: DryRun, *, as_json: bool) -> int:
         out().print(f"\n{request.body or ''}", markup=False)
         say("Nothing was sent.")
     return 5 if dry.problems else 0
-
-
-def _print_end(done: Operation, *, as_json: bool) -> int:
-    """How a write stands; the exit code."""
-    if as_json:
-        print_json(_plain(done, whole=True))
-    else:
-        _print_state(done)
-    return {"confirmed": 0, "failed": 5, "needs_person": 5}.get(done.state.value, 6)
-
-
-def _print_state(done: Operation) -> None:
-    mark = {"confirmed": "[green]✓[/]", "failed": "[bold red]✗[/]"}.get(done.state.value, "[yellow]…[/]")
-    record = f"  {done.remote_id}" if done.remote_id else ""
-    out().print(f"{mark} {_what(done)}: {done.state.value.replace('_', ' ')}{record}")
-    say(f"  Operation {done.id}")
-    if done.failure is not None and done.state.value != "confirmed":
-        err().print(f"  {done.failure['message']}", markup=False)
-        vendor = done.failure.get("vendor") or {}
-        if vendor.get("correlation_id"):
-            err().print(f"  Reference: {vendor['correlation_id']}", markup=False)
-        err().print(f"  → {done.failure['remedy']}", markup=False)
-    if done.state.value in ("planned", "sent", "uncertain"):
-        say("  A worker goes on with it; `isthmus operations reconcile` does it now. Do not send it again.")
-
-
-def _print_operation(done: Operation) -> None:
-    _print_state(done)
-    rows: list[list[object]] = [
-        ["Planned", str(done.created_at)],
-        ["Sent", f"{done.sent_at or 'never'} ({done.attempts} times)"],
-        ["Ended", str(done.finished_at or "not yet")],
-        ["Looked for", f"{done.looks} times" + (f", next {ago(done.next_attempt_at)}" if done.next_attempt_at else "")],
-        ["Certain at the latest", str(done.certain_at or "–")],
-        ["Company", done.company],
-        ["Idempotency key", done.idempotency_key],
-        ["Body", (done.sent_body or done.body or b"").decode("utf-8", "replace")],
-        ["Record", (done.record or b"").decode("utf-8", "replace")],
-    ]
-    print_table(["", ""], rows)
-    print_table(
-        ["Request", "Status", "Reference"],
-        [[f"{each['method']} {each['url']}", each.get("status"), each.get("correlation_id")] for each in done.journal],
-    )
-
-
-def _what(operation: Operation) -> str:
-    verb = operation.wish.get("action") or operation.verb
-    return f"{verb} {operation.object}"
-
-
-def _why(operation: Operation) -> str:
-    return "" if operation.failure is None else str(operation.failure["message"])[:80]
-
-
-def _plain(operation: Operation, *, whole: bool = False) -> dict[str, Any]:
-    import msgspec
-
-    plain: dict[str, Any] = {
-        "id": str(operation.id),
-        "verb": operation.verb,
-        "action": operation.wish.get("action"),
-        "object": operation.object,
-        "company": operation.company,
-        "remote_id": operation.remote_id,
-        "state": operation.state.value,
-        "etag": operation.etag,
-        "attempts": operation.attempts,
-        "created_at": operation.created_at,
-        "sent_at": operation.sent_at,
-        "finished_at": operation.finished_at,
-        "next_attempt_at": operation.next_attempt_at,
-        "idempotency_key": operation.idempotency_key,
-        "failure": operation.failure,
-    }
-    if whole:
-        plain["record"] = msgspec.Raw(operation.record) if operation.record else None
-        plain["body"] = msgspec.Raw(operation.body) if operation.body else None
-        plain["journal"] = operation.journal
-    return plain
