@@ -94,7 +94,17 @@ async def _take(page: Page, step: Step, words: str, picture: Picture) -> None:
         case "see":
             await expect(main.get_by_text(step.what).first).to_be_visible()
         case "picture":
+            await _told_to_its_end(page)
             await picture(page, step.what)
+
+
+async def _told_to_its_end(page: Page) -> None:
+    """A run that is still going on is waited for, so that the picture shows its whole story."""
+    ended = page.locator("[data-when-ended]")
+    if await ended.count():
+        await expect(ended.first).to_be_visible()
+        await ended.first.click()
+        await page.wait_for_load_state()
 
 
 def _field(main: Locator, label: str) -> Locator:

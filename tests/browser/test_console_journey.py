@@ -120,7 +120,6 @@ async def _look_around(eyes: Eyes, page: Page) -> None:
         ("/console/settings/people", "people"),
         ("/console/settings/audit", "audit"),
         ("/console/settings", "settings"),
-        ("/console/settings/keys", "keys"),
         ("/console/settings/you", "you"),
         ("/console/apps/business_central/integrations/new?example=1", "integration-new"),
         ("/console/writes/new", "write-new"),
@@ -129,7 +128,7 @@ async def _look_around(eyes: Eyes, page: Page) -> None:
     ):
         await page.goto(path)
         await eyes.picture(page, name)
-    await page.get_by_role("link", name="cronus").click()
+    await page.get_by_role("link", name="cronus", exact=True).click()
     await expect(page.get_by_text("Records can be read")).to_be_visible()
     await eyes.picture(page, "connection")
     await eyes.phone_picture(page, "connection")
@@ -137,6 +136,28 @@ async def _look_around(eyes: Eyes, page: Page) -> None:
     await eyes.picture(page, "objects")
     await page.goto("/console")
     await eyes.phone_picture(page, "home")
+    await _set_up_the_integration(eyes, page)
+
+
+async def _set_up_the_integration(eyes: Eyes, page: Page) -> None:
+    """The host's app, once; then a link for a customer."""
+    await page.goto("/console/apps/business_central/integrations/new?example=1")
+    await page.get_by_role("button", name="Set it up").click()
+    await expect(page.get_by_text("The integration is set up.")).to_be_visible()
+    await page.get_by_label("Your id of the customer").fill("customer-7")
+    await page.get_by_label("Their name").fill("Contoso")
+    await page.get_by_role("button", name="Make the link").click()
+    await expect(page.get_by_text("Send this link to customer-7")).to_be_visible()
+    await eyes.picture(page, "integration")
+    await eyes.phone_picture(page, "integration")
+    await page.goto("/console/settings/keys")
+    await page.get_by_label("What for").fill("billing backend")
+    await page.get_by_role("checkbox", name="write").check()
+    await page.get_by_role("button", name="Make the key").click()
+    await expect(page.get_by_text("Copy the key “billing backend” now")).to_be_visible()
+    await eyes.picture(page, "keys")
+    await page.goto("/console/writes")
+    await eyes.phone_picture(page, "writes")
 
 
 async def _lose_the_secret(worked: Served, eyes: Eyes, page: Page) -> None:
@@ -149,6 +170,9 @@ async def _lose_the_secret(worked: Served, eyes: Eyes, page: Page) -> None:
     await page.get_by_role("link", name="Settings", exact=True).last.click()
     await page.get_by_label("Client secret").fill("not-the-secret")
     await page.get_by_role("button", name="Save and check").click()
+    await expect(page.get_by_role("main").get_by_role("alert")).to_be_visible()
+    await page.get_by_role("link", name="Overview", exact=True).click()
+    await page.get_by_role("button", name="Check again").click()
     await expect(page.get_by_role("heading", name="The client secret is wrong")).to_be_visible()
     await expect(page.get_by_text("Paste the secret's Value").first).to_be_visible()
     await expect(page.get_by_role("link", name="Enter a new secret")).to_be_visible()

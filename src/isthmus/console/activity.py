@@ -165,6 +165,7 @@ def _words(run: Run, progress: Progress, visit: Visit) -> dict[str, str]:
         "rate": f"{number(rate)} records/s" if rate else "",
         "left": f"about {duration(left)} left" if left is not None and left > 0 else "",
         "state": run.state.value,
+        "read": number(progress.seen),
         "created": number(progress.created),
         "updated": number(progress.updated),
         "deleted": number(progress.deleted),

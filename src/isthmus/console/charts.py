@@ -56,9 +56,9 @@ def sparkline(values: Sequence[float], *, title: str) -> Markup:
 def meter(value: float, most: float, *, title: str, tone: str = "good") -> Markup:
     """How much of something is used: a filled track; the words beside it carry the number."""
     share = 0.0 if most <= 0 else min(max(value / most, 0.0), 1.0)
-    drawn = Markup(
-        '<rect class="track" width="100" height="8" rx="4"/><rect class="fill" width="{:.1f}" height="8" rx="4"/>'
-    ).format(100 * share)
+    drawn = Markup('<rect class="track" width="100" height="8"/><rect class="fill" width="{:.1f}" height="8"/>').format(
+        100 * share
+    )
     return _svg(100, 8, title, drawn, f"chart meter tone-{tone}", stretch=True)
 
 

@@ -23,8 +23,11 @@ TROUBLE: Final = Tone("trouble", "attention", "alert")
 
 
 def title_of(verb: str, object: str, action: str | None) -> str:
-    """`Create salesInvoices`, `post salesInvoices`."""
-    return f"{action or 'action'} {object}" if verb == "action" else f"{VERBS.get(verb, verb)} {object}"
+    """`Create salesInvoices`, `Post salesInvoices`."""
+    if verb != "action":
+        return f"{VERBS.get(verb, verb)} {object}"
+    name = action or "action"
+    return f"{name[:1].upper()}{name[1:]} {object}"
 
 
 def tell(operation: Operation) -> list[Event]:
@@ -42,12 +45,12 @@ def tell(operation: Operation) -> list[Event]:
 
 
 def _asked(operation: Operation) -> Event:
-    key = f"; idempotency key {operation.idempotency_key}" if operation.idempotency_key else ""
-    part = f"row {operation.position + 1} of a batch{key}" if operation.batch_id else f"as one write{key}"
+    by = f" by {operation.planned_by.removeprefix('user:')}" if operation.planned_by else ""
+    part = f"Row {operation.position + 1} of a batch{by}" if operation.batch_id else f"One write{by}"
     return Event(
         look=OPERATION_TONES["planned"],
         title="Asked for",
-        words=f"{part}. It was stored before anything was sent.",
+        words=f"{part}, stored before anything was sent.",
         at=operation.created_at,
         link="#asked",
     )
@@ -121,7 +124,7 @@ def _end(operation: Operation) -> list[Event]:
     took = duration((operation.finished_at - operation.created_at).total_seconds())
     match operation.state:
         case OperationState.CONFIRMED:
-            words = f"after {took}" + (f"; record {operation.remote_id}" if operation.remote_id else "")
+            words = f"after {took}" + ("; the vendor’s answer is below" if operation.record else "")
             link = "#answer" if operation.record else ""
         case OperationState.FAILED:
             words, link = f"after {took}; nothing was changed. {_message(operation)}", ""
