@@ -13,13 +13,16 @@ from litestar.types import ControllerRouterHandler
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.connections.connecting import AppCredentials, Wish
 from isthmus.connections.credentials import GrantKind, cloud_of
+from isthmus.connections.renewing import NewSecret
 from isthmus.console.apps import CALLBACK
 from isthmus.console.asking import QuietJournal, errors_of
+from isthmus.console.care import LIVES, actor, date_of
 from isthmus.console.checks import check_and_keep, last_check
+from isthmus.console.fixes import button_of, secret_line
 from isthmus.console.freshness import by_trouble
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
-from isthmus.store import connections, grants, overview, runs, syncs
+from isthmus.store import connections, disconnecting, grants, overview, runs
 from isthmus.store.rows import Connection
 from isthmus.vault.secrets import Secret
 
@@ -187,22 +190,27 @@ async def new_secret(visit: Visiting, connection_id: FromPath[UUID]) -> Response
     try:
         if person:
             return await _sign_in_again(visit, wish, client_id, secret)
+        if client_id == grant.client_id:
+            return await _renew(visit, connection, Secret(secret))
         await visit.here.connecting.with_app(wish, AppCredentials(client_id=client_id, secret=Secret(secret)))
     except Failure as failure:
-        return await _settings(visit, connection, errors_of(failure, "client_secret"), status=422)
+        field = "ends" if failure.subject == "secret_expires_at" else "client_secret"
+        return await _settings(visit, connection, errors_of(failure, field), status=422)
     await visit.note("connection.secret_replaced", connection.name)
     return await _checked(visit, connection)
 
 
 @post("/connections/{connection_id:uuid}/disconnect", status_code=200)
 async def disconnect(visit: Visiting, connection_id: FromPath[UUID]) -> Response[Any]:
-    """Forget the connection, when its name was typed."""
+    """End the connection and keep or erase its data, when its name was typed."""
     connection = await _connection(visit, connection_id)
     if visit.text("confirm") != connection.name:
         return await _settings(visit, connection, {"confirm": f"Type exactly {connection.name}."}, status=422)
-    await visit.services.db.transact(visit.project.id, lambda tx: connections.delete(tx, connection_id))
-    await visit.note("connection.deleted", connection.name, id=str(connection_id))
-    return visit.go("/console/connections", "disconnected")
+    erase = visit.text("data") != "keep"
+    await visit.here.disconnect(connection_id, erase=erase, actor=actor(visit))
+    if erase:
+        return visit.go("/console/connections", "disconnected")
+    return visit.go(f"/console/connections/{connection_id}", "disconnected-kept")
 
 
 def _commonness(name: str) -> int:
@@ -221,13 +229,22 @@ async def _connection(visit: Visit, connection_id: UUID) -> Connection:
         return await connections.get(tx, connection_id)
 
 
+async def _renew(visit: Visit, connection: Connection, secret: Secret) -> Response[Any]:
+    """Another secret of the same app: tried, then used at once or kept until the old one ends."""
+    new = NewSecret(secret=secret, ends_at=date_of(visit.text("ends")))
+    if visit.text("when") == "later":
+        await visit.here.renewing.stage(connection.id, new, QuietJournal(), actor=actor(visit))
+        return visit.go(f"/console/connections/{connection.id}", "secret-staged")
+    renewed = await visit.here.renewing.replace(connection.id, new, QuietJournal(), actor=actor(visit))
+    return await _checked(visit, renewed)
+
+
 async def _settings(
     visit: Visit, connection: Connection, errors: dict[str, str] | None = None, *, status: int = 200
 ) -> Response[str]:
     async with visit.services.db.project(visit.project.id) as tx:
         grant = await grants.get(tx, connection.grant_id)
-        kept = await syncs.every(tx, connection.id)
-        lines = await overview.sync_lines(tx, connection.id)
+        lost = await disconnecting.losses(tx, connection.id)
     return await _tab(
         visit,
         connection,
@@ -241,8 +258,10 @@ async def _settings(
         person=grant.kind == GrantKind.PERSON,
         secret_expires_at=grant.secret_expires_at,
         cloud=cloud_of(grant).title,
-        syncs=len(kept),
-        records=sum(line.records for line in lines),
+        staged_at=grant.staged_at,
+        staged_from=grant.staged_from,
+        lost=lost,
+        lives=LIVES,
     )
 
 
@@ -271,10 +290,14 @@ async def _tab(
     visit: Visit, connection: Connection, template: str, tab: str, *, status: int = 200, **values: Any
 ) -> Response[str]:
     base = f"/console/connections/{connection.id}"
+    async with visit.services.db.project(visit.project.id) as tx:
+        grant = await grants.get(tx, connection.grant_id)
     return await visit.page(
         template,
         status=status,
         connection=connection,
+        fix=button_of(connection),
+        secret=secret_line(grant, visit.services.clock.now()),
         base=base,
         tabs=[(f"{base}{end}", words, end == tab) for end, words in TABS],
         **values,

@@ -10,6 +10,8 @@ import msgspec
 from litestar import Response, get
 from litestar.types import ControllerRouterHandler
 
+from isthmus.connections.health import health_of
+from isthmus.console.fixes import button_of
 from isthmus.console.freshness import by_trouble
 from isthmus.console.visit import Visiting
 from isthmus.console.words import plural
@@ -103,8 +105,8 @@ def _troubles(every: list[Connection], lines: list[Any], targets: list[Destinati
             remedy=str((each.failure or {}).get("remedy", "")),
             turn=each.turn or "you",
             tone="attention" if each.state in ("pending", "degraded") else "bad",
-            path=f"/console/connections/{each.id}",
-            button="Look into it",
+            path=_fix_path(each),
+            button=health_of(each).button or "Look into it",
             since=each.since,
         )
         for each in every
@@ -139,6 +141,12 @@ def _troubles(every: list[Connection], lines: list[Any], targets: list[Destinati
         if each.paused is not None or each.failing_since is not None
     ]
     return found
+
+
+def _fix_path(connection: Connection) -> str:
+    """Where the one button leads; what needs a form of its own begins on the connection's page."""
+    button = button_of(connection)
+    return f"/console/connections/{connection.id}" if button is None or button.sends else button.path
 
 
 def _state_words(connection: Connection) -> str:

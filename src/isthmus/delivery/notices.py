@@ -36,13 +36,13 @@ class Notifier:
     def __init__(self, db: Database, clock: Clock, server: MailServer | None, public_url: str | None) -> None:
         self._db = db
         self._clock = clock
-        self._server = server
+        self.server = server
         self.public_url = public_url
 
     @property
     def can_mail(self) -> bool:
         """True when a mail server is set."""
-        return self._server is not None
+        return self.server is not None
 
     async def work(self) -> int:
         """One round: compose what is due, send what waits; how many mails left."""
@@ -53,7 +53,7 @@ class Notifier:
 
     async def send_trial(self, project_id: UUID, address: str) -> None:
         """Send a test mail now. Raises InvalidInput, ConfigurationFailure without a mail server, DestinationFailure."""
-        if self._server is None:
+        if self.server is None:
             raise ConfigurationFailure(
                 "No mail server is set.", remedy="Set ISTHMUS_SMTP_HOST and its neighbours, then restart isthmus."
             )
@@ -62,7 +62,7 @@ class Notifier:
             text = wording.trial(await _project_name(tx))
         letter = Letter(id=str(new_id()), address=wanted, subject=text.subject, plain=text.plain, html=text.html)
         try:
-            async with postman(self._server, self._clock) as carrier:
+            async with postman(self.server, self._clock) as carrier:
                 await carrier.send(letter)
         except NotAccepted as error:
             raise DestinationFailure(
@@ -81,7 +81,7 @@ class Notifier:
             passed = [each.id for each in every if each not in current]
             await notices.told(tx, passed, "passed")
             readers = [each.address for each in addresses if not each.kinds or kind in each.kinds]
-            outcome = "no_mail" if self._server is None else "mailed" if readers else "nobody"
+            outcome = "no_mail" if self.server is None else "mailed" if readers else "nobody"
             if current and outcome == "mailed":
                 text = wording.worded(kind, current, name, self.public_url)
                 for reader in readers:
@@ -90,14 +90,14 @@ class Notifier:
         await notices.forget_old(tx)
 
     async def _send_due(self) -> int:
-        if self._server is None:
+        if self.server is None:
             return 0
         due = await notices.due_mails(self._db, MAILS_MAX)
         if not due:
             return 0
         left = 0
         try:
-            async with postman(self._server, self._clock) as carrier:
+            async with postman(self.server, self._clock) as carrier:
                 for project_id, mail_id in due:
                     async with self._db.project(project_id) as tx:
                         mail = await notices.claim(tx, mail_id, CLAIM_S)

@@ -1,0 +1,116 @@
+"""A connection's settings that concern its health: the end of its secret, its environment, a link for the customer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from litestar.response import Redirect
+from litestar.types import ControllerRouterHandler
+
+from isthmus.connections.portal_links import LIFE_S_DEFAULT, make_link
+from isthmus.console.checks import check_and_keep
+from isthmus.console.visit import Visit, Visiting
+from isthmus.kernel.failures import InvalidInput
+from isthmus.store import connections, consumers, health
+from isthmus.store.rows import Connection
+
+HISTORY_SHOWN: Final = 100
+LIVES: Final = (
+    ("3600", "in an hour"),
+    (str(LIFE_S_DEFAULT), "in a day"),
+    ("604800", "in a week"),
+    ("2592000", "in 30 days"),
+)
+
+
+@get("/connections/{connection_id:uuid}/history")
+async def history_page(visit: Visiting, connection_id: FromPath[UUID]) -> Response[str]:
+    """What the connection went through, newest first."""
+    connection = await _connection(visit, connection_id)
+    async with visit.services.db.project(visit.project.id) as tx:
+        changes = await health.history(tx, connection_id, HISTORY_SHOWN)
+    return await visit.page("connection_history.html", connection=connection, changes=changes)
+
+
+@post("/connections/{connection_id:uuid}/secret-date", status_code=303)
+async def secret_date(visit: Visiting, connection_id: FromPath[UUID]) -> Redirect:
+    """When the secret in use ends; an empty date is not known."""
+    await visit.here.renewing.set_expiry(connection_id, date_of(visit.text("ends")), actor=actor(visit))
+    return visit.go(f"/console/connections/{connection_id}/settings", "saved")
+
+
+@post("/connections/{connection_id:uuid}/unstage", status_code=303)
+async def unstage(visit: Visiting, connection_id: FromPath[UUID]) -> Redirect:
+    """Forget the secret that waits."""
+    await visit.here.renewing.unstage(connection_id, actor=actor(visit))
+    return visit.go(f"/console/connections/{connection_id}/settings", "saved")
+
+
+@post("/connections/{connection_id:uuid}/environment", status_code=303)
+async def choose_environment(visit: Visiting, connection_id: FromPath[UUID]) -> Redirect:
+    """Another environment of the same tenant; it is checked at once."""
+    wanted = visit.text("environment")
+    if not wanted or len(wanted) > 200:
+        raise InvalidInput("Type the environment's name.", remedy="Go back and enter it as Business Central shows it.")
+    report = await check_and_keep(visit, await visit.here.move(connection_id, wanted, actor=actor(visit)))
+    well = report is not None and report.failure is None
+    return visit.go(f"/console/connections/{connection_id}", "checked" if well else "")
+
+
+@post("/connections/{connection_id:uuid}/portal-link", status_code=200)
+async def portal_link(visit: Visiting, connection_id: FromPath[UUID]) -> Response[Any]:
+    """A link to the customer's own page, shown once."""
+    connection = await _connection(visit, connection_id)
+    if connection.consumer_id is None:
+        raise InvalidInput(
+            "This connection belongs to no consumer.",
+            remedy="Say by API whose it is (PATCH /v1/connections/{id}), then make the link.",
+        )
+    life = visit.text("life")
+    made = await make_link(
+        visit.services.db,
+        visit.project.id,
+        visit.services.clock,
+        connection.consumer_id,
+        visit.services.public_url,
+        life_s=int(life) if life.isdigit() else LIFE_S_DEFAULT,
+        actor=actor(visit),
+    )
+    async with visit.services.db.project(visit.project.id) as tx:
+        consumer = await consumers.get(tx, connection.consumer_id)
+    return await visit.page("portal_link.html", connection=connection, made=made, consumer=consumer)
+
+
+def actor(visit: Visit) -> str:
+    """How the audit log calls this person."""
+    return f"user:{visit.who.name}"
+
+
+def date_of(text: str) -> datetime | None:
+    """A browser's date, as the first moment of the day in UTC. Raises InvalidInput."""
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise InvalidInput(
+            f"“{text}” is no date.", remedy="Write it as 2027-11-30.", subject="secret_expires_at"
+        ) from error
+
+
+async def _connection(visit: Visit, connection_id: UUID) -> Connection:
+    async with visit.services.db.project(visit.project.id) as tx:
+        return await connections.get(tx, connection_id)
+
+
+HANDLERS: Final[list[ControllerRouterHandler]] = [
+    history_page,
+    secret_date,
+    unstage,
+    choose_environment,
+    portal_link,
+]
