@@ -30,6 +30,7 @@ from isthmus.api.proxy import proxy_routes
 from isthmus.api.record_writes import record_write_routes
 from isthmus.api.records import change_routes, record_routes
 from isthmus.api.runs import run_routes
+from isthmus.api.safekeeping import safekeeping_routes
 from isthmus.api.services import Services
 from isthmus.api.signing_in import callback_routes, signing_in_routes
 from isthmus.api.streams import stream_routes
@@ -77,6 +78,7 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
             payload_routes(services),
             key_routes(services, access),
             audit_routes(services, access),
+            *safekeeping_routes(services, access),
             *operation_routes(services, access),
             record_write_routes(services, access),
             stream_routes(services, access),

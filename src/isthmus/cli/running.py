@@ -40,6 +40,7 @@ _LISTINGS = {
     "destination": "isthmus destination list",
     "key": "isthmus keys list",
     "operation": "isthmus operations list",
+    "consumer": "isthmus consumers list",
 }
 """What lists the things that a person may mean by a name."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from isthmus.cli import backups, migrating, restored, vault
+from isthmus.cli import backups, forgetting, migrating, restored, vault
 
 
 def register(app: typer.Typer) -> None:
@@ -13,3 +13,4 @@ def register(app: typer.Typer) -> None:
     backups.register(app)
     restored.register(app)
     migrating.register(app)
+    forgetting.register(app)

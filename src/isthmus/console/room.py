@@ -26,6 +26,7 @@ from isthmus.console import (
     people,
     project_settings,
     records,
+    safekeeping,
     search,
     sign_in,
     sync_acts,
@@ -60,6 +61,7 @@ def create_console(services: Services) -> list[ControllerRouterHandler]:
         ),
         *(*changes.HANDLERS, *activity.HANDLERS, *deliveries.HANDLERS, *workspace.HANDLERS, *people.HANDLERS),
         *(*integrations.HANDLERS, *project_settings.HANDLERS, *keys.HANDLERS, *account.HANDLERS),
+        *safekeeping.HANDLERS,
         *(*search.HANDLERS, *write_form.HANDLERS, *writes.HANDLERS),
     ]
     handlers += provider_handlers(services)

@@ -100,6 +100,8 @@ TURNS: Final = {
 NOTICES: Final = {
     "connected": "Connected. Everything the check tried works.",
     "saved": "Saved.",
+    "erased": "Erased. The audit log keeps one entry, with numbers and no name.",
+    "erasing": "The customer is stopped, and workers erase what is left. This page tells when it is finished.",
     "companies-saved": "Saved. The next run reads exactly the chosen companies.",
     "checked": "Checked just now: everything works.",
     "disconnected-kept": "Disconnected. Its credentials are forgotten, its data was kept.",

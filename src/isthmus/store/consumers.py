@@ -24,6 +24,9 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+CONSUMERS_MAX: Final = 10_000
+"""Listed at once."""
+
 _MISSING: Final = "List the consumers again."
 
 
@@ -61,6 +64,11 @@ async def ensure(tx: Transaction, *, external_id: str, name: str = "") -> Consum
     )
     assert consumer is not None
     return consumer
+
+
+async def every(tx: Transaction) -> list[Consumer]:
+    """The project's consumers by name, at most CONSUMERS_MAX."""
+    return await tx.rows(Consumer, "SELECT * FROM consumers ORDER BY lower(name), id LIMIT %s", (CONSUMERS_MAX,))
 
 
 async def rename(tx: Transaction, consumer_id: UUID, name: str) -> Consumer:

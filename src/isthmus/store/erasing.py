@@ -131,6 +131,11 @@ async def erase(
     return await carry_on(db, project_id, begun, within_s=within_s)
 
 
+async def every(tx: Transaction, limit: int) -> list[Erasure]:
+    """The project's erasures, newest first."""
+    return await tx.rows(Erasure, "SELECT * FROM erasures ORDER BY id DESC LIMIT %s", (limit,))
+
+
 async def unfinished(db: Database) -> list[tuple[UUID, UUID]]:
     """Erasures that were cut short: project and id, oldest first."""
     async with db.system() as tx:
