@@ -27,7 +27,7 @@ from isthmus.connections.disconnecting import Ended, disconnect
 from isthmus.connections.keyring import Keyring, Keyrings
 from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.connections.renewing import Renewing
-from isthmus.connections.sessions import expire_due
+from isthmus.connections.sessions_end import expire_due
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.delivery.notices import Notifier
 from isthmus.delivery.ports import Destination

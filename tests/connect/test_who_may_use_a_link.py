@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from tests.connect.conftest import HOST_ORIGIN, Acme, Person, new_browser
 
-from isthmus.connections.sessions import expire_due
+from isthmus.connections.sessions_end import expire_due
 from isthmus.store import connect_sessions, connections, grants
 from isthmus_sandbox.worlds import identities
 

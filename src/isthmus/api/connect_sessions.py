@@ -16,7 +16,8 @@ from isthmus.api.problems import request_id_of
 from isthmus.api.services import ProjectServices, Services
 from isthmus.api.shapes import FailureView, Input, Text, failure_view
 from isthmus.connections.integrations import Mode
-from isthmus.connections.sessions import EXPIRES_S_DEFAULT, EXPIRES_S_MAX, EXPIRES_S_MIN, SessionWish, failure_of
+from isthmus.connections.sessions import EXPIRES_S_DEFAULT, EXPIRES_S_MAX, EXPIRES_S_MIN, SessionWish
+from isthmus.connections.sessions_end import failure_of
 from isthmus.kernel.failures import InvalidInput
 from isthmus.store import integrations
 from isthmus.store.connect_sessions import ConnectSession

@@ -17,10 +17,9 @@ from isthmus.api.places import CloudInput, CustomCloud, cloud_of
 from isthmus.api.services import Services
 from isthmus.api.shapes import Input, Text
 from isthmus.connections.connecting import AppCredentials, Wish
-from isthmus.connections.given import app_credentials
+from isthmus.connections.given import app_credentials, given_secret
 from isthmus.connections.integrations import cloud_of_integration
 from isthmus.store import connections, consumers, integrations
-from isthmus.vault.secrets import Secret as Sealable
 
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=20_000, description="Write-only: never shown again.")]
 
@@ -66,8 +65,10 @@ def import_routes(services: Services, access: Access) -> Router:
         wish = Wish(
             provider=data.provider, cloud=cloud, tenant=data.tenant, environment=data.environment, name=data.name
         )
+        token = given_secret(data.refresh_token)
+        assert token is not None  # the description asks for a character at least
         async with patience():
-            made = await project.connect.import_tokens(wish, app, Sealable(data.refresh_token))
+            made = await project.connect.import_tokens(wish, app, token)
         async with project.db.project(project.project.id) as tx:
             if data.consumer is not None:
                 await consumers.assign(tx, made.id, data.consumer)

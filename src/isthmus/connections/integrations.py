@@ -33,6 +33,7 @@ REASON_CHARACTERS_MAX: Final = 300
 ORIGINS_MAX: Final = 50
 LOGO_BYTES_MAX: Final = 200 * 1024
 HOST_NAME_CHARACTERS_MAX: Final = 80
+ADDRESS_CHARACTERS_MAX: Final = 2_000
 
 _LOGO_BEGINNINGS: Final = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -258,6 +259,8 @@ def usable_page(page: ConnectPage, *, development: bool) -> ConnectPage:
 
 def usable_origin(text: str, *, development: bool, whole: bool = True) -> str:
     """The origin of an address, as browsers write it. With `whole`, the address has to be nothing but an origin."""
+    if not text.isprintable() or len(text) > ADDRESS_CHARACTERS_MAX:
+        raise _no_origin(text)
     try:
         parts = urlsplit(text.strip())
         port = parts.port

@@ -11,15 +11,16 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from isthmus.connections.integrations import Mode, usable_origin
+from isthmus.connections.sessions_end import end_without
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import Failure, InvalidInput, RecordNotFound
-from isthmus.store import audit, connect_sessions, connections, consumers, events, integrations
+from isthmus.kernel.failures import InvalidInput, RecordNotFound
+from isthmus.store import audit, connect_sessions, connections, consumers, integrations
 from isthmus.store.connect_sessions import ConnectSession, Door
 from isthmus.store.consumers import Consumer
 from isthmus.store.database import Database, Transaction
@@ -308,71 +309,6 @@ def session_over(session: ConnectSession) -> InvalidInput:
     if session.status == "connected":
         return InvalidInput("This is done already: the connection works.", remedy="You can close this page.")
     return InvalidInput("This link has run out.", remedy="Ask for a new one where you found it.")
-
-
-async def end_without(tx: Transaction, session: ConnectSession, status: str) -> ConnectSession:
-    """End a locked session that came to nothing: typed secrets go, and the connection that was being made."""
-    begun = session.connection_id if not session.reconnect else None
-    kept = await connect_sessions.save(
-        tx,
-        msgspec.structs.replace(
-            session,
-            status=status,
-            step="consent",
-            sealed=None,
-            inputs={},
-            checks=[],
-            checking_at=None,
-            environments=[],
-            connection_id=None if begun else session.connection_id,
-        ),
-        ended=True,
-    )
-    if begun is not None:
-        await connections.delete(tx, begun)
-    if session.opened_at is not None and session.status != status:
-        await tell_failed(tx, session, status)
-    return kept
-
-
-async def tell_failed(tx: Transaction, session: ConnectSession, reason: str) -> None:
-    """Tell the host that an attempt came to nothing."""
-    consumer = await consumers.get(tx, session.consumer_id)
-    subject: dict[str, Any] = {"connect_session_id": str(session.id), "consumer": consumer.external_id}
-    if session.reconnect and session.connection_id is not None:
-        subject["connection_id"] = str(session.connection_id)
-    await events.append(tx, type="connect_session.failed", subject=subject, data={"reason": reason})
-
-
-async def expire_due(db: Database) -> int:
-    """End the sessions of all projects whose time is up; how many."""
-    waiting = await connect_sessions.due(db)
-    for project_id, session_id in waiting:
-
-        async def work(tx: Transaction, session_id: UUID = session_id) -> None:
-            try:
-                session = await connect_sessions.get(tx, session_id, lock=True)
-            except RecordNotFound:
-                return  # went with its consumer or integration
-            now: datetime = await tx.value("SELECT now()")
-            if session.status in ("pending", "opened", "failed") and session.expires_at <= now:
-                await end_without(tx, session, "expired")
-
-        await db.transact(project_id, work)
-    return len(waiting)
-
-
-def failure_of(session: ConnectSession) -> dict[str, Any] | None:
-    """Why the last attempt came to nothing, while that is what counts."""
-    return session.failure if session.status == "failed" else None
-
-
-def plain_failure(failure: Failure) -> dict[str, Any]:
-    """A failure as a session keeps it: without the vendor's raw body."""
-    plain = failure.to_dict()
-    if plain.get("vendor"):
-        plain["vendor"] = {**plain["vendor"], "raw": None}
-    return plain
 
 
 def _new_token() -> str:

@@ -14,8 +14,7 @@ from isthmus.client.protocols import Journal
 from isthmus.connections.checking import Step, check
 from isthmus.connections.integrations import SharedObject, shared_objects
 from isthmus.connections.opening import OpenConnection, Opener
-from isthmus.connections.sessions import plain_failure
-from isthmus.connections.sessions_flow import fail
+from isthmus.connections.sessions_end import fail, plain_failure
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.providers.base import Environment, ReadSpec

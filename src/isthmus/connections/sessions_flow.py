@@ -6,11 +6,10 @@ person in the same session find what the first one has done. The network is neve
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -21,23 +20,31 @@ from isthmus.auth.entra.clouds import Cloud
 from isthmus.auth.entra.id_token import tenant_id as tenant_id_of
 from isthmus.client.protocols import Journal
 from isthmus.client.tokens import run_steps
-from isthmus.connections.connecting import SHARED_TENANT, AppCredentials, Connecting, Wish, state_hash
-from isthmus.connections.credentials import CertificateFile, GrantKind
+from isthmus.connections.connecting import SHARED_TENANT, Connecting, Wish, state_hash
+from isthmus.connections.credentials import GrantKind
 from isthmus.connections.integrations import HOSTS_OWN, Integrations, Mode, cloud_of_integration
 from isthmus.connections.keyring import Keyring
 from isthmus.connections.opening import Opener
-from isthmus.connections.sessions import ConnectSessions, SessionScene, modes_of, plain_failure, tell_failed
+from isthmus.connections.sessions import ConnectSessions, SessionScene, modes_of
+from isthmus.connections.sessions_apps import SessionApps, Typed
+from isthmus.connections.sessions_end import fail
 from isthmus.connections.sharing import share_grant
 from isthmus.connections.trial import try_app, worth_keeping
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import Failure, IdentityMismatch, InvalidInput, SignInAgain
+from isthmus.kernel.failures import (
+    Failure,
+    IdentityMismatch,
+    InvalidInput,
+    SecretExpired,
+    SecretWrong,
+    SignInAgain,
+)
 from isthmus.store import audit, connect_sessions, connections, consumers, events, grants, integrations
 from isthmus.store.connect_sessions import ConnectSession
 from isthmus.store.database import Database
 from isthmus.store.rows import Connection
 from isthmus.vault.secrets import Secret
 
-TABLE: Final = "connect_sessions"
 TYPED: Final = ("tenant", "environment", "client_id")
 """What is typed and may be shown again; secrets are not among it."""
 
@@ -45,26 +52,6 @@ NAME_CHARACTERS_MAX: Final = 100
 
 Purpose = Literal["sign_in", "consent"]
 Next = Literal["inputs", "vendor", "checking"]
-
-
-class Typed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person has entered. A secret that is left out is the one that they entered before."""
-
-    mode: Mode
-    tenant: str = ""
-    environment: str = ""
-    client_id: str = ""
-    secret: Secret | None = None
-    certificate: CertificateFile | None = None
-
-
-class _Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """Secrets of a session under way, sealed as one text."""
-
-    client_id: str
-    secret: str | None = None
-    certificate: str | None = None
-    password: str | None = None
 
 
 class ConnectFlow:
@@ -90,6 +77,7 @@ class ConnectFlow:
         self._sessions = sessions
         self._connecting = connecting
         self._offered = offered
+        self._apps = SessionApps(keyring, offered)
 
     # -- before the vendor ---------------------------------------------------------------------------------------
 
@@ -141,6 +129,8 @@ class ConnectFlow:
             await self._connection_for(scene, typed.mode, session.inputs)
         except Failure as failure:
             await self._fail(session_id, failure, step="inputs")
+            if isinstance(failure, SecretWrong | SecretExpired):
+                await self._sessions.change(session_id, lambda now: msgspec.structs.replace(now, sealed=None))
             raise
         await self._step(session_id, "vendor")
         return "vendor"
@@ -155,7 +145,7 @@ class ConnectFlow:
                 raise InvalidInput("First agree to what will be shared.", remedy="Go back to the first page.")
             sealed = session.sealed
             if typed.secret is not None or typed.certificate is not None:
-                sealed = self._seal(session.id, inputs["client_id"], typed)
+                sealed = self._apps.seal(session.id, inputs["client_id"], typed)
             return msgspec.structs.replace(
                 session,
                 inputs={**session.inputs, **inputs, "mode": typed.mode.value},
@@ -179,7 +169,7 @@ class ConnectFlow:
     async def _own_app(self, scene: SessionScene, journal: Journal) -> None:
         """The customer's own app by itself: tried at once, kept when it may be right, checked next."""
         session, cloud = scene.session, cloud_of_integration(scene.integration)
-        app = self._own_credentials(session)
+        app = self._apps.own(session)
         wish = self._wish(scene, session.inputs)
         try:
             await try_app(self._opener, self._clock, wish, app, journal)
@@ -216,7 +206,7 @@ class ConnectFlow:
         if mode is Mode.APP:
             raise InvalidInput("This way needs an administrator's consent, not a sign-in.")
         connection = await self._connection_for(scene, mode, session.inputs)
-        app = self._app_of(scene, mode)
+        app = self._apps.of(scene, mode)
         async with self._db.project(self._project_id) as tx:
             grant = await grants.get(tx, connection.grant_id)
         if not session.reconnect:
@@ -263,6 +253,9 @@ class ConnectFlow:
 
         Raises SignInAgain for a state of another session or browser, and whatever the vendor says.
         """
+        session = await self._sessions.show(session_id)
+        if session.status in ("connected", "cancelled", "expired"):
+            return  # whoever comes back late finds how it ended
         found = await grants.find_authorization(self._db, state_hash(parameters.get("state", "")))
         context = found.context if found is not None and found.project_id == self._project_id else {}
         if context.get("connect_session") != str(session_id) or found is None:
@@ -271,7 +264,7 @@ class ConnectFlow:
             raise SignInAgain(
                 "The sign-in was started in another browser.", remedy="Start it again in this one; it takes a moment."
             )
-        if found.used_at is not None and (await self._sessions.show(session_id)).step != "vendor":
+        if found.used_at is not None and session.step != "vendor":
             return  # the same answer again: the first time has done everything
         try:
             if context.get("purpose") == "consent":
@@ -418,11 +411,14 @@ class ConnectFlow:
             await integrations.assign(tx, made.id, scene.integration.id)
 
         def begun(now: ConnectSession) -> ConnectSession:
-            return msgspec.structs.replace(now, connection_id=made.id)
+            first = now.connection_id == session.connection_id
+            return msgspec.structs.replace(now, connection_id=made.id) if first else now
 
         kept = await self._sessions.change(scene.session.id, begun)
-        assert kept.connection_id is not None
-        return made
+        if kept.connection_id == made.id:
+            return made
+        await self._db.transact(self._project_id, lambda tx: connections.delete(tx, made.id))
+        return await self._connection_for(scene, mode, inputs)  # a second tab was quicker: this is its connection
 
     def _wish(self, scene: SessionScene, inputs: Mapping[str, Any]) -> Wish:
         preset = scene.session.preset
@@ -433,38 +429,6 @@ class ConnectFlow:
             environment=str(inputs.get("environment") or preset.get("environment") or ""),
             name=scene.consumer.name[:NAME_CHARACTERS_MAX],
         )
-
-    def _app_of(self, scene: SessionScene, mode: Mode) -> AppCredentials:
-        """The app through which a person signs in. The host's may be a public client, which has no credential."""
-        if mode is Mode.SIGN_IN:
-            if scene.integration.has_credential:
-                return self._offered.credentials(scene.integration)
-            return AppCredentials(client_id=scene.integration.client_id)
-        return self._own_credentials(scene.session)
-
-    def _own_credentials(self, session: ConnectSession) -> AppCredentials:
-        """The customer's app, as it was typed. Raises InvalidInput when the secret belongs to another client id."""
-        client_id = str(session.inputs.get("client_id") or "")
-        if session.sealed is None:
-            raise InvalidInput("Enter the client secret's Value.", subject="client_secret")
-        text = self._keyring.open_sealed(session.sealed, table=TABLE, column="sealed", row=session.id)
-        kept = msgspec.json.decode(text.reveal(), type=_Kept)
-        if kept.client_id != client_id:
-            raise InvalidInput("Enter the client secret of this app.", subject="client_secret")
-        if kept.certificate is not None:
-            content = CertificateFile(content=base64.b64decode(kept.certificate), password=kept.password)
-            return AppCredentials(client_id=client_id, certificate=content)
-        return AppCredentials(client_id=client_id, secret=Secret(kept.secret or ""))
-
-    def _seal(self, session_id: UUID, client_id: str, typed: Typed) -> bytes:
-        kept = _Kept(
-            client_id=client_id,
-            secret=typed.secret.reveal() if typed.secret is not None else None,
-            certificate=base64.b64encode(typed.certificate.content).decode() if typed.certificate else None,
-            password=typed.certificate.password if typed.certificate else None,
-        )
-        plain = Secret(msgspec.json.encode(kept).decode())
-        return self._keyring.seal(plain, table=TABLE, column="sealed", row=session_id)
 
     async def _step(self, session_id: UUID, step: str) -> None:
         await self._sessions.change(
@@ -484,35 +448,6 @@ class ConnectFlow:
 
     async def _fail(self, session_id: UUID, failure: Failure, *, step: str | None = None) -> None:
         await fail(self._db, self._project_id, session_id, failure, step=step)
-
-
-async def fail(
-    db: Database,
-    project_id: UUID,
-    session_id: UUID,
-    failure: Failure,
-    *,
-    step: str | None = None,
-    claim: datetime | None = None,
-) -> None:
-    """Note why an attempt came to nothing; the host hears of each reason once. The session goes on.
-
-    With `claim`, only while that check is still the one that counts.
-    """
-    plain = plain_failure(failure)
-    async with db.project(project_id) as tx:
-        session = await connect_sessions.get(tx, session_id, lock=True)
-        if session.status in ("connected", "expired") or (claim is not None and session.checking_at != claim):
-            return
-        news = session.status != "failed" or (session.failure or {}).get("code") != failure.code
-        await connect_sessions.save(
-            tx,
-            msgspec.structs.replace(
-                session, status="failed", failure=plain, step=step or session.step, checking_at=None
-            ),
-        )
-        if news:
-            await tell_failed(tx, session, failure.code)
 
 
 def _context(session_id: UUID, visit: str, purpose: Purpose) -> dict[str, Any]:

@@ -124,18 +124,18 @@ class ConnectAdmission:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._links = Buckets(services.clock, per_s=2.0, burst=60)
+        self._guesses = Buckets(services.clock, per_s=2.0, burst=60)
         self._polls = Buckets(services.clock, per_s=3.0, burst=30)
 
     async def door(self, request: Plain, token: str) -> Door:
-        """Where a link leads. Raises Turned for one that is not known, or when somebody tries too many."""
-        address = request.client.host if request.client else ""
-        if not self._links.take(address):
-            raise Turned("Too many tries", "Wait a minute, then open the link again.", 429)
+        """Where a link leads. Raises Turned for one that is not known, and soon when somebody tries many of those."""
         found = None
         if 20 <= len(token) <= TOKEN_CHARACTERS_MAX:
             found = await connect_sessions.find_link(self._services.db, hashed(token))
         if found is None:
+            address = request.client.host if request.client else ""
+            if not self._guesses.take(address):
+                raise Turned("Too many tries", "Wait a minute, then open your link again.", 429)
             raise Turned(
                 "This link does not work",
                 "It may be cut off, or be from an earlier time. Ask for a new one where you found it.",

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from isthmus.connections.sessions import failure_of
+from isthmus.connections.sessions_end import failure_of
 from isthmus.store.connect_sessions import ConnectSession
 
 

@@ -17,7 +17,8 @@ from isthmus.connections.credentials import CertificateFile
 from isthmus.connections.desk import NoJournal
 from isthmus.connections.integrations import HOSTS_OWN, Mode, shared_objects
 from isthmus.connections.sessions import SessionScene, modes_of
-from isthmus.connections.sessions_flow import Purpose, Typed
+from isthmus.connections.sessions_apps import Typed
+from isthmus.connections.sessions_flow import Purpose
 from isthmus.console.connect.admission import Guest
 from isthmus.console.connect.pages import connect_page, scene_values
 from isthmus.console.connect.words import WAYS, Trouble, administrator_message, ticks_of, trouble_of
