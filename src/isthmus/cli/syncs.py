@@ -65,6 +65,13 @@ def create(
         typer.Option("--schedule", help="“every 10m”, or cron in UTC such as “15 3 * * *”.", show_default=False),
     ] = None,
     sweep: Annotated[str, typer.Option(help="How often to look for deletions; none for never.")] = "every 1d",
+    refresh: Annotated[
+        str, typer.Option(help="How often to read and compare everything, also calculated fields; none for never.")
+    ] = "none",
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(help="Your own name for a field, as FIELD=NAME, in changes and deliveries.", show_default=False),
+    ] = None,
     another: Annotated[
         bool, typer.Option("--another", help="Set up a second sync of an object that is kept in step already.")
     ] = False,
@@ -88,6 +95,8 @@ def create(
             backfill_days=_backfill_days(backfill),
             schedule=not_blank(every, "--schedule"),
             sweep_schedule=None if sweep.lower() == "none" else sweep,
+            refresh_schedule=None if refresh.lower() == "none" else refresh,
+            names=dict(_renamed(each) for each in rename or ()),
         )
         async with hub(home) as opened:
             place = await chosen_connection(opened, connection)
@@ -418,6 +427,13 @@ def _backfill_days(text: str) -> int | None:
     )
 
 
+def _renamed(text: str) -> tuple[str, str]:
+    name, equals, own = (part.strip() for part in text.partition("="))
+    if not (name and equals and own):
+        raise InvalidInput(f"“{text[:100]}” renames nothing.", remedy="Write --rename displayName=name.")
+    return name, own
+
+
 def _sync_plain(sync: Sync) -> dict[str, Any]:
     return {
         "id": str(sync.id),
@@ -431,5 +447,7 @@ def _sync_plain(sync: Sync) -> dict[str, Any]:
         "backfill_days": sync.backfill_days,
         "schedule": sync.schedule,
         "sweep_schedule": sync.sweep_schedule,
+        "refresh_schedule": sync.refresh_schedule,
+        "rename": sync.names,
         "state": sync.state,
     }
