@@ -104,17 +104,17 @@ async def _work_until_told(opened: Hub, *, quiet: bool) -> None:
 
     telling = Telling(opened)
     async with opened.engine(on_left=telling.run_left) as engine:
-        say(f"Working as {engine.worker_name}. Ctrl-C stops; what is under way is handed back and resumed.")
-        follower = None if quiet else asyncio.create_task(telling.follow())
-        try:
-            with stopped_by_signals(engine.stop, bound_s=WORKER_STOP_S):
+        with stopped_by_signals(engine.stop, bound_s=WORKER_STOP_S):
+            say(f"Working as {engine.worker_name}. Ctrl-C stops; what is under way is handed back and resumed.")
+            follower = None if quiet else asyncio.create_task(telling.follow())
+            try:
                 await engine.run_worker()
-        finally:
-            if follower is not None:
-                follower.cancel()
-                await asyncio.gather(follower, return_exceptions=True)
-                with suppress(DatabaseUnavailable):
-                    await telling.tell()
+            finally:
+                if follower is not None:
+                    follower.cancel()
+                    await asyncio.gather(follower, return_exceptions=True)
+                    with suppress(DatabaseUnavailable):
+                        await telling.tell()
     say("Stopped.")
 
 
