@@ -1,6 +1,6 @@
 """The system's Chromium for the connect pages, and pictures of what it shows.
 
-With ISTHMUS_PICTURES set, pictures go to docs/pictures/screens.
+With ISTHMUS_PICTURES=1 those that the documentation shows go to docs/pictures/screens, with ISTHMUS_PICTURES=all all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.patience import WAIT_MAX_S
 
 SCREENS = Path(__file__).parents[2] / "docs" / "pictures" / "screens"
+SHOWN = ("consent", "ways", "missing", "administrator", "done")
+"""The pages whose pictures the documentation keeps."""
+
 WIDE = ViewportSize(width=900, height=900)
 PHONE = ViewportSize(width=360, height=780)
 
@@ -51,7 +54,8 @@ async def somebody(browser: Browser, **options: object) -> AsyncIterator[Browser
 
 async def picture(page: Page, name: str, *, phone: bool = False) -> None:
     """The page in light and dark, or at 360 px, when pictures are wanted."""
-    if not os.environ.get("ISTHMUS_PICTURES"):
+    wish = os.environ.get("ISTHMUS_PICTURES")
+    if not wish or (wish != "all" and name not in SHOWN):
         return
     SCREENS.mkdir(parents=True, exist_ok=True)
     if phone:
