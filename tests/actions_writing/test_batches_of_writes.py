@@ -131,3 +131,45 @@ async def test_lines_of_one_document_are_never_written_in_parallel(pen: Pen) -> 
     )
     assert [each.failure for each in done] == [None] * 8
     assert len(pen.rows("salesInvoiceLines", documentId=made.remote_id)) == 9
+
+
+async def test_a_row_without_a_difference_does_not_undo_an_all_or_nothing_batch(pen: Pen) -> None:
+    made = confirmed(await pen.submit("create", "customers", {"displayName": "Same"}))
+    rows = [
+        pen.wish("update", "customers", {"displayName": "Same"}, record_id=made.remote_id),
+        pen.wish("create", "customers", {"displayName": "Other"}),
+    ]
+    assert [confirmed(row).attempts for row in await pen.batch(*rows, all_or_nothing=True)] == [0, 1]
+    assert len(pen.rows("customers", displayName="Other")) == 1
+
+
+@pytest.mark.conformance("BC-65")
+async def test_a_document_is_changed_with_its_lines_all_or_nothing(pen: Pen) -> None:
+    invoice = confirmed(await pen.draft_invoice("D-1"))
+    (line,) = pen.rows("salesInvoiceLines", documentId=invoice.remote_id)
+    lines = [{"id": line["id"], "quantity": 5}, {"lineType": "Item", "lineObjectNumber": "no such item", "quantity": 1}]
+    body = {"externalDocumentNumber": "D-2", "salesInvoiceLines": lines}
+    wish = pen.wish("update", "salesInvoices", body, record_id=invoice.remote_id, idempotency_key="d1")
+    parts = await pen.writer.split(pen.project_id, pen.connection.id, wish)
+    assert parts is not None
+    assert [(row.verb.value, row.object) for row in parts.rows] == [
+        ("update", "salesInvoices"),
+        ("update", "salesInvoiceLines"),
+        ("create", "salesInvoiceLines"),
+    ]
+    done = await pen.writer.submit_batch(pen.project_id, pen.connection.id, parts)
+    assert {row.state for row in done} == {OperationState.FAILED}
+    assert pen.rows("salesInvoices", externalDocumentNumber="D-2") == []
+    assert [row["quantity"] for row in pen.rows("salesInvoiceLines", documentId=invoice.remote_id)] == [2]
+    planned = await pen.writer.dry_run(pen.project_id, pen.connection.id, wish)
+    assert [request.method for request in planned.requests] == ["PATCH", "PATCH", "POST"]
+    wrong = {"salesInvoiceLines": [{"quantity": 1}, {"quantety": 1}]}
+    told = await pen.writer.dry_run(
+        pen.project_id, pen.connection.id, pen.wish("update", "salesInvoices", wrong, record_id=invoice.remote_id)
+    )
+    assert [problem.field for problem in told.problems] == ["salesInvoiceLines[1].quantety"]
+
+
+async def test_a_change_without_lists_is_not_split(pen: Pen) -> None:
+    flat = pen.wish("update", "customers", {"displayName": "[A]"}, record_id="x")
+    assert await pen.writer.split(pen.project_id, pen.connection.id, flat) is None

@@ -17,29 +17,28 @@ from isthmus.actions.writing.carrying import Carrier
 from isthmus.actions.writing.crew import Crew
 from isthmus.actions.writing.desk import Desk, Open
 from isthmus.actions.writing.desks import Desks
+from isthmus.actions.writing.dry_running import dry_run
 from isthmus.actions.writing.keys import fresh, stored
 from isthmus.actions.writing.ledger import Ledger, tell
 from isthmus.actions.writing.planning import Drafted, Planning
-from isthmus.actions.writing.prepare import Prepared, checked_body, prepare_wish
+from isthmus.actions.writing.prepare import Prepared
 from isthmus.actions.writing.proposing import Proposal
 from isthmus.actions.writing.resolving import Resolver
 from isthmus.actions.writing.settings import BATCH_ROWS_MAX, WriterSettings
 from isthmus.actions.writing.splitting import may_be_deep, split
 from isthmus.actions.writing.streams import Streams
 from isthmus.actions.writing.uploading import UPLOAD, Uploader
-from isthmus.actions.writing.wishes import BatchWish, DryRun, PlannedRequest, WriteWish, check_key, check_shape
+from isthmus.actions.writing.wishes import BatchWish, DryRun, WriteWish, check_key, check_shape
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
     DatabaseUnavailable,
     Failure,
     InvalidInput,
     PausedAfterRestore,
-    RequestFailure,
     RunSuperseded,
     TransientFailure,
 )
 from isthmus.kernel.ids import new_id
-from isthmus.providers.writing import Problem, Verb
 from isthmus.store import approvals, operations, operations_moving
 from isthmus.store.database import Database
 from isthmus.store.operations import DueOperation, Operation, OperationState, Planner
@@ -164,27 +163,7 @@ class Writer:
         Raises what names and capabilities meet: UnknownObject, CompanyNotFound, Unsupported, RecordNotFound, Conflict.
         """
         check_shape(wish)
-        desk = await self._desks.current(project_id, connection_id)
-        obj = await desk.describe(wish.object, desk.provider.parse_route(wish.route))
-        desk.provider.refuse(obj, wish.verb, wish.action)
-        company_id = desk.company(obj, wish.company)
-        problems: Sequence[Problem] = ()
-        if wish.body is not None:
-            problems = (await checked_body(desk, obj, wish.verb, wish.body)).problems
-            if problems and wish.verb is not Verb.UPDATE:
-                return DryRun(problems=tuple(problems))
-        try:
-            prepared = await prepare_wish(desk, obj, wish, company_id, self._settings)
-        except RequestFailure:
-            if problems:
-                return DryRun(problems=tuple(problems))
-            raise
-        request = prepared.request
-        if request is None:
-            return DryRun()
-        text = request.body.decode() if request.body is not None else None
-        planned = PlannedRequest(method=request.method, url=request.url, headers=dict(request.headers), body=text)
-        return DryRun(requests=(planned,))
+        return await dry_run(await self._desks.current(project_id, connection_id), wish, self._settings)
 
     async def split(self, project_id: UUID, connection_id: UUID, wish: WriteWish) -> BatchWish | None:
         """The writes that an update of a record together with nested ones consists of (BC-65); None for a flat one."""
