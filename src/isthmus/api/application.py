@@ -27,6 +27,7 @@ from isthmus.api.payloads import payload_routes
 from isthmus.api.portal import portal_routes
 from isthmus.api.problems import EXCEPTION_HANDLERS
 from isthmus.api.proxy import proxy_routes
+from isthmus.api.proxy_limits import proxy_limit_routes
 from isthmus.api.record_writes import record_write_routes
 from isthmus.api.records import change_routes, record_routes
 from isthmus.api.runs import run_routes
@@ -84,6 +85,7 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
             stream_routes(services, access),
             approval_routes(services, access),
             proxy_routes(services, access, metrics),
+            proxy_limit_routes(services, access),
         ],
     )
     return Api(

@@ -136,6 +136,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "approve_operation": {},
     "refuse_operation": {"reason": "The amount is wrong."},
     "decide_operation": {"took_place": True, "remote_id": _ID},
+    "set_proxy_limits": {"request_bytes": 64 * 1024 * 1024, "timeout_s": 600},
     "create_key": {"name": "billing service", "scopes": ["read"], "expires_days": 90},
     "change_consumer": {"name": "Contoso Group"},
 }
@@ -160,6 +161,14 @@ def proxy_paths() -> dict[str, Any]:
             "schema": {"type": "string", "format": "uuid"},
         },
     ]
+    if_wanted = {
+        "name": "isthmus-paginate",
+        "in": "header",
+        "description": "GET only: `true` follows the vendor's links and answers with one JSON array of all records, "
+        "`lines` with JSON lines, the last of which says whether it is complete. An array that ends early is broken "
+        "off.",
+        "schema": {"type": "string", "enum": ["true", "lines", "false"]},
+    }
     whatever = {"*/*": {"schema": {"description": "The vendor's answer, as it was."}}}
     told = {
         "x-isthmus-attempts": "Requests on the wire.",
@@ -176,9 +185,9 @@ def proxy_paths() -> dict[str, Any]:
             "operationId": f"proxy_{verb}",
             "summary": f"{verb.upper()} through a connection",
             "description": "Credentials, base URL and needed headers are added; redirects are returned, never "
-            "followed; nothing outside the connection's environment can be reached. Bodies are bounded: 32 MiB there, "
-            "256 MiB back.",
-            "parameters": parameters,
+            "followed; nothing outside the connection's environment can be reached. Bodies pass by in parts, both "
+            "ways, within the limits of GET /v1/proxy-limits; one above 256 KiB is never sent twice.",
+            "parameters": [*parameters, if_wanted] if verb == "get" else parameters,
             "responses": {"default": answer},
         }
         if verb not in ("get", "delete"):

@@ -1,47 +1,56 @@
-"""`/v1/proxy/{path}`: a raw call to a connection's environment, in any verb.
+"""`/v1/proxy/{path}`: a raw call to a connection's environment, in any verb, streamed both ways.
 
-Bodies are bounded and held in memory once on their way, in both directions: the transport below reads whole answers.
+A body towards the vendor is read whole only while it is small, so that the call can be repeated; a larger one passes by
+part after part and is never sent twice. Answers are passed on as fast as the caller takes them. When the caller goes
+away, the vendor's call ends.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any, Final
 from uuid import UUID
 
-from litestar import Response, Router, route
+from litestar import Router, route
 from litestar.enums import HttpMethod
+from litestar.response.base import ASGIResponse
 
-from isthmus.actions.proxying.call import CallNotes, RawAnswer, RawCall, send
+from isthmus.actions.proxying.call import CallNotes, RawAnswer, RawCall, calling
+from isthmus.actions.proxying.paging import HEADER, Form, Pages
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.finding import one
 from isthmus.api.metrics import Metrics
 from isthmus.api.problems import Refused
+from isthmus.api.relay import Relayed
 from isthmus.api.services import ProjectServices, Services
 from isthmus.connections.dead import refuse_dead
 from isthmus.connections.opening import OpenConnection
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import InvalidInput
-from isthmus.store import connections
+from isthmus.kernel.failures import InvalidInput, TooLarge
+from isthmus.store import connections, proxy_limits
+from isthmus.store.proxy_limits import REQUEST_BYTES_MAX, ProxyLimits
+from isthmus.transport.streaming import Once
 
 CONNECTION_HEADER: Final = "isthmus-connection"
 PREFIX: Final = b"/v1/proxy/"
 
-BODY_BYTES_MAX: Final = 32 * 1024 * 1024
-"""The largest body towards the vendor: above Business Central's own limits for attachments by API [verify]."""
+SMALL_BYTES_MAX: Final = 256 * 1024
+"""A body up to this size is kept until the answer is there, so that it can be sent again where that is safe."""
 
 REMEMBERED_S: Final = 2.0
 """How long a connection that was looked up is used without another look."""
 
 REMEMBERED_MAX: Final = 1_000
 
+CLIENT_GONE: Final = 499
+"""What the log says of a call whose caller went away."""
+
 _METHODS: Final = [
     HttpMethod.GET, HttpMethod.HEAD, HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE,
 ]  # fmt: skip
-
-
-class PassedOn(Response[bytes]):
-    """A vendor's answer: its own content type, or none."""
 
 
 class KnownConnections:
@@ -52,24 +61,30 @@ class KnownConnections:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._known: OrderedDict[tuple[UUID, UUID], tuple[OpenConnection, float]] = OrderedDict()
+        self._known: OrderedDict[tuple[UUID, UUID], tuple[OpenConnection, ProxyLimits, float]] = OrderedDict()
 
-    async def opened(self, project: ProjectServices, connection_id: UUID, notes: CallNotes) -> OpenConnection:
-        """The connection, ready for one call. Raises RecordNotFound, and SignInAgain for a dead one."""
+    async def opened(
+        self, project: ProjectServices, connection_id: UUID, notes: CallNotes
+    ) -> tuple[OpenConnection, ProxyLimits]:
+        """The connection, ready for one call, and the project's limits. Raises RecordNotFound, and SignInAgain for a
+        dead one.
+        """
         key, now_s = (project.project.id, connection_id), self._clock.monotonic_s()
         kept = self._known.get(key)
-        if kept is not None and now_s < kept[1]:
-            before = kept[0]
-            return await project.opener.put_together(before.connection, before.grant, before.companies, notes)
+        if kept is not None and now_s < kept[2]:
+            before, limits, _ = kept
+            again = await project.opener.put_together(before.connection, before.grant, before.companies, notes)
+            return again, limits
         async with project.db.project(project.project.id) as tx:
             await one(connections.get, tx, connection_id, "connection")
+            limits = await proxy_limits.get(tx)
         async with project.connection(connection_id, notes) as opened:
             refuse_dead(opened.connection)
-            self._known[key] = (opened, now_s + REMEMBERED_S)
+            self._known[key] = (opened, limits, now_s + REMEMBERED_S)
             self._known.move_to_end(key)
             while len(self._known) > REMEMBERED_MAX:
                 self._known.popitem(last=False)
-            return opened
+            return opened, limits
 
 
 def proxy_routes(services: Services, access: Access, metrics: Metrics) -> Router:
@@ -80,27 +95,146 @@ def proxy_routes(services: Services, access: Access, metrics: Metrics) -> Router
         "/{path:path}",
         http_method=_METHODS,
         guards=[access.needs(Scope.PROXY)],
-        request_max_body_size=BODY_BYTES_MAX,
+        request_max_body_size=REQUEST_BYTES_MAX,
         include_in_schema=False,
         status_code=200,
     )
-    async def proxy(request: Ask) -> Response[bytes]:
+    async def proxy(request: Ask) -> ASGIResponse:
+        path, form = _path(request), _form(request)
+        project, connection_id, notes = await project_of(request, services), _connection(request), CallNotes()
+        opened, limits = await known.opened(project, connection_id, notes)
+        body, stream = await _body(request, limits)
         call = RawCall(
             method=request.method,
-            path=_path(request),
+            path=path,
             query=request.scope["query_string"],
             headers=_headers(request),
-            body=await request.body(),
+            body=body,
+            stream=stream,
         )
-        project, connection_id, notes = await project_of(request, services), _connection(request), CallNotes()
-        opened = await known.opened(project, connection_id, notes)
+        gone = asyncio.ensure_future(_gone(request, stream))
         try:
-            answer = await send(opened, call, notes)
+            if form is not None:
+                return await _unless(gone, _paged(Pages(opened, call, notes, limits), form, gone, limits))
+            return await _unless(gone, _answered(opened, call, notes, gone, limits, metrics))
         finally:
             metrics.proxied(notes.attempts)
-        return _passed_on(answer)
 
     return Router("/proxy", route_handlers=[proxy], tags=["proxy"])
+
+
+async def _answered(
+    opened: OpenConnection,
+    call: RawCall,
+    notes: CallNotes,
+    gone: asyncio.Future[None],
+    limits: ProxyLimits,
+    metrics: Metrics,
+) -> ASGIResponse:
+    stack = AsyncExitStack()
+    try:
+        answer = await stack.enter_async_context(calling(opened, call, notes, limits))
+    except BaseException:
+        await stack.aclose()
+        raise
+    length = {} if answer.size is None else {"content-length": str(answer.size)}
+    return Relayed(
+        answer.parts(),
+        status=answer.status,
+        headers={**answer.headers, **length, **_told(notes, opened.budget.remaining)},
+        gone=gone,
+        closing=stack.aclose,
+        timeout_s=limits.timeout_s,
+    )
+
+
+async def _paged(pages: Pages, form: Form, gone: asyncio.Future[None], limits: ProxyLimits) -> ASGIResponse:
+    refusal = await pages.first()
+    if refusal is not None:
+        answer = RawAnswer(refusal, pages.notes, pages.remaining)
+        parts, status, headers = answer.parts(), answer.status, answer.headers
+    else:
+        parts, status, headers = pages.stream(form), 200, {"content-type": form.media_type}
+    return Relayed(
+        parts,
+        status=status,
+        headers={**headers, **_told(pages.notes, pages.remaining)},
+        gone=gone,
+        closing=_nothing,
+        timeout_s=limits.timeout_s,
+    )
+
+
+async def _nothing() -> None:
+    """Pages are whole calls: there is nothing to end."""
+
+
+async def _unless(gone: asyncio.Future[None], work: Coroutine[Any, Any, ASGIResponse]) -> ASGIResponse:
+    """The answer, unless the caller goes away first: then the vendor's call is ended and nobody is answered."""
+    task = asyncio.ensure_future(work)
+    either: set[asyncio.Future[Any]] = {task, gone}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        return ASGIResponse(status_code=CLIENT_GONE)
+    finally:
+        if not task.done() or task.cancelled() or task.exception() is not None or gone.done():
+            gone.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def _gone(request: Ask, stream: Once | None) -> None:
+    """Ends when the caller goes away. While a body is on its way, its reader notices."""
+    if stream is not None:
+        await stream.ended.wait()
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
+
+
+async def _body(request: Ask, limits: ProxyLimits) -> tuple[bytes, Once | None]:
+    """A small body, or the stream of a large one. Raises TooLarge at once where its length says so."""
+    length = request.headers.get("content-length", "")
+    size = int(length) if length.isdigit() and len(length) < 16 else None
+    if size is not None and size > limits.request_bytes:
+        raise TooLarge(
+            f"The body has {size:,} bytes; this project's proxy takes {limits.request_bytes:,}.",
+            remedy="Send less, or raise the limit: PUT /v1/proxy-limits.",
+        )
+    source, begun = request.stream(), b""
+    async for part in source:
+        begun += part
+        if len(begun) > SMALL_BYTES_MAX:
+            break
+    else:
+        if len(begun) > limits.request_bytes:
+            raise TooLarge(
+                f"The body is larger than the {limits.request_bytes:,} bytes that this project's proxy takes."
+            )
+        return begun, None
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield begun
+        async for part in source:
+            yield part
+
+    return b"", Once(parts(), size, limits.request_bytes)
+
+
+def _form(request: Ask) -> Form | None:
+    text = request.headers.get(HEADER, "").strip().lower()
+    if text in ("", "false"):
+        return None
+    try:
+        return Form(text)
+    except ValueError as error:
+        raise InvalidInput(
+            f"The header {HEADER} says “{text[:40]}”.",
+            remedy="Send true for one JSON array, lines for JSON lines, or leave it out.",
+            subject=HEADER,
+        ) from error
 
 
 def _path(request: Ask) -> bytes:
@@ -136,16 +270,10 @@ def _headers(request: Ask) -> dict[str, str]:
     return headers
 
 
-def _passed_on(answer: RawAnswer) -> Response[bytes]:
-    told: dict[str, Any] = {
-        "x-isthmus-attempts": str(answer.attempts),
-        "x-isthmus-retries": str(max(0, answer.attempts - 1)),
-        "x-isthmus-waited-ms": str(round(answer.waited_s * 1_000)),
-        "x-isthmus-budget-remaining": str(answer.remaining),
+def _told(notes: CallNotes, remaining: int) -> dict[str, str]:
+    return {
+        "x-isthmus-attempts": str(notes.attempts),
+        "x-isthmus-retries": str(max(0, notes.attempts - 1)),
+        "x-isthmus-waited-ms": str(round(notes.waited_s * 1_000)),
+        "x-isthmus-budget-remaining": str(remaining),
     }
-    return PassedOn(
-        answer.body,
-        status_code=answer.status,
-        headers={**answer.headers, **told},
-        media_type=answer.headers.get("content-type", "application/octet-stream"),
-    )

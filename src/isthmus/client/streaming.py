@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from isthmus.client.call import ErrorsFunction, without_secrets
+from isthmus.client.call import ClaimsTokenSource, ErrorsFunction, claims_challenge, without_secrets
 from isthmus.client.protocols import Budget, Journal, JournalEntry, TokenSource
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import Failure, RateLimited, UnsafeLink, VendorTimeout
@@ -18,9 +18,24 @@ from isthmus.kernel.messages import Request
 from isthmus.transport.origins import origin_of
 from isthmus.transport.redaction import redact_url
 from isthmus.transport.retry import GiveUp, decide, retry_after_s
-from isthmus.transport.streaming import Content, StreamedAnswer
+from isthmus.transport.streaming import ERROR_BYTES_MAX, Content, Once, StreamedAnswer
 
 _UNAUTHORISED: Final = 401
+
+
+class _Bounds(NamedTuple):
+    """The largest body of an answer, and of a refusal, in bytes."""
+
+    answer: int
+    refusal: int
+
+
+class _Turn(NamedTuple):
+    """Which attempt it is, when the call has to be over, and how long it has waited before."""
+
+    attempt: int
+    ends_s: float
+    waited_s: float
 
 
 class StreamingTransport(Protocol):
@@ -62,31 +77,41 @@ class StreamingCall:
 
     @asynccontextmanager
     async def open(
-        self, request: Request, content: Content | None = None, *, bytes_max: int
+        self,
+        request: Request,
+        content: Content | None = None,
+        *,
+        bytes_max: int,
+        refusal_bytes_max: int = ERROR_BYTES_MAX,
     ) -> AsyncIterator[StreamedAnswer]:
-        """Raises UnsafeLink, the token source's CredentialFailure, or the provider's Failure."""
+        """Raises UnsafeLink, the token source's CredentialFailure, or the provider's Failure, whose `response` holds so
+        much of the refusal.
+        """
         if origin_of(request.url) != self._origin:
             raise UnsafeLink(subject=redact_url(request.url))
         async with AsyncExitStack() as stack:
-            yield await self._answered(stack, request, content, bytes_max)
+            yield await self._answered(stack, request, content, _Bounds(bytes_max, refusal_bytes_max))
 
     async def _answered(
-        self, stack: AsyncExitStack, request: Request, content: Content | None, bytes_max: int
+        self, stack: AsyncExitStack, request: Request, content: Content | None, bounds: _Bounds
     ) -> StreamedAnswer:
         """A 2xx whose body is still on its way; `stack` ends it."""
         ends_s = self._clock.monotonic_s() + request.deadline_s
-        token, renewed, attempt = await self._tokens.access_token(), False, 0
+        token, renewed, attempt, wait_s = await self._tokens.access_token(), False, 0, 0.0
         while True:
             attempt += 1
             try:
                 async with AsyncExitStack() as exchange:
-                    answer = await self._exchange(exchange, request, token, content, bytes_max, ends_s, attempt)
+                    answer = await self._exchange(
+                        exchange, request, token, content, bounds, _Turn(attempt, ends_s, wait_s)
+                    )
                     stack.push_async_exit(exchange.pop_all())
                     return answer
             except Failure as failure:
-                unauthorised = failure.response is not None and failure.response.status == _UNAUTHORISED
-                if unauthorised and not renewed:
-                    token, renewed = await self._tokens.access_token(rejected=token), True
+                if isinstance(content, Once) and content.begun:
+                    raise content.failure or failure from failure  # nothing is left that could be sent again
+                if failure.response is not None and failure.response.status == _UNAUTHORISED and not renewed:
+                    token, renewed = await self._renewed(token, failure.response.headers), True
                     continue
                 left_s = ends_s - self._clock.monotonic_s()
                 decision = decide(failure, repeat=request.repeat, attempt=attempt, remaining_s=left_s, rng=self._rng)
@@ -101,35 +126,43 @@ class StreamingCall:
         request: Request,
         token: str,
         content: Content | None,
-        bytes_max: int,
-        ends_s: float,
-        attempt: int,
+        bounds: _Bounds,
+        turn: _Turn,
     ) -> StreamedAnswer:
         """One admission, one head of an answer, one journal entry."""
+        asked_s = self._clock.monotonic_s()
         try:
-            async with asyncio.timeout(max(0.0, ends_s - self._clock.monotonic_s())):
+            async with asyncio.timeout(max(0.0, turn.ends_s - asked_s)):
                 await exchange.enter_async_context(self._budget.admit())
         except TimeoutError as error:
             raise VendorTimeout("The stream waited for its turn in the vendor's budget.", unsent=True) from error
         started_s = self._clock.monotonic_s()
+        turn = turn._replace(waited_s=turn.waited_s + started_s - asked_s)
         timed = msgspec.structs.replace(
             request,
             headers={**request.headers, "Authorization": f"Bearer {token}"},
-            timeout_s=max(0.001, min(request.timeout_s, ends_s - started_s)),
+            timeout_s=max(0.001, min(request.timeout_s, turn.ends_s - started_s)),
         )
         answer: StreamedAnswer | None = None
         try:
-            answer = await exchange.enter_async_context(self._transport.open(timed, content, bytes_max))
+            answer = await exchange.enter_async_context(self._transport.open(timed, content, bounds.answer))
             if not answer.ok:
-                raise await self._refused(request, answer)
+                raise await self._refused(request, answer, bounds.refusal)
         except Failure as failure:
-            self._note(request, answer, failure, started_s, attempt)
+            self._note(request, answer, failure, started_s, turn)
             raise
-        self._note(request, answer, None, started_s, attempt)
+        self._note(request, answer, None, started_s, turn)
         return answer
 
-    async def _refused(self, request: Request, answer: StreamedAnswer) -> Failure:
-        response = await answer.refusal()
+    async def _renewed(self, token: str, headers: Mapping[str, str]) -> str:
+        """Another token, once: with the claims that the resource asks for, or else simply a newer one."""
+        claims = claims_challenge(headers)
+        if claims is not None and isinstance(self._tokens, ClaimsTokenSource):
+            return await self._tokens.access_token_with_claims(claims)
+        return await self._tokens.access_token(rejected=token)
+
+    async def _refused(self, request: Request, answer: StreamedAnswer, bytes_max: int) -> Failure:
+        response = await answer.refusal(bytes_max)
         failure = without_secrets(self._errors(request, response))
         failure.response = response
         named_s = retry_after_s(response.headers, self._clock.now())
@@ -145,7 +178,7 @@ class StreamingCall:
         answer: StreamedAnswer | None,
         failure: Failure | None,
         started_s: float,
-        attempt: int,
+        turn: _Turn,
     ) -> None:
         vendor = failure.vendor if failure else None
         self._journal.note(
@@ -157,7 +190,8 @@ class StreamingCall:
                 status=answer.status if answer else None,
                 elapsed_s=self._clock.monotonic_s() - started_s,
                 bytes_received=(answer.size or 0) if answer and answer.ok else 0,
-                attempt=attempt,
+                attempt=turn.attempt,
+                waited_s=turn.waited_s,
                 failure=failure.code if failure else None,
                 vendor_code=vendor.code if vendor else None,
                 correlation_id=vendor.correlation_id if vendor else None,

@@ -112,7 +112,7 @@ class HttpTransport:
             total=request.timeout_s, sock_connect=self._settings.connect_timeout_s, sock_read=STREAM_IDLE_S
         )
         headers = {**request.headers, "Accept-Encoding": "identity"}
-        if content is not None:
+        if content is not None and content.size is not None:
             headers["Content-Length"] = str(content.size)
         sending = self._session.request(
             request.method,

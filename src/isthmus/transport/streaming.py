@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Final, Protocol
 
@@ -21,13 +22,45 @@ class Content(Protocol):
     """Bytes to be sent; asked for anew at every attempt."""
 
     @property
-    def size(self) -> int:
-        """How many there are."""
+    def size(self) -> int | None:
+        """How many there are; None when nobody knows before the end."""
         ...
 
     def parts(self) -> AsyncIterator[bytes]:
         """All of them, from the beginning."""
         ...
+
+
+class Once:
+    """Bytes that come from somebody else and pass by once: when they have begun to leave, nothing is sent again.
+
+    `bytes_max` bounds them. `failure` is why they ended early, for whoever gets a broken connection instead.
+    """
+
+    def __init__(self, source: AsyncIterator[bytes], size: int | None, bytes_max: int) -> None:
+        self._source = source
+        self._bytes_max = bytes_max
+        self.size = size
+        self.begun = False
+        self.ended = asyncio.Event()
+        self.failure: Failure | None = None
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """All of them, for the first who asks."""
+        if self.begun:
+            raise ConnectionBroken("The body has been sent once and cannot be sent again.")
+        self.begun = True
+        passed = 0
+        async for part in self._source:
+            passed += len(part)
+            if passed > self._bytes_max:
+                self.failure = TooLarge(
+                    f"The body is larger than {self._bytes_max // 1024:,} KiB, so it was cut off.",
+                    remedy="Send less, or raise the limit of the project's proxy.",
+                )
+                raise self.failure
+            yield part
+        self.ended.set()
 
 
 class StreamedAnswer:
@@ -65,17 +98,17 @@ class StreamedAnswer:
         except (aiohttp.ClientError, OSError) as error:
             raise _broken(error) from error
 
-    async def refusal(self) -> Response:
+    async def refusal(self, bytes_max: int = ERROR_BYTES_MAX) -> Response:
         """The beginning of a body that says why not."""
         body = b""
         try:
             async for part in self._answer.content.iter_chunked(PART_BYTES_MAX):
                 body += part
-                if len(body) >= ERROR_BYTES_MAX:
+                if len(body) >= bytes_max:
                     break
         except (aiohttp.ClientError, OSError) as error:
             raise _broken(error) from error
-        return Response(status=self.status, headers=self.headers, body=body[:ERROR_BYTES_MAX])
+        return Response(status=self.status, headers=self.headers, body=body[:bytes_max])
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The stream is larger than {self._bytes_max // (1024 * 1024)} MiB.")

@@ -1,8 +1,11 @@
-"""One proxied call: headers cleaned both ways, the vendor's answer as it was, whatever its status."""
+"""One proxied call: headers cleaned both ways, bodies passed on in parts, the vendor's answer as it was, whatever its
+status.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -10,16 +13,17 @@ import msgspec
 from isthmus.actions.proxying.path import below
 from isthmus.client.protocols import JournalEntry
 from isthmus.connections.opening import OpenConnection
-from isthmus.kernel.failures import Failure
+from isthmus.kernel.failures import Failure, TooLarge
 from isthmus.kernel.messages import Repeat, Request, Response
+from isthmus.store.proxy_limits import ProxyLimits
+from isthmus.transport.streaming import Once, StreamedAnswer
 
 PURPOSE: Final = "proxy"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 METHODS: Final = frozenset({*SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE"})
 
-TIMEOUT_S: Final = 120.0
-DEADLINE_S: Final = 300.0
-"""With repeats and the wait for the vendor's budget; a host that waits longer asks through an operation."""
+REFUSAL_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of an answer that is no success; it is read before it is passed on, because it may be followed by a repeat."""
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -42,28 +46,51 @@ _OWN_BEGINNINGS: Final = ("isthmus-", "x-isthmus-", "x-forwarded-", "sec-")
 _ANSWER_DROPPED: Final = frozenset(
     {*HOP_BY_HOP, "date", "content-length", "content-encoding", "set-cookie", "strict-transport-security", "alt-svc"}
 )
-"""Of the vendor's headers: what speaks of its own connection. Bodies arrive here unpacked."""
+"""Of the vendor's headers: what speaks of its own connection. Bodies come as they are: nothing else was asked for."""
 
 
 class RawCall(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller wants sent. `path` and `query` are the bytes of the request line; header names in lower case."""
+    """What a caller wants sent. `path` and `query` are the bytes of the request line; header names in lower case.
+
+    `body` is a small one, which may be sent again; `stream` one that passes by once.
+    """
 
     method: str
     path: bytes
     query: bytes = b""
     headers: Mapping[str, str] = {}
     body: bytes = b""
+    stream: Once | None = None
 
 
-class RawAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the vendor said. `attempts` counts requests on the wire; `remaining` is this process's budget."""
+class RawAnswer:
+    """What the vendor said. `attempts` counts requests on the wire; `remaining` is this process's budget.
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    attempts: int
-    waited_s: float
-    remaining: int
+    `size` is the length of the body where it is known; `parts` gives it.
+    """
+
+    def __init__(
+        self,
+        answer: StreamedAnswer | Response,
+        notes: CallNotes,
+        remaining: int,
+    ) -> None:
+        named = {name.strip().lower() for name in answer.headers.get("connection", "").split(",")}
+        self.status = answer.status
+        self.headers = {
+            name: value for name, value in answer.headers.items() if name not in _ANSWER_DROPPED and name not in named
+        }
+        self.size = len(answer.body) if isinstance(answer, Response) else answer.size
+        self.attempts, self.waited_s, self.remaining = notes.attempts, notes.waited_s, remaining
+        self._answer = answer
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """The body. Raises the Failure that cuts it short."""
+        if isinstance(self._answer, Response):
+            yield self._answer.body
+            return
+        async for part in self._answer.parts():
+            yield part
 
 
 class CallNotes:
@@ -80,46 +107,53 @@ class CallNotes:
             self.waited_s += entry.waited_s
 
 
-async def send(opened: OpenConnection, call: RawCall, notes: CallNotes) -> RawAnswer:
-    """Send the call; any answer of the vendor is an answer, redirects too (they are never followed).
-
-    Raises InvalidInput for a path that is not below the connection, and the Failure of a call without any answer.
+async def request_of(opened: OpenConnection, call: RawCall, limits: ProxyLimits) -> Request:
+    """The call as it goes to the vendor. Raises InvalidInput for a path that is not below the connection, and
+    PausedAfterRestore for a write after a restore.
     """
     access = opened.access
+    url = below(access.provider.proxy_root(access.target), call.path, call.query)
     if call.method not in SAFE_METHODS:
         await opened.refuse_while_paused()
-    request = Request(
+    return Request(
         method=call.method,
-        url=below(access.provider.proxy_root(access.target), call.path, call.query),
+        url=url,
         headers=access.provider.proxy_headers() | _towards_vendor(call.headers),
         body=call.body or None,
         repeat=Repeat.SAFE if call.method in SAFE_METHODS else Repeat.UNSENT_ONLY,
-        timeout_s=TIMEOUT_S,
-        deadline_s=DEADLINE_S,
+        timeout_s=limits.timeout_s,
+        deadline_s=limits.timeout_s,
         purpose=PURPOSE,
     )
-    try:
-        response = await access.call(request)
-    except Failure as failure:
-        if failure.response is None:
-            raise
-        response = failure.response
-    return _answer(response, notes, opened.budget.remaining)
 
 
-def _answer(response: Response, notes: CallNotes, remaining: int) -> RawAnswer:
-    named = {name.strip().lower() for name in response.headers.get("connection", "").split(",")}
-    headers = {
-        name: value for name, value in response.headers.items() if name not in _ANSWER_DROPPED and name not in named
-    }
-    return RawAnswer(
-        status=response.status,
-        headers=headers,
-        body=response.body,
-        attempts=notes.attempts,
-        waited_s=notes.waited_s,
-        remaining=remaining,
+@asynccontextmanager
+async def calling(
+    opened: OpenConnection, call: RawCall, notes: CallNotes, limits: ProxyLimits
+) -> AsyncIterator[RawAnswer]:
+    """The vendor's answer, whose body is still on its way; any answer is an answer, redirects too (they are never
+    followed). A place in the vendor's budget is held until the end.
+
+    Raises InvalidInput for a path that is not below the connection, and the Failure of a call without any answer.
+    """
+    request = await request_of(opened, call, limits)
+    streaming = opened.streams.open(
+        request, call.stream, bytes_max=limits.response_bytes, refusal_bytes_max=REFUSAL_BYTES_MAX
     )
+    async with AsyncExitStack() as stack:
+        answer: StreamedAnswer | Response
+        try:
+            answer = await stack.enter_async_context(streaming)
+            if answer.size is not None and answer.size > limits.response_bytes and call.method != "HEAD":
+                raise TooLarge(
+                    f"The answer has {answer.size:,} bytes; this project's proxy passes {limits.response_bytes:,} on.",
+                    remedy="Ask for less at a time, or raise the limit: PUT /v1/proxy-limits.",
+                )
+        except Failure as failure:
+            if failure.response is None or (call.stream is not None and call.stream.failure is not None):
+                raise
+            answer = failure.response
+        yield RawAnswer(answer, notes, opened.budget.remaining)
 
 
 def _towards_vendor(headers: Mapping[str, str]) -> dict[str, str]:

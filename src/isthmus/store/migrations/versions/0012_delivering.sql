@@ -60,3 +60,6 @@ ALTER TABLE refresh_schedules ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_project ON refresh_schedules TO isthmus_app
     USING (project_id = (SELECT nullif(current_setting('app.project_id', true), '')::uuid));
 CREATE POLICY every_project ON refresh_schedules TO isthmus_system USING (true);
+
+ALTER TABLE projects ADD COLUMN proxy_limits jsonb NOT NULL DEFAULT '{}';
+COMMENT ON COLUMN projects.proxy_limits IS 'what the project has set of ProxyLimits';
