@@ -122,3 +122,17 @@ async def test_input_that_cannot_be_read_is_told_in_words(writing: tuple[Served,
     missing = await client.post(address, json={"verb": "create"})
     assert (missing.status_code, "object" in missing.json()["message"]) == (422, True)
     assert (await client.post(address, json=customer("x", nmae=1))).status_code == 422
+
+
+async def test_a_record_is_created_below_another(writing: tuple[Served, httpx.AsyncClient, str]) -> None:
+    _, client, address = writing
+    payer = (await client.post(address, json=customer("Payer"))).json()["remote_id"]
+    draft = {"verb": "create", "object": "salesInvoices", "company": US, "body": {"customerId": payer}}
+    invoice = (await client.post(address, json=draft)).json()["remote_id"]
+    line = {"lineType": "Comment", "description": "Below"}
+    under = {"object": "salesInvoices", "record_id": invoice}
+    made = await client.post(
+        address, json={"verb": "create", "object": "salesInvoiceLines", "company": US, "under": under, "body": line}
+    )
+    assert made.status_code == 200, made.text
+    assert made.json()["record"]["documentId"] == invoice

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from isthmus.actions.writing import Proposal, WriteWish
+from isthmus.actions.writing import Proposal, Under, WriteWish
 from isthmus.api.access import Ask
 from isthmus.api.paging import Ends
 from isthmus.api.problems import Problem, Refused
@@ -28,10 +28,11 @@ ROWS_MAX: Final = 1_000
 
 
 class UnderInput(Input, frozen=True, kw_only=True):
-    """The record below which another is created."""
+    """The record below which another is created. `navigation` is the name of the list there (default: the object)."""
 
     object: Text
     record_id: Text
+    navigation: Text | None = None
 
 
 class NewWrite(Input, frozen=True, kw_only=True):
@@ -234,5 +235,10 @@ def wish_of(data: NewWrite, key: str | None) -> WriteWish:
     plain = msgspec.structs.asdict(data)
     body = bytes(plain.pop("body")).strip()
     under = plain.pop("under")
-    wish = msgspec.convert(plain | {"under": msgspec.to_builtins(under)}, WriteWish)
+    wish = msgspec.convert(plain, WriteWish)
+    if under is not None:
+        navigation = under.navigation or data.object
+        wish = msgspec.structs.replace(
+            wish, under=Under(object=under.object, record_id=under.record_id, navigation=navigation)
+        )
     return msgspec.structs.replace(wish, body=body if body not in (b"", b"null") else None, idempotency_key=key)
