@@ -29,8 +29,8 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
-demo: $(VENV)/.runtime ## the whole road on this machine: connect, read, change, deliver, export
-	@$(BIN)/isthmus demo $(if $(KEEP),--keep,)
+demo: $(VENV)/.runtime ## the whole road on this machine: connect, read, change, deliver, export (KEEP=1: the console stays)
+	@$(BIN)/isthmus demo $(if $(KEEP),--serve,)
 
 # A file stays in one process (it shares a server and a database); tests/running_order.py puts the longest first. Bytecode
 # is kept: tests start the command line dozens of times.

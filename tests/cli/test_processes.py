@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.child_process import ISTHMUS, completed, finished, started
 from tests.hub_fixtures import US, House
@@ -168,27 +169,44 @@ def test_a_setting_that_cannot_be_used_is_named(house: House, name: str, value: 
     assert name in answer.words
 
 
-def test_the_demo_works_twice_in_a_row_in_the_same_folder_and_what_it_keeps_can_be_looked_at(
+def test_the_demo_works_twice_in_a_row_in_the_same_folder_and_its_console_and_data_can_be_looked_at(
     house: House, open_folder: Path
 ) -> None:
-    for _ in range(2):
-        ended = completed(
-            [*ISTHMUS, "demo", "--keep"], cwd=open_folder, env=house.environ() | {"PATH": "/usr/bin:/bin"}
-        )
-        assert ended.returncode == 0, ended.stderr
-        assert "Stopped cleanly" in ended.stdout
-        assert "Traceback" not in ended.stderr
+    environ = house.environ() | {"PATH": "/usr/bin:/bin", "PYTHONUNBUFFERED": "1"}
+    first = completed([*ISTHMUS, "demo", "--keep"], cwd=open_folder, env=environ)
+    assert first.returncode == 0, first.stderr
+    assert "Stopped cleanly" in first.stdout
+    assert "Traceback" not in first.stderr
+    with started([*ISTHMUS, "demo", "--serve"], cwd=open_folder, env=environ) as second:
+        assert second.stdout is not None
+        said = "".join(iter(lambda: _until_the_end_of_the_invitation(second), ""))
+        link = next(line.strip() for line in said.splitlines() if "/console/welcome/" in line)
+        assert httpx.get(link, trust_env=False, timeout=WAIT_MAX_S).status_code == 200
+        second.send_signal(signal.SIGINT)
+        more, words = finished(second)
+    assert second.returncode == 0, words
+    assert "Stopped." in words
+    assert "Traceback" not in words
+    ended = first
+    ended.stdout = said + more
     assert f"source {sys.prefix}/bin/activate" in ended.stdout
     look, _, _ = ended.stdout.partition("Look at what was kept")[2].partition("unset")
     exported = next(line for line in look.splitlines() if line.startswith("  export "))
-    environ = dict(part.split("=", 1) for part in shlex.split(exported)[1:])
+    exported_as = dict(part.split("=", 1) for part in shlex.split(exported)[1:])
     commands = [line.strip() for line in look.splitlines() if line.startswith("  isthmus ")]
     assert len(commands) == 3
     for line in commands:
         usual = {"ISTHMUS_DATABASE_URL": "", "ISTHMUS_MASTER_KEY": ""}
-        answer = house.type(*shlex.split(line.split("   ")[0])[1:], **usual, **environ)
+        answer = house.type(*shlex.split(line.split("   ")[0])[1:], **usual, **exported_as)
         assert answer.code == 0, answer
         assert any(name in answer.words for name in OBJECTS), answer
+
+
+def _until_the_end_of_the_invitation(command: subprocess.Popen[str]) -> str:
+    """The next line, empty after the one that says how to stop."""
+    assert command.stdout is not None
+    line = command.stdout.readline()
+    return "" if line.startswith("Ctrl-C stops everything") else line
 
 
 def test_the_sandbox_command_serves_a_cloud_to_connect_to(house: House, tmp_path: Path) -> None:

@@ -163,6 +163,9 @@ def sandbox_up(
 
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the data folder afterwards.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Keep it, and leave the server with its console running until Ctrl-C.")
+    ] = False,
     home: Annotated[
         Path | None,
         typer.Option("--home", help="Data folder of the demo (default: a temporary one).", show_default=False),
@@ -171,6 +174,6 @@ def demo(
     """See everything work: connect, read 20 objects, change, keep in step, deliver, export. Needs no tenant."""
     from isthmus.cli.demo import run_demo
 
-    code = run(lambda: run_demo(home, keep=keep))
+    code = run(lambda: run_demo(home, keep=keep, serve=serve))
     if code:
         raise typer.Exit(code)

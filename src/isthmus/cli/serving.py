@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import uvicorn
 
     from isthmus.app import Hub
-    from isthmus.settings import Settings
 
 STOP_S: Final = 20
 """How long requests that are under way may still take when the server is told to stop."""
@@ -54,12 +53,15 @@ def serve(
         loaded = settings(home)
         logging.getLogger("isthmus.http").setLevel(logging.INFO)
         async with Hub.open(loaded) as opened:
-            await _serve_until_told(opened, loaded, host, port, worker=not no_worker)
+            await serve_until_told(opened, host, port, worker=not no_worker)
 
     run(work)
 
 
-async def _serve_until_told(opened: Hub, loaded: Settings, host: str, port: int, *, worker: bool) -> None:
+async def serve_until_told(
+    opened: Hub, host: str, port: int, *, worker: bool, welcome: Callable[[str], Awaitable[None]] | None = None
+) -> None:
+    """Serve this hub until a signal comes. `welcome` is told the public address once requests are answered."""
     import uvicorn
 
     from isthmus.server import create_server
@@ -67,7 +69,7 @@ async def _serve_until_told(opened: Hub, loaded: Settings, host: str, port: int,
     listening = _listening(host, port)
     port = listening.getsockname()[1]
     address = f"http://{'localhost' if host in _HERE else host}:{port}"
-    public_url = loaded.public_url or address
+    public_url = opened.settings.public_url or address
     application = create_server(opened, public_url=public_url, worker=worker)
     config = uvicorn.Config(
         application,
@@ -89,7 +91,10 @@ async def _serve_until_told(opened: Hub, loaded: Settings, host: str, port: int,
         while not server.started and not task.done():  # noqa: ASYNC110  (uvicorn tells by a flag only)
             await asyncio.sleep(0.02)
         if server.started:
-            await _welcome(opened, address, public_url, host, worker=worker)
+            if welcome is not None:
+                await welcome(public_url)
+            else:
+                await _welcome(opened, address, public_url, host, worker=worker)
         await task
     say("Stopped.")
 

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from isthmus.cli.demo.receiver import Receiver
 from isthmus.cli.demo.sandbox import DemoSandbox, running_sandbox
+from isthmus.cli.demo.staying import stay
 from isthmus.cli.loopback import CallbackListener
 from isthmus.cli.output import out, print_table
 from isthmus.cli.progress import bars
@@ -39,8 +40,9 @@ SIDE_BY_SIDE = 3
 DELIVERY_ROUNDS_MAX = 200
 
 
-async def run_demo(home: Path | None, *, keep: bool) -> int:
-    """Everything, from nothing to a summary; the exit code."""
+async def run_demo(home: Path | None, *, keep: bool, serve: bool = False) -> int:
+    """Everything, from nothing to a summary; the exit code. With `serve` the console stays until somebody stops it."""
+    keep = keep or serve
     started_s = time.monotonic()
     async with AsyncExitStack() as stack:
         if home is None and not keep:
@@ -56,6 +58,8 @@ async def run_demo(home: Path | None, *, keep: bool) -> int:
         await story.export(folder)
         await story.summary()
         seconds = time.monotonic() - started_s
+        if serve:
+            await stay(story.hub, story.syncs, story.sandbox, COMPANIES[0], folder)
     out().print(f"\nStopped cleanly after {seconds:.0f} s.")
     _what_next(folder if keep or home else None)
     return 0
