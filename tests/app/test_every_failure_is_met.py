@@ -25,6 +25,7 @@ VENDOR = "providers/business_central/test_errors.py"
 
 MET: dict[type[Failure], str] = {
     f.MasterKeyMissing: f"{PROCESS}::test_another_master_key_is_refused_with_where_to_find_the_right_one",
+    f.PausedAfterRestore: "safekeeping/test_restoring.py::test_the_pause_is_told_where_people_and_machines_look",
     f.DatabaseUnavailable: f"{PROCESS}::test_a_database_that_is_not_there_is_named",
     f.InvalidInput: f"{READ}::test_input_that_cannot_be_used_is_repeated_with_what_to_type_instead",
     f.ConfigurationFailure: f"{PROCESS}::test_a_folder_that_cannot_be_used_is_named",

@@ -201,6 +201,8 @@ async def live(life: Life, sandbox: SandboxThread, receiver: WebhookReceiver) ->
     sandbox.fault("status", path="/customers", status=400, body=ECHO, count=None)
     await asyncio.to_thread(run, "sync", "run", "customers", "--json")
     await asyncio.to_thread(run, "read", "customers", "-c", "good")
+    await asyncio.to_thread(run, "vault", "rotate", "data")
+    await asyncio.to_thread(run, "vault", "rotate", "master")
     sandbox.call(sandbox.estate.faults.reset)
     sandbox.fault("status", path="/companies", status=401, body=ECHO, count=None)
     await asyncio.to_thread(run, "check", "good", "--json")

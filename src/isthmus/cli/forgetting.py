@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,7 +55,7 @@ def show(home: Home = None, as_json: Json = False) -> None:
             spare=["What"],
         )
         say(f"Last round: {ago(found.ran_at)}.")
-        if held.by and held.at is not None:
+        if held.at is not None and datetime.now(UTC) - held.at > timedelta(days=1):
             say(
                 f"[yellow]![/] {escape(', '.join(held.by))} has not received what is newer than {ago(held.at)}: "
                 "that stays, however old it gets."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,9 +20,12 @@ ERASING_S_MAX: Final = 10.0
 
 ERASURES_SHOWN: Final = 10
 
+HELD_UP: Final = timedelta(days=1)
+"""A receiver that lags for longer is told about: it holds up what should be forgotten."""
+
 WORDS: Final = {
     Pause.WRITES: "Writes",
-    Pause.TOKENS: "Renewing sign-ins of people",
+    Pause.TOKENS: "The renewal of sign-ins",
     Pause.DELIVERIES: "Deliveries",
 }
 
@@ -137,6 +141,7 @@ async def _data_page(
         kept=kept,
         found=found,
         held=held,
+        late=held.at is not None and visit.services.clock.now() - held.at > HELD_UP,
         customers=[("", "Choose a customer")]
         + [(str(each.id), f"{each.name} ({each.external_id})") for each in customers],
         erasures=erasures,
