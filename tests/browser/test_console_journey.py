@@ -14,6 +14,7 @@ from tests.browser.console_walk import section, steps_of, walk
 from tests.console_people import link_of
 from tests.patience import WAIT_MAX_S
 
+from isthmus.store import connections, grants
 from isthmus_sandbox.worlds import identities
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "quickstart.md"
@@ -81,7 +82,9 @@ async def test_the_quickstart_in_the_console_works_as_it_is_written(worked: Serv
     await _look_at_records(eyes, page)
     await _look_around(eyes, page)
     await _lose_the_secret(worked, eyes, page)
-    assert eyes.troubles == []
+    refused = [each for each in eyes.troubles if "422 (Unprocessable" in each]
+    assert len(refused) == 1, "the wrong secret, and nothing else"
+    assert eyes.troubles == refused
 
 
 def _posted(worked: Served) -> bool:
@@ -171,6 +174,7 @@ async def _lose_the_secret(worked: Served, eyes: Eyes, page: Page) -> None:
     await page.get_by_label("Client secret").fill("not-the-secret")
     await page.get_by_role("button", name="Save and check").click()
     await expect(page.get_by_role("main").get_by_role("alert")).to_be_visible()
+    await _an_hour_later(worked)
     await page.get_by_role("link", name="Overview", exact=True).click()
     await page.get_by_role("button", name="Check again").click()
     await expect(page.get_by_role("heading", name="The client secret is wrong")).to_be_visible()
@@ -180,3 +184,11 @@ async def _lose_the_secret(worked: Served, eyes: Eyes, page: Page) -> None:
     await page.goto("/console")
     await expect(page.get_by_text("1 thing needs you")).to_be_visible()
     await eyes.picture(page, "home-broken")
+
+
+async def _an_hour_later(worked: Served) -> None:
+    """The access token has ended, so that the secret is needed again."""
+    async with worked.hub.db.project(worked.hub.project.id) as tx:
+        (connection,) = await connections.every(tx)
+        await grants.forget_access_token(tx, connection.grant_id)
+    worked.hub.opener.forget_tokens(connection.grant_id)

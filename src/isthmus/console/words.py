@@ -150,12 +150,12 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
     ahead, seconds = seconds < 0, abs(seconds)
     if seconds < 5:
-        return "now"
+        return "just now"
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
         if seconds >= size:
             text = f"{int(seconds // size)} {unit}"
             return f"in {text}" if ahead else f"{text} ago"
-    return "now"
+    return "just now"
 
 
 def exact(moment: datetime | None) -> str:
