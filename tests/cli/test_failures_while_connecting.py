@@ -89,7 +89,7 @@ def test_an_app_without_a_record_in_business_central_is_told_where_to_put_it(hou
     assert_refused(answer, code=4, says="Microsoft Entra Applications")
     assert "✓ The identity provider issues a token" in answer.words
     assert house.token_requests(identities.UNREGISTERED_APP_ID) <= 4, "a renewal per refused step, and no loop"
-    assert connections_of(house)[0]["state"] == "needs_reauth"
+    assert connections_of(house)[0]["state"] == "blocked"
 
 
 @pytest.mark.conformance("BC-05")
@@ -110,7 +110,7 @@ def test_each_environment_has_a_status_of_its_own(house: House) -> None:
     assert house.type_connect("--name", "live").code == 0
     assert house.type_connect("--name", "trial", "--environment", "Sandbox").code == 4
     states = {each["name"]: each["state"] for each in connections_of(house)}
-    assert states == {"live": "connected", "trial": "needs_reauth"}
+    assert states == {"live": "connected", "trial": "blocked"}
 
 
 @pytest.mark.conformance("BC-20")

@@ -11,7 +11,9 @@ from isthmus.cli import (
     connections,
     data,
     deliver,
+    health,
     keys,
+    notices,
     operate,
     operations,
     people,
@@ -54,6 +56,7 @@ def build_app() -> typer.Typer:
             operate.what_next()
 
     connections.register(app)
+    health.register(app)
     data.register(app)
     syncs.register(app)
     runs.register(app)
@@ -62,6 +65,7 @@ def build_app() -> typer.Typer:
     deliver.register(app)
     serving.register(app)
     keys.register(app)
+    notices.register(app)
     people.register(app)
     applying.register(app)
     safekeeping.register(app)

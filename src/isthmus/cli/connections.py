@@ -232,26 +232,31 @@ async def _tried(opened: Hub, wish: Wish, app: AppCredentials) -> None:
 
 def disconnect(
     name: Annotated[str, typer.Argument(help="The connection's name.")],
+    keep_data: Annotated[
+        bool, typer.Option("--keep-data", help="Keep syncs and records; connecting again goes on with them.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     home: Home = None,
 ) -> None:
-    """Forget a connection with its credentials, syncs and stored records. Nothing happens at the vendor's side."""
+    """End a connection: its credentials are forgotten, its work stops, and its data is erased, or kept as asked."""
 
     async def work() -> None:
-        from isthmus.store import connections, syncs
+        from isthmus.connections.disconnecting import losses
 
         async with hub(home) as opened:
             connection = await chosen_connection(opened, name)
-            async with opened.db.project(opened.project.id) as tx:
-                kept = len(await syncs.every(tx, connection.id))
-            confirm(
-                f"This erases {counted(kept, 'sync')} with their records and their changes in the feed.",
-                connection.name,
-                yes=yes,
+            lost = await losses(opened.db, opened.project.id, connection.id)
+            stops = f"This forgets the credentials and stops {counted(lost.syncs, 'sync')}"
+            waiting = f" and {counted(lost.writes, 'write')} not sent yet" if lost.writes else ""
+            erases = (
+                "Records stay."
+                if keep_data
+                else f"It erases {counted(lost.records, 'record')} and {counted(lost.changes, 'change')} in the feed."
             )
-            async with opened.db.project(opened.project.id) as tx:
-                await connections.delete(tx, connection.id)
-        say(f"[green]✓[/] {escape(connection.name)} is gone.")
+            confirm(f"{stops}{waiting}. {erases}", connection.name, yes=yes)
+            ended = await opened.disconnect(connection.id, erase=not keep_data, actor="cli")
+        say(f"[green]✓[/] {escape(connection.name)} is {'disconnected' if keep_data else 'gone'}.")
+        say(ended.at_the_vendor)
 
     run(work)
 
@@ -387,8 +392,16 @@ def _plain(connection: Connection, companies: list[Any]) -> dict[str, Any]:
         "state": connection.state,
         "since": connection.since.isoformat(),
         "failure": connection.failure,
+        "health": _health(connection),
         "companies": [{"id": row.remote_id, "name": row.name, "selected": row.selected} for row in companies],
     }
+
+
+def _health(connection: Connection) -> dict[str, Any]:
+    from isthmus.connections.health import health_of
+
+    plain: dict[str, Any] = msgspec.to_builtins(health_of(connection))
+    return plain
 
 
 def _cloud(name: str, home: Path) -> Cloud:
