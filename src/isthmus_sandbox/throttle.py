@@ -12,7 +12,7 @@ import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -93,6 +93,7 @@ class Throttle:
         self._clock = clock
         self.limits = limits
         self._lanes: OrderedDict[tuple[str, str, str], Lane] = OrderedDict()
+        self._jump = asyncio.Event()
 
     def now_s(self) -> float:
         """Monotonic seconds, moved by the sandbox clock's offset."""
@@ -113,8 +114,17 @@ class Throttle:
         finally:
             self._leave(lane)
 
+    async def work(self) -> None:
+        """Take the time that work takes at the vendor, by the sandbox clock."""
+        ends_s = self.now_s() + self.limits.service_time_s
+        while (left_s := ends_s - self.now_s()) > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._jump.wait(), left_s)
+
     def expire_waiting(self) -> None:
-        """End the waits that a jump of the clock made too long."""
+        """End the waits that a jump of the clock made too long, and the work that it carried past its end."""
+        self._jump.set()
+        self._jump = asyncio.Event()
         now_s = self.now_s()
         for lane in self._lanes.values():
             for deadline_s, place in lane.waiting:
@@ -232,7 +242,7 @@ class ThrottleMiddleware:
         try:
             async with self._throttle.admit(key):
                 if self._throttle.limits.service_time_s > 0:
-                    await asyncio.sleep(self._throttle.limits.service_time_s)
+                    await self._throttle.work()
                 await self._app(scope, receive, send)
         except Refused as refused:
             await self._refuse(refused, send)

@@ -8,9 +8,13 @@ from collections import Counter
 from email.utils import parsedate_to_datetime
 
 import pytest
+from tests.patience import eventually
 from tests.sandbox.frame.conftest import COMPANIES, ProductClient
 
 from isthmus_sandbox.worlds.identities import READ_ONLY_APP_ID, TENANT_ID
+
+WORK_S = 300.0
+"""By the sandbox clock: nothing ends before a test moves it."""
 
 SANDBOX_COMPANIES = COMPANIES.replace("Production", "Sandbox")
 
@@ -23,12 +27,12 @@ async def many(product: ProductClient, requests: int) -> Counter[int]:
 
 async def until_waiting(product: ProductClient, waiting: int) -> None:
     """Wait until that many requests stand in the queue."""
-    for _ in range(500):
+
+    async def filled() -> bool:
         lanes = product.sandbox.call(product.sandbox.estate.throttle.report)
-        if lanes and lanes[0]["waiting"] >= waiting:
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("the queue never filled")
+        return bool(lanes) and lanes[0]["waiting"] >= waiting
+
+    await eventually(filled, "the queue never filled")
 
 
 async def test_the_documented_limits_are_the_default(product: ProductClient) -> None:
@@ -72,9 +76,9 @@ async def test_a_refused_request_does_not_fill_the_window(product: ProductClient
 
 
 async def test_the_scale_shortens_window_and_allowance_alike(product: ProductClient) -> None:
-    _, limits = await product.control("POST", "/limits", scale=100)
-    assert (limits["scaled_requests"], limits["scaled_window_s"]) == (60, 3.0)
-    assert await many(product, 61) == Counter({200: 60, 429: 1})
+    _, limits = await product.control("POST", "/limits", scale=2, requests_per_window=60)
+    assert (limits["scaled_requests"], limits["scaled_window_s"]) == (30, 150.0)
+    assert await many(product, 31) == Counter({200: 30, 429: 1})
 
 
 async def test_retry_after_on_429_can_be_a_date_or_missing(product: ProductClient) -> None:
@@ -89,30 +93,32 @@ async def test_retry_after_on_429_can_be_a_date_or_missing(product: ProductClien
 
 
 async def test_five_run_at_once_and_the_rest_wait(product: ProductClient) -> None:
-    product.sandbox.limits(service_time_s=1.5)
+    product.sandbox.limits(service_time_s=WORK_S)
     tasks = [asyncio.create_task(product.get()) for _ in range(8)]
     await until_waiting(product, 3)
     lane = product.sandbox.call(product.sandbox.estate.throttle.report)[0]
     assert (lane["running"], lane["waiting"]) == (5, 3)
     product.sandbox.call(lambda: setattr(product.sandbox.estate.throttle.limits, "service_time_s", 0.0))
+    product.sandbox.advance(WORK_S + 1)
     assert Counter(status for status, _, _ in await asyncio.gather(*tasks)) == Counter({200: 8})
     lane = product.sandbox.call(product.sandbox.estate.throttle.report)[0]
     assert (lane["running_max"], lane["running"], lane["waiting"]) == (5, 0, 0)
 
 
 async def test_a_request_beyond_the_queue_is_429(product: ProductClient) -> None:
-    product.sandbox.limits(concurrent_max=2, queued_max=3, service_time_s=1.5)
+    product.sandbox.limits(concurrent_max=2, queued_max=3, service_time_s=WORK_S)
     tasks = [asyncio.create_task(product.get()) for _ in range(5)]
     await until_waiting(product, 3)
     status, _, body = await product.get()
     assert status == 429
     assert json.loads(body)["error"]["message"] == "Too many requests reached. Actual (6). Maximum (5)."
     product.sandbox.call(lambda: setattr(product.sandbox.estate.throttle.limits, "service_time_s", 0.0))
+    product.sandbox.advance(WORK_S + 1)
     assert Counter(status for status, _, _ in await asyncio.gather(*tasks)) == Counter({200: 5})
 
 
 async def test_eight_minutes_in_the_queue_end_in_503_with_retry_after(product: ProductClient) -> None:
-    product.sandbox.limits(concurrent_max=1, service_time_s=1.5)
+    product.sandbox.limits(concurrent_max=1, service_time_s=WORK_S)
     tasks = [asyncio.create_task(product.get()) for _ in range(3)]
     await until_waiting(product, 2)
     product.sandbox.advance(481)
