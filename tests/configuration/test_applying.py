@@ -20,6 +20,7 @@ FULL = """\
     version: 1
     project:
       require_approval: true
+      retention: {runs: 365, records: forever, changes: forever}
       notices:
         ops@example.com: {kinds: [connection_trouble, secret_expiring]}
         boss@example.com:
@@ -47,6 +48,8 @@ FULL = """\
             filter: balanceDue ge 0
             companies: [CRONUS USA, Inc.]
             schedule: every 10m
+            names: {displayName: name}
+            refresh: every 7d
           items: {backfill: 30, deletions: every 2d}
     """.replace("[CRONUS USA, Inc.]", '["CRONUS USA, Inc."]')
 
@@ -73,11 +76,11 @@ def test_a_whole_project_is_planned_applied_and_then_there_is_nothing_to_do(conn
     planned = _type(connected, "plan", FULL)
     assert planned.code == 0, planned.words
     assert "+ integration business-central" in planned.out
-    assert "7 to add, 3 to change, 0 to remove" in planned.words
+    assert "7 to add, 4 to change, 0 to remove" in planned.words
 
     applied = _type(connected, "apply", FULL, "--json")
     assert applied.code == 0, applied.words
-    assert applied.json["changed"] == 10
+    assert applied.json["changed"] == 11
     assert "s3cret" not in planned.out + applied.out
     assert SECRET not in applied.out
 
@@ -180,6 +183,52 @@ def test_a_narrower_sync_needs_leave_and_is_read_again_from_the_start(connected:
     assert ran["updated"] > 0
 
 
+def test_own_names_of_fields_change_without_reading_again_and_a_wrong_one_is_told_at_its_place(
+    connected: House,
+) -> None:
+    text = "version: 1\nconnections: {cronus: {syncs: {customers: {fields: [number, displayName], names: {NAMES}}}}}\n"
+    assert _type(connected, "apply", text.replace("{NAMES}", "{displayname: name}")).code == 0
+    renamed = _type(connected, "apply", text.replace("{NAMES}", "{displayName: title}"), "--json").json
+    assert [each["name"] for each in renamed["done"][0]["differences"]] == ["names"]
+    assert _type(connected, "apply", text.replace("{NAMES}", "{displayName: title}"), "--json").json["changed"] == 0
+
+    wrong = _type(connected, "plan", text.replace("{NAMES}", "{displayNam: title}"), "--json").json
+    assert (wrong["mistakes"][0]["line"], wrong["mistakes"][0]["nearest"][0]) == (2, "displayName")
+
+
+def test_shorter_retention_needs_leave(connected: House) -> None:
+    text = "version: 1\nproject: {retention: {runs: 7}}\n"
+    refused = _type(connected, "apply", text, "--json")
+    assert (refused.code, "runs beyond 7 days" in refused.error["message"]) == (2, True)
+    assert _type(connected, "apply", text, "--destroy", "--yes").code == 0
+    assert "Nothing to change" in _type(connected, "apply", text).words
+
+
+def test_a_connection_that_stands_still_holds_up_only_what_names_it(connected: House, database_url: str) -> None:
+    text = "version: 1\nintegrations: {bc: {client_id: x, syncs: {customers: {}}}}\ndestinations: {a: {folder: .}}\n"
+    assert _type(connected, "apply", text).code == 0
+    _through(connected, database_url)
+    connected.sandbox.advance(4_000)
+    connected.sandbox.switch("secret-expired")
+
+    planned = _type(connected, "plan", text, "--json").json
+    assert (planned["steps"], len(planned["remarks"])) == ([], 1)
+    assert "cronus stands still" in planned["remarks"][0]
+    named = _type(connected, "plan", text + "connections: {cronus: {syncs: {vendors: {}}}}\n", "--json")
+    assert named.error["code"] == "secret_expired"
+
+
+def _through(house: House, database_url: str) -> None:
+    """The project's connection was made through its integration."""
+    with psycopg.connect(database_url, autocommit=True) as direct:
+        direct.execute(
+            """UPDATE isthmus.connections c SET integration_id = i.id FROM isthmus.integrations i
+               WHERE i.project_id = c.project_id AND c.project_id = (
+                   SELECT id FROM isthmus.projects WHERE name = %s)""",
+            (house.settings.project,),
+        )
+
+
 def test_a_renamed_destination_keeps_its_place_and_its_secret(connected: House) -> None:
     text = "version: 1\ndestinations:\n  {0}webhook: https://app.example.com/h, secret: '${{HOOK_SECRET}}'}}\n"
     assert _type(connected, "apply", text.format("old: {")).code == 0
@@ -223,13 +272,7 @@ def test_an_integrations_syncs_are_read_from_each_of_its_connections(connected: 
           cronus: {syncs: {items: {schedule: every 2h}}}
         """
     assert _type(connected, "apply", text).code == 0
-    with psycopg.connect(database_url, autocommit=True) as direct:
-        direct.execute(
-            """UPDATE isthmus.connections c SET integration_id = i.id FROM isthmus.integrations i
-               WHERE i.project_id = c.project_id AND c.project_id = (
-                   SELECT id FROM isthmus.projects WHERE name = %s)""",
-            (connected.settings.project,),
-        )
+    _through(connected, database_url)
     assert _type(connected, "apply", text).code == 0
     syncs = {each["object"]: each["schedule"] for each in connected.type("sync", "list", "--json").json}
     assert syncs == {"customers": "every 1h", "items": "every 2h"}

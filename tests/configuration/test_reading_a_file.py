@@ -189,6 +189,9 @@ def test_an_anchor_is_a_way_to_say_the_same_twice(file: Path) -> None:
         ("integrations: {bc: {client_secret: '${S}'}}", 2, "without “client_id”"),
         ("integrations: {bc: {client_id: x, client_secret: '${S}', secret_expires: '2027-02-30'}}", 2, "no day"),
         ("project: {notices: {somebody: {}}}", 2, "cannot be a name"),
+        ("project: {retention: {recrods: 7}}", 2, "nothing called"),
+        ("project: {retention: {audit: 7}}", 2, "30 days at least"),
+        ("connections: {a: {syncs: {customers: {refresh: weekly}}}}", 2, "not a schedule"),
     ],
 )
 def test_what_makes_no_sense_is_told_before_anything_is_asked(file: Path, text: str, line: int, words: str) -> None:

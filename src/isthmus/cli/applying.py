@@ -61,9 +61,7 @@ def validate(
     say("Next: `isthmus plan` compares it with the project.")
 
 
-def plan(
-    file: FileName = "isthmus.yaml", destroy: Destroy = False, home: Home = None, as_json: Json = False
-) -> None:
+def plan(file: FileName = "isthmus.yaml", destroy: Destroy = False, home: Home = None, as_json: Json = False) -> None:
     """Show what `isthmus apply` would do, and what that would lose. Nothing is changed."""
 
     async def work() -> None:
@@ -99,6 +97,8 @@ def apply(
         outcome = Outcome()
         async with hub(home) as opened, serialised(opened):
             found = await compared(opened, loaded)
+            for remark in () if as_json else found.remarks:
+                say(f"[yellow]![/] {escape(remark)}")
             if destroy and not as_json:
                 _ask_before_loss(found, opened.project.name, yes=yes)
             try:
@@ -157,6 +157,8 @@ def _told(mistaken: Mistaken, *, as_json: bool) -> typer.Exit:
 
 
 def _print_plan(found: Plan, project: str, *, destroy: bool) -> None:
+    for remark in found.remarks:
+        say(f"[yellow]![/] {escape(remark)}")
     if not found.steps:
         say(f"[green]✓[/] Project {escape(project)} is as the file says. Nothing to do.")
         return

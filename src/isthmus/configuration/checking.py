@@ -8,9 +8,18 @@ from urllib.parse import urlsplit
 
 from isthmus.configuration.decoding import Places
 from isthmus.configuration.document import Mistake, Spot, nearest
-from isthmus.configuration.shape import EVENT_NAMES, Configuration, DestinationPart, IntegrationPart, SyncPart, given
+from isthmus.configuration.shape import (
+    EVENT_NAMES,
+    Configuration,
+    DestinationPart,
+    IntegrationPart,
+    ProjectPart,
+    SyncPart,
+    given,
+)
 from isthmus.delivery.signing import check_secret
 from isthmus.kernel.failures import InvalidInput
+from isthmus.store.retention import KINDS
 from isthmus.store.schedules import interval_s
 
 Path = tuple[str | int, ...]
@@ -19,6 +28,8 @@ Path = tuple[str | int, ...]
 def check(configuration: Configuration, places: Places) -> list[Mistake]:
     """Every mistake of meaning."""
     found: list[Mistake] = []
+    if isinstance(configuration.project, ProjectPart) and isinstance(configuration.project.retention, dict):
+        found += _retention(configuration.project.retention, places)
     if isinstance(configuration.integrations, dict):
         for name, integration in configuration.integrations.items():
             found += _integration(integration, ("integrations", name), places)
@@ -33,6 +44,22 @@ def check(configuration: Configuration, places: Places) -> list[Mistake]:
         for name, connection in configuration.connections.items():
             if isinstance(connection.syncs, dict):
                 found += _syncs(connection.syncs, ("connections", name, "syncs"), places)
+    return found
+
+
+def _retention(wanted: Mapping[str, int | str], places: Places) -> list[Mistake]:
+    found = []
+    known = {each.name: each for each in KINDS}
+    for name, days in wanted.items():
+        kind = known.get(name)
+        path = ("project", "retention", name)
+        if kind is None:
+            near = nearest(name, list(known))
+            message, remedy = f"There is nothing called “{name}” to keep.", f"Choose one of: {', '.join(known)}."
+            found.append(Mistake(message=message, remedy=remedy, spot=places.name(*path), nearest=near))
+        elif isinstance(days, int) and days < kind.days_min:
+            message = f"“{name}” is kept for {kind.days_min} days at least."
+            found.append(_mistake(places.value(*path), message, "Give more days."))
     return found
 
 
@@ -115,7 +142,7 @@ def _syncs(syncs: dict[str, SyncPart], path: Path, places: Places) -> list[Mista
             words = f"“{object_of(name, part)}” is read by “{seen[key]}” already."
             found.append(_mistake(places.name(*here), words, "Keep one of the two."))
         seen.setdefault(key, name)
-        for field, text in (("schedule", part.schedule), ("deletions", part.deletions)):
+        for field, text in (("schedule", part.schedule), ("deletions", part.deletions), ("refresh", part.refresh)):
             if isinstance(text, str) and text != "none":
                 try:
                     interval_s(text)

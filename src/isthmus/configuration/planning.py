@@ -18,9 +18,13 @@ STEPS_MAX = 5_000
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Steps: what is added and changed first, in the file's order, removals last."""
+    """Steps: what is added and changed first, in the file's order, removals last.
+
+    `remarks` tell of what could not be seen.
+    """
 
     steps: tuple[Step, ...]
+    remarks: tuple[str, ...] = ()
 
     def chosen(self, *, destroy: bool) -> tuple[Step, ...]:
         """What is carried out: without leave, things that the file does not name stay."""
@@ -40,6 +44,7 @@ class Plan:
         return {
             **counts,
             "destructive": sum(step.destructive for step in self.steps),
+            "remarks": list(self.remarks),
             "steps": [step.plain() for step in self.steps],
         }
 
@@ -47,9 +52,10 @@ class Plan:
 async def plan(ground: Ground, loaded: Loaded) -> Plan:
     """Compare. Nothing is changed. Raises Mistaken for what the project or the vendor does not know."""
     steps: list[Step] = []
+    remarks: list[str] = []
     steps += await plan_project(ground, loaded)
     steps += await plan_integrations(ground, loaded)
     steps += await plan_approvals(ground, loaded)
     steps += await plan_destinations(ground, loaded)
-    steps += await plan_syncs(ground, loaded)
-    return Plan(steps=tuple(sorted(steps, key=lambda step: step.sign is Sign.REMOVE)))
+    steps += await plan_syncs(ground, loaded, remarks)
+    return Plan(steps=tuple(sorted(steps, key=lambda step: step.sign is Sign.REMOVE)), remarks=tuple(remarks))

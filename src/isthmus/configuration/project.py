@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -15,7 +15,7 @@ from isthmus.configuration.shape import ConnectPagePart, NoticePart, ProjectPart
 from isthmus.configuration.steps import Shown, Sign, Step, additions, counted, differences
 from isthmus.connections.integrations import LOGO_BYTES_MAX, usable_page
 from isthmus.kernel.failures import InvalidInput
-from isthmus.store import approvals, connections, integrations, notices
+from isthmus.store import approvals, connections, integrations, notices, retention
 from isthmus.store.integrations import ConnectPage
 
 _HOUR_S: Final = 3_600.0
@@ -29,6 +29,8 @@ async def plan_project(ground: Ground, loaded: Loaded) -> list[Step]:
     steps: list[Step] = []
     if isinstance(part.require_approval, bool) or isinstance(part.approval_expires_hours, int):
         steps += await _project_approval(ground, part)
+    if isinstance(part.retention, dict):
+        steps += await _retention(ground, part.retention)
     if isinstance(part.notices, dict):
         steps += await _notices(ground, loaded, part.notices)
     if isinstance(part.connect_page, ConnectPagePart):
@@ -121,6 +123,34 @@ async def _project_approval(ground: Ground, part: ProjectPart) -> list[Step]:
     name = ground.project.name
     act = "approval_rule.set"
     return [Step(sign=Sign.CHANGE, kind="project", name=name, act=act, perform=perform, differences=found)]
+
+
+async def _retention(ground: Ground, wanted: Mapping[str, int | str]) -> list[Step]:
+    async with ground.db.project(ground.project.id) as tx:
+        before = (await retention.settings(tx)).days
+    days = {name: value if isinstance(value, int) else None for name, value in wanted.items()}
+    found = differences([(name, _days(before[name]), _days(value)) for name, value in days.items()])
+    forever = retention.DAYS_MAX + 1
+    shorter = [name for name, value in days.items() if (value or forever) < (before[name] or forever)]
+    if not found:
+        return []
+
+    async def perform() -> Sequence[Shown]:
+        async with ground.db.project(ground.project.id) as tx:
+            await retention.change(tx, days)
+        return []
+
+    loses = f"what is older: {', '.join(f'{name} beyond {_days(days[name])}' for name in shorter)}" if shorter else None
+    return [
+        Step(
+            sign=Sign.CHANGE, kind="retention", name=ground.project.name, act="retention.change", perform=perform,
+            differences=found, loses=loses,
+        )
+    ]  # fmt: skip
+
+
+def _days(value: int | None) -> str:
+    return "for ever" if value is None else counted(value, "day")
 
 
 async def _notices(ground: Ground, loaded: Loaded, wanted: dict[str, NoticePart | None]) -> list[Step]:

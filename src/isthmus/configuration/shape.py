@@ -12,6 +12,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from isthmus.kernel.event_types import EVENT_TYPES, RECORDS_CHANGED
 from isthmus.store.notices import KINDS
+from isthmus.store.retention import DAYS_MAX
+from isthmus.store.retention import KINDS as RETAINED
 
 NAME_PATTERN: Final = r"^[\w][\w .,&()'/+-]{0,99}$"
 SYNCS_MAX: Final = 500
@@ -48,6 +50,8 @@ Mail = Annotated[
 
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$", extra={"remedy": 'Write it in quotes, as "2027-03-31".'})]
 NoticeKind = Annotated[str, Meta(min_length=1, max_length=100, extra_json_schema={"enum": list(KINDS)})]
+RETENTION_KINDS: Final = tuple(each.name for each in RETAINED)
+RetentionKind = Annotated[str, Meta(max_length=100, extra_json_schema={"enum": list(RETENTION_KINDS)})]
 Objects = Annotated[list[Text], Meta(min_length=1, max_length=200, description="Only these.")]
 EVENT_NAMES: Final = tuple(sorted([*EVENT_TYPES, RECORDS_CHANGED]))
 EventName = Annotated[str, Meta(min_length=1, max_length=100, extra_json_schema={"enum": list(EVENT_NAMES)})]
@@ -72,7 +76,14 @@ class SyncPart(Part, frozen=True, kw_only=True):
     backfill: (
         Literal["full", "none"] | Annotated[int, Meta(ge=1, le=36_500, description="So many days back.")] | UnsetType
     ) = UNSET
+    names: (
+        Annotated[dict[Text, Text], Meta(max_length=500, description="Your own names of fields, by the vendor's.")]
+        | UnsetType
+    ) = UNSET
     schedule: Annotated[ScheduleText, Meta(description="When to read what is new.")] | UnsetType = UNSET
+    refresh: (
+        Annotated[ScheduleText, Meta(description="When to compare everything, calculated fields too.")] | UnsetType
+    ) = UNSET
     deletions: Annotated[ScheduleText, Meta(description="When to look for deletions.")] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
 
@@ -137,6 +148,13 @@ class ProjectPart(Part, frozen=True, kw_only=True):
     ) = UNSET
     notices: (
         Annotated[dict[Mail, NoticePart | None], Meta(max_length=50, description="Who is told, by address.")]
+        | UnsetType
+    ) = UNSET
+    retention: (
+        Annotated[
+            dict[RetentionKind, Literal["forever"] | Annotated[int, Meta(ge=1, le=DAYS_MAX, description="Days.")]],
+            Meta(description="How long things are kept, in days."),
+        ]
         | UnsetType
     ) = UNSET
     connect_page: ConnectPagePart | UnsetType = UNSET

@@ -12,56 +12,45 @@ from typing import Any, Final
 import msgspec
 
 from isthmus.actions.reading import setup
-from isthmus.configuration.checking import object_of
 from isthmus.configuration.document import Spot
 from isthmus.configuration.document import nearest as nearest_names
 from isthmus.configuration.ground import Ground, NoJournal
 from isthmus.configuration.loading import Loaded
-from isthmus.configuration.shape import SyncPart
 from isthmus.configuration.steps import Shown, Sign, Step, additions, counted, differences
-from isthmus.kernel.failures import CompanyNotFound, FilterRefused, InvalidInput, UnknownField, UnknownObject
-from isthmus.store import connections, integrations, schedules, syncs
+from isthmus.configuration.sync_values import (
+    Compared,
+    Timing,
+    Wanted,
+    days_of,
+    names_of,
+    ordered,
+    schedule_of,
+    set_of,
+    window,
+)
+from isthmus.kernel.failures import (
+    CompanyNotFound,
+    CredentialFailure,
+    FilterRefused,
+    InvalidInput,
+    UnknownField,
+    UnknownObject,
+)
+from isthmus.store import connections, integrations, syncs
 from isthmus.store.database import Transaction
-from isthmus.store.rows import CompanyRow, Connection, RunKind, Sync
+from isthmus.store.rows import CompanyRow, Connection, Sync
 
 KIND = "sync"
 
 _NAMED: Final = (UnknownObject, UnknownField, CompanyNotFound, FilterRefused, InvalidInput)
 """What the file itself has wrong; anything else is the connection's trouble and is told as such."""
 
-Path = tuple[str | int, ...]
 
+async def plan_syncs(ground: Ground, loaded: Loaded, remarks: list[str]) -> list[Step]:
+    """The steps for the syncs of every connection that the file speaks of. Raises Mistaken, or the vendor's Failure.
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """A sync as the file asks for it, with where it stands there."""
-
-    name: str
-    part: SyncPart
-    path: Path
-
-    @property
-    def object(self) -> str:
-        """The object that it reads."""
-        return object_of(self.name, self.part)
-
-    @property
-    def route(self) -> str:
-        """Its API route as typed, empty for the vendor's own."""
-        return self.part.route if isinstance(self.part.route, str) else ""
-
-
-class _Compared(msgspec.Struct, frozen=True, kw_only=True):
-    """One sync in exact names, as it is kept; equal values mean that nothing has to be done."""
-
-    companies: list[str] | None
-    fields: list[str]
-    filter: str | None
-    expand: list[str]
-    backfill_days: int | None
-
-
-async def plan_syncs(ground: Ground, loaded: Loaded) -> list[Step]:
-    """The steps for the syncs of every connection that the file names. Raises Mistaken, or the vendor's Failure."""
+    A connection that only its integration speaks of, and that stands still, is left as it is, with a remark.
+    """
     async with ground.db.project(ground.project.id) as tx:
         present = {each.name: each for each in await connections.every(tx)}
         made_through = await integrations.names_by_connection(tx)
@@ -78,8 +67,15 @@ async def plan_syncs(ground: Ground, loaded: Loaded) -> list[Step]:
     steps: list[Step] = []
     for name, connection in present.items():
         wanted = _wanted(loaded, name, made_through.get(connection.id))
-        if wanted is not None:
+        named = isinstance(parts, dict) and name in parts
+        if wanted is None or (connection.state == "disconnected" and not named):
+            continue
+        try:
             steps += await _of_connection(ground, loaded, connection, wanted)
+        except CredentialFailure as failure:
+            if named:
+                raise
+            remarks.append(f"{name} stands still, so its syncs stay as they are: {failure.message}")
     return steps
 
 
@@ -158,10 +154,11 @@ class _One:
                 ("object", wish.object if wish.object != self._wanted.name else None),
                 ("route", wish.route or None),
                 ("fields", wish.fields),
+                ("names", wish.names),
                 ("filter", wish.filter),
                 ("expand", wish.expand),
                 ("companies", wish.companies),
-                ("backfill", _window(wish.backfill_days)),
+                ("backfill", window(wish.backfill_days)),
                 ("schedule", wish.schedule or "by hand"),
                 ("paused", part.paused is True or None),
             ]
@@ -170,49 +167,32 @@ class _One:
 
     async def changed(self, row: Sync) -> Step | None:
         """It is there; None when it is as asked for."""
-        before = _Compared(
-            companies=row.companies,
-            fields=list(row.fields),
-            filter=row.filter,
-            expand=list(row.expand),
-            backfill_days=row.backfill_days,
-        )
-        after = self._as_typed(before)
-        swept = row.sweep_schedule
-        if after is None or _deletions(self._wanted.part, swept) != swept:
-            after, swept = await self._as_checked(row)
-        schedule = _schedule(self._wanted.part.schedule, None)
-        paused = self._wanted.part.paused
-        state = row.state if not isinstance(paused, bool) else ("paused" if paused else "active")
+        before, part = Compared.of(row), self._wanted.part
+        after: Compared | None = self._as_typed(before)
+        timing, names = Timing.of(row).with_wish(part), names_of(part, row.names)
+        if after is None or names != row.names or timing.looks_for != Timing.of(row).looks_for:
+            after, names, timing = await self._as_checked(row, timing)
+        state = row.state if not isinstance(part.paused, bool) else ("paused" if part.paused else "active")
         read = differences(
             [
                 ("companies", self._company_names(before.companies), self._company_names(after.companies)),
                 ("fields", before.fields, after.fields),
                 ("filter", before.filter, after.filter),
                 ("expand", before.expand, after.expand),
-                ("backfill", _window(before.backfill_days), _window(after.backfill_days)),
+                ("backfill", window(before.backfill_days), window(after.backfill_days)),
             ]
         )
-        timed = differences(
-            [
-                ("schedule", row.schedule, schedule),
-                ("deletions", row.sweep_schedule, swept),
-                ("state", row.state, state),
-            ]
-        )
-        if not read and not timed:
+        rest = differences([("names", row.names, names), *Timing.of(row).beside(timing), ("state", row.state, state)])
+        if not read and not rest:
             return None
-        wish, there = after, bool(read)
+        wish, reads_else = after, bool(read)
 
         async def perform() -> Sequence[Shown]:
             async def change(tx: Transaction) -> None:
                 await syncs.set_state(tx, row.id, state)
-                if row.schedule != schedule:
-                    await schedules.set_schedule(tx, row.id, RunKind.INCREMENTAL, schedule)
-                if row.sweep_schedule != swept:
-                    await schedules.set_schedule(tx, row.id, RunKind.SWEEP, swept)
-                await syncs.set_schedules(tx, row.id, schedule=schedule, sweep_schedule=swept)
-                if there:
+                await syncs.set_names(tx, row.id, names)
+                await timing.keep(tx, row)
+                if reads_else:
                     await syncs.change_reading(tx, row.id, **msgspec.structs.asdict(wish))
 
             await self._ground.db.transact(self._ground.project.id, change)
@@ -224,7 +204,7 @@ class _One:
             name=self._label,
             act="sync.change",
             perform=perform,
-            differences=read + timed,
+            differences=read + rest,
             loses=await self._loss(row, before, after),
         )
 
@@ -239,12 +219,14 @@ class _One:
             fields=tuple(part.fields) if isinstance(part.fields, list) else (),
             filter=part.filter if isinstance(part.filter, str) else None,
             expand=tuple(part.expand) if isinstance(part.expand, list) else (),
-            backfill_days=_days(part),
-            schedule=_schedule(part.schedule, None),
-            sweep_schedule=_schedule(part.deletions, setup.SWEEP_SCHEDULE_DEFAULT),
+            backfill_days=days_of(part),
+            schedule=schedule_of(part.schedule, None),
+            sweep_schedule=schedule_of(part.deletions, setup.SWEEP_SCHEDULE_DEFAULT),
+            refresh_schedule=schedule_of(part.refresh, None),
+            names=names_of(part, {}),
         )
 
-    def _as_typed(self, before: _Compared) -> _Compared | None:
+    def _as_typed(self, before: Compared) -> Compared | None:
         """What is kept, when the file says the same in other words at most; None when somebody has to look closer."""
         wish = self._wish()
         try:
@@ -254,28 +236,30 @@ class _One:
         except CompanyNotFound:
             return None
         same = (
-            _set(before.companies) == _set(chosen)
-            and _set(before.fields) == _set(wish.fields)
-            and _set(before.expand) == _set(wish.expand)
+            set_of(before.companies) == set_of(chosen)
+            and set_of(before.fields) == set_of(wish.fields)
+            and set_of(before.expand) == set_of(wish.expand)
             and (before.filter or None) == (wish.filter or None)
             and before.backfill_days == wish.backfill_days
         )
         return before if same else None
 
-    async def _as_checked(self, row: Sync) -> tuple[_Compared, str | None]:
-        """The wish in the vendor's exact names, and when deletions are looked for."""
+    async def _as_checked(self, row: Sync, timing: Timing) -> tuple[Compared, dict[str, str], Timing]:
+        """The wish in the vendor's exact names, and when deletions and calculated fields are looked for."""
         checked = await self._checked(self._wish())
-        after = _Compared(
-            companies=_ordered(row.companies, checked.companies),
-            fields=_ordered(row.fields, list(checked.fields)) or [],
+        after = Compared(
+            companies=ordered(row.companies, checked.companies),
+            fields=ordered(row.fields, list(checked.fields)) or [],
             filter=checked.filter,
-            expand=_ordered(row.expand, list(checked.expand)) or [],
-            backfill_days=_days(self._wanted.part),
+            expand=ordered(row.expand, list(checked.expand)) or [],
+            backfill_days=days_of(self._wanted.part),
         )
-        swept = _deletions(self._wanted.part, row.sweep_schedule)
-        if swept is not None and not (checked.obj.incremental and checked.obj.deletions):
-            swept = row.sweep_schedule  # compared in full at every run anyway
-        return after, swept
+        kept = Timing.of(row)
+        if not (checked.obj.incremental and checked.obj.deletions):  # compared in full at every run anyway
+            timing = msgspec.structs.replace(timing, deletions=kept.deletions)
+        if not checked.obj.incremental:
+            timing = msgspec.structs.replace(timing, refresh=kept.refresh)
+        return after, checked.names, timing
 
     async def _checked(self, wish: setup.SyncWish) -> setup.CheckedSync:
         """Names, filter and one record, as the vendor has them. Raises Mistaken for what the file has wrong."""
@@ -297,6 +281,10 @@ class _One:
     def _spot(self, failure: Any) -> Spot:
         """Where in the file the name stands that a failure is about."""
         places, path, part = self._loaded.places, self._wanted.path, self._wanted.part
+        if isinstance(part.names, dict) and failure.subject:
+            renamed = next((each for each, own in part.names.items() if failure.subject in (each, own)), None)
+            if renamed is not None:
+                return places.name(*path, "names", renamed)
         lists: list[tuple[str, Any]] = [("fields", part.fields), ("expand", part.expand), ("companies", part.companies)]
         for name, values in lists:
             for place, text in enumerate(values if isinstance(values, list) else []):
@@ -319,7 +307,7 @@ class _One:
         names = {row.remote_id: row.name for row in self._companies}
         return "all" if ids is None else [names.get(each, each) for each in ids]
 
-    async def _loss(self, row: Sync, before: _Compared, after: _Compared) -> str | None:
+    async def _loss(self, row: Sync, before: Compared, after: Compared) -> str | None:
         """What a narrower sync gives up."""
         async with self._ground.db.project(self._ground.project.id) as tx:
             counts = await syncs.stream_counts(tx, row.id)
@@ -360,33 +348,3 @@ async def _removed(ground: Ground, connection: Connection, row: Sync) -> Step:
         loses=f"{counted(total, 'stored record')}, and their changes in the feed",
         unnamed=True,
     )
-
-
-def _schedule(text: Any, otherwise: str | None) -> str | None:
-    if not isinstance(text, str):
-        return otherwise
-    return None if text.casefold() == "none" else text
-
-
-def _deletions(part: SyncPart, present: str | None) -> str | None:
-    """When deletions are looked for; what is there stays unless the file says otherwise."""
-    return _schedule(part.deletions, present)
-
-
-def _days(part: SyncPart) -> int | None:
-    if isinstance(part.backfill, int):
-        return part.backfill
-    return 0 if part.backfill == "none" else None
-
-
-def _window(days: int | None) -> str:
-    return "full" if days is None else "none" if days == 0 else counted(days, "day")
-
-
-def _set(names: Sequence[str] | None) -> frozenset[str] | None:
-    return None if names is None else frozenset(each.casefold() for each in names)
-
-
-def _ordered(before: Sequence[str] | None, after: list[str] | None) -> list[str] | None:
-    """The same members in another order are no difference."""
-    return list(before) if before is not None and after is not None and set(before) == set(after) else after
