@@ -14,7 +14,6 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from psycopg.types.json import Jsonb
 
 from isthmus.kernel.event_types import EVENT_TYPES
 from isthmus.kernel.ids import new_id
@@ -85,21 +84,25 @@ async def append_all(tx: Transaction, told: Sequence[NewEvent]) -> list[UUID]:
         if event.type not in EVENT_TYPES:
             raise ValueError(f"{event.type} is no event type")
     ids = [new_id() for _ in told]
+    rows = [
+        {
+            "id": ids[place],
+            "type": event.type,
+            "subject": _plain(event.subject),
+            "data": _bounded(_plain(event.data)),
+            "place": place,
+        }
+        for place, event in enumerate(told)
+    ]
     await tx.execute(
         """INSERT INTO events (id, project_id, type, subject, data)
            SELECT n.id, %(project)s, n.type,
                   coalesce((SELECT jsonb_build_object('consumer', u.external_id)
                             FROM connections c JOIN consumers u ON u.id = c.consumer_id
                             WHERE c.id = (n.subject ->> 'connection_id')::uuid), '{}') || n.subject, n.data
-           FROM unnest(%(id)s::uuid[], %(type)s::text[], %(subject)s::jsonb[], %(data)s::jsonb[])
-                WITH ORDINALITY AS n (id, type, subject, data, place) ORDER BY n.place""",
-        {
-            "project": tx.project_id,
-            "id": ids,
-            "type": [event.type for event in told],
-            "subject": [Jsonb(_plain(event.subject)) for event in told],
-            "data": [Jsonb(_bounded(_plain(event.data))) for event in told],
-        },
+           FROM json_to_recordset(%(rows)s::json) AS n (id uuid, type text, subject jsonb, data jsonb, place integer)
+           ORDER BY n.place""",
+        {"project": tx.project_id, "rows": msgspec.json.encode(rows).decode()},
     )
     for event in told:
         if event.type in notices.FROM_EVENTS:

@@ -13,7 +13,6 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg.types.json import Jsonb
 
 from isthmus.kernel.failures import InvalidInput, RunSuperseded
 from isthmus.store.database import Transaction
@@ -124,23 +123,22 @@ INSERT INTO operations (id, project_id, connection_id, idempotency_key, key_expi
                         isolated, verb, object, route, company, remote_id, wish, body, lock_key, holds_lock, state,
                         worker, fence, leased_until, attempts, resolved, sent_body, baseline, first_sent_at, sent_at,
                         certain_at, next_attempt_at, planned_by, planned_by_key, proposal, approval_expires_at)
-SELECT n.id, %(project)s, n.connection, n.key, n.at + make_interval(secs => %(kept)s), n.fingerprint, n.batch,
-       n.position, n.isolated, n.verb, n.object, n.route, n.company, n.remote_id, n.wish, n.body, n.lock_key, n.holds,
-       n.state, n.worker, 1, n.at + make_interval(secs => n.lease), n.attempts, n.resolved, n.sent_body,
+SELECT n.id, %(project)s, n.connection, n.key, n.at + make_interval(secs => %(kept)s),
+       decode(n.fingerprint, 'base64'), n.batch,
+       n.position, n.isolated, n.verb, n.object, n.route, n.company, n.remote_id, n.wish,
+       decode(n.body, 'base64'), n.lock_key, n.holds,
+       n.state, n.worker, 1, n.at + make_interval(secs => n.lease), n.attempts, n.resolved,
+       decode(n.sent_body, 'base64'),
        coalesce(n.baseline, '{}'), CASE WHEN n.state = 'sent' THEN n.at END, CASE WHEN n.state = 'sent' THEN n.at END,
        n.at + make_interval(secs => n.certain), n.at + make_interval(secs => n.expires), n.planner, n.planner_key,
        n.proposal, n.at + make_interval(secs => n.expires)
 FROM (SELECT *, clock_timestamp() AS at
-      FROM unnest(%(id)s::uuid[], %(connection)s::uuid[], %(key)s::text[], %(fingerprint)s::bytea[], %(batch)s::uuid[],
-                  %(position)s::integer[], %(isolated)s::boolean[], %(verb)s::text[], %(object)s::text[],
-                  %(route)s::text[], %(company)s::text[], %(remote)s::text[], %(wish)s::jsonb[], %(body)s::bytea[],
-                  %(lock)s::text[], %(holds)s::boolean[], %(state)s::text[], %(worker)s::text[], %(lease)s::float8[],
-                  %(attempts)s::integer[], %(resolved)s::jsonb[], %(sent_body)s::bytea[], %(baseline)s::jsonb[],
-                  %(certain)s::float8[], %(expires)s::float8[], %(planner)s::text[], %(planner_key)s::uuid[],
-                  %(proposal)s::jsonb[])
-           AS u (id, connection, key, fingerprint, batch, position, isolated, verb, object, route, company, remote_id,
-                 wish, body, lock_key, holds, state, worker, lease, attempts, resolved, sent_body, baseline, certain,
-                 expires, planner, planner_key, proposal)) n
+      FROM json_to_recordset(%(rows)s::json)
+           AS u (id uuid, connection uuid, key text, fingerprint text, batch uuid, position integer, isolated boolean,
+                 verb text, object text, route text, company text, remote_id text, wish jsonb, body text, lock_key text,
+                 holds boolean, state text, worker text, lease float8, attempts integer, resolved jsonb,
+                 sent_body text, baseline jsonb, certain float8, expires float8, planner text, planner_key uuid,
+                 proposal jsonb)) n
 ON CONFLICT (project_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
 RETURNING id, created_at, key_expires_at, leased_until, sent_at, certain_at, next_attempt_at"""
 
@@ -149,49 +147,57 @@ async def _insert(tx: Transaction, wanted: Sequence[NewOperation], holders: set[
     if not wanted:
         return {}
     drafts = [_drafted(tx.project_id, new, holds_lock=new.id in holders) for new in wanted]
-    sendings = [
-        new.sending if draft.state is OperationState.SENT else None for new, draft in zip(wanted, drafts, strict=True)
-    ]
     rows = await tx.tuples(
         _INSERT,
         {
             "project": tx.project_id,
             "kept": KEY_KEPT_S,
-            "id": [new.id for new in wanted],
-            "connection": [new.connection_id for new in wanted],
-            "key": [new.idempotency_key for new in wanted],
-            "fingerprint": [new.fingerprint for new in wanted],
-            "batch": [new.batch_id for new in wanted],
-            "position": [new.position for new in wanted],
-            "isolated": [new.isolated for new in wanted],
-            "verb": [new.verb for new in wanted],
-            "object": [new.object for new in wanted],
-            "route": [new.route for new in wanted],
-            "company": [new.company for new in wanted],
-            "remote": [new.remote_id for new in wanted],
-            "wish": [Jsonb(new.wish) for new in wanted],
-            "body": [new.body for new in wanted],
-            "lock": [new.lock_key for new in wanted],
-            "holds": [draft.holds_lock for draft in drafts],
-            "state": [draft.state.value for draft in drafts],
-            "worker": [draft.worker for draft in drafts],
-            "lease": [
-                None if new.waiting else new.sending.lease_s if sent and new.sending else new.lease_s
-                for new, sent in zip(wanted, sendings, strict=True)
-            ],
-            "attempts": [draft.attempts for draft in drafts],
-            "resolved": [None if draft.resolved is None else Jsonb(draft.resolved) for draft in drafts],
-            "sent_body": [draft.sent_body for draft in drafts],
-            "baseline": [Jsonb(draft.baseline) if draft.baseline else None for draft in drafts],
-            "certain": [each.certain_s if each else None for each in sendings],
-            "expires": [new.waiting.expires_s if new.waiting else None for new in wanted],
-            "planner": [draft.planned_by for draft in drafts],
-            "planner_key": [draft.planned_by_key for draft in drafts],
-            "proposal": [None if draft.proposal is None else Jsonb(draft.proposal) for draft in drafts],
+            "rows": _json([_plain(new, draft) for new, draft in zip(wanted, drafts, strict=True)]),
         },
     )
     by_id = {draft.id: draft for draft in drafts}
     return {row[0]: _with_times(by_id[row[0]], row) for row in rows}
+
+
+def _plain(new: NewOperation, draft: Operation) -> dict[str, Any]:
+    """A row for the statement; bytes travel as base64."""
+    sending = new.sending if draft.state is OperationState.SENT else None
+    lease_s = sending.lease_s if sending else new.lease_s
+    return {
+        "id": new.id,
+        "connection": new.connection_id,
+        "key": new.idempotency_key,
+        "fingerprint": new.fingerprint,
+        "batch": new.batch_id,
+        "position": new.position,
+        "isolated": new.isolated,
+        "verb": new.verb,
+        "object": new.object,
+        "route": new.route,
+        "company": new.company,
+        "remote_id": new.remote_id,
+        "wish": new.wish,
+        "body": new.body,
+        "lock_key": new.lock_key,
+        "holds": draft.holds_lock,
+        "state": draft.state,
+        "worker": draft.worker,
+        "lease": None if new.waiting else lease_s,
+        "attempts": draft.attempts,
+        "resolved": draft.resolved,
+        "sent_body": draft.sent_body,
+        "baseline": draft.baseline or None,
+        "certain": sending.certain_s if sending else None,
+        "expires": new.waiting.expires_s if new.waiting else None,
+        "planner": draft.planned_by,
+        "planner_key": draft.planned_by_key,
+        "proposal": draft.proposal,
+    }
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as one parameter: a list of arrays costs a multiple, for every quote in it is escaped by itself."""
+    return msgspec.json.encode(rows).decode()
 
 
 def _drafted(project_id: UUID, new: NewOperation, *, holds_lock: bool) -> Operation:
@@ -308,35 +314,27 @@ async def send(tx: Transaction, sendings: Sequence[Sending]) -> dict[UUID, datet
     rows = await tx.tuples(
         """UPDATE operations o SET state = 'sent', attempts = o.attempts + 1, sent_at = n.at,
                   first_sent_at = coalesce(o.first_sent_at, n.at), next_attempt_at = NULL,
-                  leased_until = n.at + make_interval(secs => n.lease),
-                  certain_at = n.at + make_interval(secs => n.certain),
-                  resolved = n.resolved, sent_body = n.body, baseline = n.baseline
+                  leased_until = n.at + make_interval(secs => n.lease_s),
+                  certain_at = n.at + make_interval(secs => n.certain_s),
+                  resolved = n.resolved, sent_body = decode(n.body, 'base64'), baseline = n.baseline
            FROM (SELECT *, clock_timestamp() AS at
-                 FROM unnest(%(id)s::uuid[], %(fence)s::bigint[], %(resolved)s::jsonb[], %(body)s::bytea[],
-                             %(baseline)s::jsonb[], %(lease)s::float8[], %(certain)s::float8[])
-                      AS u (id, fence, resolved, body, baseline, lease, certain)) n
+                 FROM json_to_recordset(%s::json) AS u (id uuid, fence bigint, resolved jsonb, body text,
+                                                        baseline jsonb, lease_s float8, certain_s float8)) n
            WHERE o.id = n.id AND o.fence = n.fence AND o.state IN ('planned', 'uncertain')
            RETURNING o.id, o.sent_at""",
-        {
-            "id": [each.id for each in sendings],
-            "fence": [each.fence for each in sendings],
-            "resolved": [Jsonb(each.resolved) for each in sendings],
-            "body": [each.body for each in sendings],
-            "baseline": [Jsonb(each.baseline) for each in sendings],
-            "lease": [each.lease_s for each in sendings],
-            "certain": [each.certain_s for each in sendings],
-        },
+        (_json([msgspec.structs.asdict(each) for each in sendings]),),
     )
     return dict(rows)
 
 
-async def settle(tx: Transaction, steps: Sequence[Step]) -> dict[UUID, Settled]:
+async def settle(tx: Transaction, steps: Sequence[Step], *, make_way: bool = True) -> dict[UUID, Settled]:
     """Move operations on and give lease and lock back; those that another process has taken over are left out.
 
     An uncertain operation keeps its lock. A record that an answer names belongs to the operation that was answered: one
-    that had only found it goes back to being uncertain. Raises RunSuperseded when a record was claimed this moment.
+    that had only found it goes back to being uncertain (without `make_way` that is left to a second try). Raises
+    RunSuperseded when a record is claimed already.
     """
-    claims = [step for step in steps if step.claim is not None and not step.found]
+    claims = [step for step in steps if step.claim is not None and not step.found] if make_way else []
     if claims:
         await tx.execute(
             """UPDATE operations o SET claim = NULL, state = 'uncertain', finished_at = NULL, next_attempt_at = now()
@@ -359,34 +357,22 @@ _SETTLED: Final = tuple(Settled.__struct_fields__)
 async def _moved(tx: Transaction, steps: Sequence[Step]) -> list[tuple[Any, ...]]:
     return await tx.tuples(
         f"""UPDATE operations o SET state = n.state, remote_id = coalesce(n.remote_id, o.remote_id), etag = n.etag,
-                  record = n.record, claim = coalesce(n.claim, o.claim), failure = n.failure,
+                  record = decode(n.record, 'base64'), claim = coalesce(n.claim, o.claim), failure = n.failure,
                   journal = CASE WHEN jsonb_array_length(o.journal) < %(entries)s THEN o.journal || n.journal
                                  ELSE o.journal END,
                   finished_at = CASE WHEN n.state IN ('confirmed', 'failed', 'needs_person') THEN clock_timestamp() END,
-                  next_attempt_at = clock_timestamp() + make_interval(secs => n.next_s),
+                  next_attempt_at = clock_timestamp() + make_interval(secs => n.next_attempt_s),
                   certain_at = CASE WHEN n.certain_s IS NULL THEN o.certain_at
                                     ELSE clock_timestamp() + make_interval(secs => n.certain_s) END,
                   looks = o.looks + n.looked::integer, leased_until = NULL, worker = NULL,
                   holds_lock = o.holds_lock AND n.state = 'uncertain'
-           FROM unnest(%(id)s::uuid[], %(fence)s::bigint[], %(state)s::text[], %(remote)s::text[], %(etag)s::text[],
-                       %(record)s::bytea[], %(claim)s::text[], %(failure)s::jsonb[], %(next)s::float8[],
-                       %(certain)s::float8[], %(looked)s::boolean[], %(journal)s::jsonb[])
-                AS n (id, fence, state, remote_id, etag, record, claim, failure, next_s, certain_s, looked, journal)
+           FROM json_to_recordset(%(rows)s::json)
+                AS n (id uuid, fence bigint, state text, remote_id text, etag text, record text, claim text,
+                      failure jsonb, next_attempt_s float8, certain_s float8, looked boolean, journal jsonb)
            WHERE o.id = n.id AND o.fence = n.fence RETURNING {", ".join(f"o.{name}" for name in _SETTLED)}""",  # noqa: S608 - column names
         {
             "entries": JOURNAL_ENTRIES_MAX,
-            "id": [step.id for step in steps],
-            "fence": [step.fence for step in steps],
-            "state": [step.state.value for step in steps],
-            "remote": [step.remote_id for step in steps],
-            "etag": [step.etag for step in steps],
-            "record": [step.record for step in steps],
-            "claim": [step.claim for step in steps],
-            "failure": [None if step.failure is None else Jsonb(step.failure) for step in steps],
-            "next": [step.next_attempt_s for step in steps],
-            "certain": [step.certain_s for step in steps],
-            "looked": [step.looked for step in steps],
-            "journal": [Jsonb(step.journal) for step in steps],
+            "rows": _json([msgspec.structs.asdict(step) for step in steps]),
         },
     )
 
@@ -425,7 +411,8 @@ async def reopen(tx: Transaction, operation_id: UUID) -> Operation:
         Operation,
         """UPDATE operations SET state = 'planned', fence = fence + 1, finished_at = NULL, failure = NULL,
                   next_attempt_at = NULL, certain_at = NULL, first_sent_at = NULL
-           WHERE id = %s AND state IN ('failed', 'needs_person') AND payload_forgotten_at IS NULL AND failure ->> 'code' IS DISTINCT FROM 'not_approved'
+           WHERE id = %s AND state IN ('failed', 'needs_person') AND payload_forgotten_at IS NULL
+             AND failure ->> 'code' IS DISTINCT FROM 'not_approved'
              AND verb <> 'upload'
            RETURNING *""",
         (operation_id,),

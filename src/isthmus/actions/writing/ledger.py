@@ -82,12 +82,18 @@ class Ledger:
     async def _settled(
         self, project_id: UUID, steps: Sequence[tuple[Operation, Step]]
     ) -> Sequence[Operation | Failure]:
-        # It may be repeated whole: a second time it finds its own fence and state.
-        return await self._db.transact(project_id, lambda tx: _settle(tx, steps))
+        # It may be repeated whole: a second time it finds its own fence and state. That somebody has claimed a record
+        # which an answer names is rare enough to be met by doing it again.
+        try:
+            return await self._db.transact(project_id, lambda tx: _settle(tx, steps, make_way=False))
+        except RunSuperseded:
+            return await self._db.transact(project_id, lambda tx: _settle(tx, steps))
 
 
-async def _settle(tx: Transaction, steps: Sequence[tuple[Operation, Step]]) -> list[Operation | Failure]:
-    settled = await operations_moving.settle(tx, [step for _, step in steps])
+async def _settle(
+    tx: Transaction, steps: Sequence[tuple[Operation, Step]], *, make_way: bool = True
+) -> list[Operation | Failure]:
+    settled = await operations_moving.settle(tx, [step for _, step in steps], make_way=make_way)
     found: list[Operation | Failure] = []
     for operation, step in steps:
         row = settled.get(operation.id)
