@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -21,13 +22,19 @@ from joserfc.jwk import OctKey, RSAKey
 CLIENT_ID, CLIENT_SECRET = "isthmus-console", "canary-oidc-secret"
 
 
+@cache
+def first_key() -> RSAKey:
+    """A signing key; making one takes its time, so there is one for all providers."""
+    return RSAKey.generate_key(2048, parameters={"kid": "one"})
+
+
 class IdentityProvider:
     """Its switches: `claims` are added to the truth (None takes one away), `key` signs, `refuse` answers a code."""
 
     def __init__(self) -> None:
         self.address = ""
-        self.key: RSAKey | OctKey = RSAKey.generate_key(2048, parameters={"kid": "one"})
-        self.published = [self.key]
+        self.published = [first_key()]
+        self.key: RSAKey | OctKey = self.published[0]
         self.claims: dict[str, Any] = {}
         self.person: dict[str, Any] = {"sub": "ada", "name": "Ada Lovelace", "email": "ada@acme.example"}
         self.refuse = ""

@@ -20,9 +20,10 @@ from isthmus.console.care import LIVES, actor, date_of
 from isthmus.console.checks import check_and_keep, last_check
 from isthmus.console.fixes import button_of, secret_line
 from isthmus.console.freshness import by_trouble
+from isthmus.console.operation_story import title_of
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
-from isthmus.store import connections, disconnecting, grants, overview, runs
+from isthmus.store import connections, disconnecting, grants, overview, runs, writes
 from isthmus.store.rows import Connection
 from isthmus.vault.secrets import Secret
 
@@ -88,6 +89,7 @@ async def connection_page(visit: Visiting, connection_id: FromPath[UUID]) -> Res
         active = await overview.active_runs(tx, connection_id)
         history = await overview.run_lines(tx, overview.RunFilter(connection_id=connection_id), 5)
         journal = await runs.journal(tx, history[0].id) if history else []
+        written = await writes.lines(tx, writes.WriteFilter(connection_id=connection_id), 5)
     return await _tab(
         visit,
         connection,
@@ -99,6 +101,8 @@ async def connection_page(visit: Visiting, connection_id: FromPath[UUID]) -> Res
         history=history,
         requests=journal[-REQUESTS_SHOWN:],
         requests_total=len(journal),
+        written=written,
+        title_of=title_of,
         checked=last_check(connection),
     )
 

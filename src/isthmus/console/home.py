@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -11,12 +11,13 @@ from litestar import Response, get
 from litestar.types import ControllerRouterHandler
 
 from isthmus.connections.health import health_of
-from isthmus.console.fixes import button_of
+from isthmus.console.fixes import WARN_DAYS, button_of
 from isthmus.console.freshness import by_trouble
 from isthmus.console.visit import Visiting
-from isthmus.console.words import plural
-from isthmus.store import connections, destinations, feed, overview, writes
+from isthmus.console.words import ago, plural
+from isthmus.store import connections, destinations, feed, health, overview, writes
 from isthmus.store.database import Transaction
+from isthmus.store.health import EndingSecret
 from isthmus.store.rows import Connection, Destination
 
 HOURS: Final = 24
@@ -60,7 +61,8 @@ async def home_page(visit: Visiting) -> Response[str]:
         head = await feed.head(tx)
         waiting = await overview.dead_letters_waiting(tx)
         undecided = await writes.waiting(tx, ("needs_person", "waiting_for_approval"))
-    troubles = _troubles(every, lines, targets) + _undecided(undecided)
+        ending = await health.ending_secrets(tx, WARN_DAYS)
+    troubles = _troubles(every, lines, targets) + _undecided(undecided) + _ending(ending, every, now)
     if waiting:
         troubles.append(_dead_letters(waiting))
     setup = _setup(every, lines, targets)
@@ -85,12 +87,14 @@ async def _numbers(tx: Transaction) -> dict[str, Any]:
     days = await overview.moved(tx, "day", DAYS)
     delivered, refused = await overview.delivered(tx, HOURS)
     succeeded, failed = await overview.runs_ended(tx, HOURS)
+    written = await writes.ended(tx, HOURS)
     return {
         "hours": [(f"{each.at.astimezone(UTC):%H}:00", each.changes) for each in hours],
         "days": [(f"{each.at.astimezone(UTC):%d %b}", each.changes) for each in days],
         "today": sum(each.changes for each in hours),
         "delivered": delivered,
         "refused": refused,
+        "written": written.get("confirmed", 0),
         "succeeded": succeeded,
         "failed": failed,
     }
@@ -141,6 +145,25 @@ def _troubles(every: list[Connection], lines: list[Any], targets: list[Destinati
         if each.paused is not None or each.failing_since is not None
     ]
     return found
+
+
+def _ending(ending: list[EndingSecret], every: list[Connection], now: datetime) -> list[Trouble]:
+    """Secrets that end soon, unless the connection stands still already."""
+    well = {each.id for each in every if each.state in ("connected", "degraded")}
+    what = {True: "certificate", False: "client secret"}
+    return [
+        Trouble(
+            title=f"{each.name}: the {what[each.certificate]} ends {ago(each.ends_at, now)}",
+            words="Reading and writing stop when it has ended.",
+            remedy="Create a new one in Entra and enter it now; it may wait beside the old one. No new consent is needed.",
+            turn="you",
+            tone="bad" if each.ends_at - now < timedelta(days=1) else "attention",
+            path=f"/console/connections/{each.connection_id}/settings#credentials",
+            button="Enter the next secret",
+        )
+        for each in ending
+        if each.connection_id in well
+    ]
 
 
 def _fix_path(connection: Connection) -> str:

@@ -90,6 +90,17 @@ async def objects(tx: Transaction) -> list[str]:
     return [str(name) for (name,) in found]
 
 
+async def ended(tx: Transaction, hours: int) -> dict[str, int]:
+    """How many operations were confirmed or failed in the last hours."""
+    found = await tx.tuples(
+        """SELECT state, count(*) FROM (
+               SELECT state FROM operations WHERE finished_at > now() - make_interval(hours => %s)
+                 AND created_at > now() - make_interval(hours => %s) LIMIT 100000) recent GROUP BY state""",
+        (hours, 2 * hours),
+    )
+    return {str(state): int(count) for state, count in found}
+
+
 async def waiting(tx: Transaction, states: tuple[str, ...]) -> dict[str, int]:
     """How many operations are in each of these states."""
     found = await tx.tuples(
