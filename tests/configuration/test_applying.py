@@ -169,7 +169,10 @@ def test_what_the_file_does_not_name_stays_until_leave_is_given_and_its_loss_is_
 
 
 def test_a_narrower_sync_needs_leave_and_is_read_again_from_the_start(connected: House) -> None:
-    wide = "version: 1\nconnections: {cronus: {syncs: {customers: {fields: [number, displayName]}}}}\n"
+    wide = (
+        "version: 1\nconnections: {cronus: {syncs: {customers: "
+        "{companies: ['CRONUS USA, Inc.'], fields: [number, displayName]}}}}\n"
+    )
     assert _type(connected, "apply", wide).code == 0
     assert connected.type("sync", "run", "customers").code == 0
     narrow = wide.replace("number, displayName", "number")
