@@ -11,7 +11,6 @@ import httpx
 import pytest
 from tests.api_server import Served, serving
 from tests.hub_fixtures import House, house, master_key
-from tests.own_database import database_url
 from tests.patience import WAIT_MAX_S
 from tests.sandbox_fixtures import sandbox, sandbox_server
 
@@ -22,7 +21,7 @@ from isthmus.store.integrations import ConnectPage, Integration
 from isthmus.vault.secrets import Secret
 from isthmus_sandbox.worlds import identities
 
-__all__ = ["database_url", "house", "master_key", "sandbox", "sandbox_server"]
+__all__ = ["house", "master_key", "sandbox", "sandbox_server"]
 
 HOST_ORIGIN = "http://app.acme.localhost:9999"
 SHARED = (

@@ -58,10 +58,10 @@ async def test_an_integration_is_made_changed_and_forgotten_and_never_shows_its_
     assert {"integration.create", "integration.change"} <= {each["action"] for each in audit.json()["result"]}
     assert (await admin.delete(f"/v1/integrations/{made['id']}")).status_code == 204
     assert (await admin.get(f"/v1/integrations/{made['id']}")).status_code == 404
+    await _what_cannot_work_is_refused(acme, admin)
 
 
-async def test_an_integration_that_cannot_work_is_refused(acme: Acme) -> None:
-    admin = await acme.served.client("admin")
+async def _what_cannot_work_is_refused(acme: Acme, admin: httpx.AsyncClient) -> None:
     no_certificate = base64.b64encode(b"not a certificate").decode()
     for wrong in (
         {"modes": ["magic"]},

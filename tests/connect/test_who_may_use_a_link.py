@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
@@ -12,7 +14,7 @@ import pytest
 from tests.connect.conftest import HOST_ORIGIN, Acme, Person, new_browser
 
 from isthmus.connections.sessions_end import expire_due
-from isthmus.store import connect_sessions, connections, grants
+from isthmus.store import connect_sessions, connections, events, grants
 from isthmus_sandbox.worlds import identities
 
 
@@ -21,6 +23,12 @@ async def ready(acme: Acme) -> Acme:
     """A host with the usual integration."""
     await acme.integration("sign_in")
     return acme
+
+
+RUBBISH = (
+    *("", " ", "\x00", "x" * 300, "x" * 20_000, "😀" * 50, "../../etc", "<script>alert(1)</script>", "common"),
+    *("a b", "'; drop table", "http://evil.example", "\r\nset-cookie: a=b", "{{7*7}}", "cronus.example"),
+)
 
 
 async def count_of_connections(acme: Acme) -> int:
@@ -206,7 +214,7 @@ async def test_pages_are_closed_to_forgers_frames_and_strangers(
     assert answers[-1] == 429
 
 
-async def test_the_status_of_a_link_is_told_to_the_allowed_origin_alone(
+async def test_links_tell_their_status_and_lead_back_to_allowed_origins_alone(
     ready: Acme, backend: httpx.AsyncClient
 ) -> None:
     session, url = await ready.link(backend, origin=HOST_ORIGIN)
@@ -224,9 +232,10 @@ async def test_the_status_of_a_link_is_told_to_the_allowed_origin_alone(
     assert script.headers["content-type"].startswith("text/javascript")
     assert "max-age" in script.headers["cache-control"]
     assert len(script.content) < 5_000
+    await _links_lead_back_to_allowed_origins_only(ready, backend)
 
 
-async def test_links_lead_back_to_allowed_origins_only(ready: Acme, backend: httpx.AsyncClient) -> None:
+async def _links_lead_back_to_allowed_origins_only(ready: Acme, backend: httpx.AsyncClient) -> None:
     consumer = {"consumer": {"external_id": "c-9"}, "integration": "Business Central"}
     for wrong in (
         "https://evil.example/",
@@ -255,3 +264,40 @@ async def test_links_lead_back_to_allowed_origins_only(ready: Acme, backend: htt
     stranger = await ready.served.client("admin", project="another-project")
     assert (await stranger.get(f"/v1/connect-sessions/{session['id']}")).status_code == 404
     assert dict(parse_qsl(urlsplit(session["return_url"]).query)) == {}
+
+
+async def test_clicking_twice_begins_one_connection_and_rubbish_is_answered_in_words(
+    acme: Acme, backend: httpx.AsyncClient, person: Person
+) -> None:
+    await acme.integration("sign_in", "own_app", "own_app_sign_in")
+    session, url = await acme.link(backend)
+    await person.open(url)
+    await person.press("/accept")
+    base, proof = f"/connect/s/{session['id']}", person.page.split('name="csrf" value="')[1].split('"')[0]
+    chooser = random.Random(7)
+    for turn in range(36):
+        action = ("inputs", "environment", "companies", "check", "back", "accept")[turn % 6]
+        names = ("tenant", "environment", "client_id", "client_secret", "company", "mode")
+        fields = {name: chooser.choice(RUBBISH) for name in names} | {"csrf": proof}
+        if turn % 12 == 0:
+            fields["mode"] = "own_app_sign_in"
+        answer = await person.client.post(f"{base}/{action}", data=fields)
+        assert answer.status_code < 500, (action, fields, answer.text)
+        assert "<script>alert" not in answer.text
+    await person.client.post(f"{base}/cancel", data={"csrf": proof})
+    await person.client.post(f"{base}/restart", data={"csrf": proof})
+    await person.client.post(f"{base}/accept", data={"csrf": proof})
+
+    clicked = await asyncio.gather(
+        *(person.client.post(f"{base}/inputs", data={"csrf": proof, "mode": "sign_in"}) for _ in range(5))
+    )
+    assert {answer.status_code for answer in clicked} == {200}
+    assert await count_of_connections(acme) == 1
+    await person.open(f"{base}/go")
+    await person.at_vendor()
+    await person.until("Which companies?")
+    fields = {"csrf": proof, "company": identities.US_COMPANY_ID}
+    await asyncio.gather(*(person.client.post(f"{base}/companies", data=fields) for _ in range(5)))
+    async with acme.served.hub.db.project(acme.served.hub.project.id) as tx:
+        told = [each.type for each in (await events.read(tx, 0)).events if "failed" not in each.type]
+    assert told == ["connection.created", "connection.state_changed", "connect_session.completed"]

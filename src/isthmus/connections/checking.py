@@ -75,8 +75,8 @@ async def check(
     """Take the steps, save the companies that were found, and move the connection to the state that follows.
 
     `just_consented` waits up to two minutes for a fresh consent to spread (OA-36). `on_steps` hears of all steps taken
-    so far after each one; it hears of fewer when they begin again. With `quiet` only good news changes the state: the
-    connection is still being made.
+    so far after each one; it hears of fewer when they begin again. With `quiet` the state stays: the connection is
+    still being made, and whoever makes it says when it is done.
     """
     consented_at = clock.now() if just_consented else None
     async with opener.open(connection.project_id, connection.id, journal) as opened:
@@ -90,7 +90,7 @@ async def check(
         if failure is None:
             with suppress(Failure):  # the connection works without; the next check asks again
                 await opener.learn_tenant(opened.grant, journal)
-    if not isinstance(failure, TransientFailure) and not (quiet and failure is not None):
+    if not isinstance(failure, TransientFailure) and not quiet:
         async with db.project(connection.project_id) as tx:
             number = grants.credential_number(opened.grant)
             await connections.set_state(tx, connection.id, state_after_check(failure), failure, credential=number)

@@ -48,6 +48,10 @@ _STORE_ATTEMPTS_MAX: Final = 10
 """A renewal that ends in the same moment raises the grant's fence; the new sign-in outranks its result (OA-29)."""
 
 
+_NAME_ATTEMPTS_MAX: Final = 5
+"""Names that somebody else takes in the same moment."""
+
+
 class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """What an app signs in with: a secret or a certificate."""
 
@@ -126,21 +130,27 @@ class Connecting:
         cloud: dict[str, Any] = msgspec.to_builtins(wish.cloud)
         tenant = wish.tenant or SHARED_TENANT
         wish.cloud.authority(tenant)  # refuses what cannot be a tenant
-        async with self._db.project(self._project_id) as tx:
-            taken = {each.name for each in await connections.every(tx)}
-            grant = await grants.create(
-                tx,
-                provider=wish.provider,
-                kind=kind,
-                cloud=cloud,
-                tenant=tenant,
-                client_id=client_id,
-                scopes=list(scopes),
-            )
-            name = next(name for name in _numbered(wish.name) if name not in taken)
-            return await connections.create(
-                tx, grant_id=grant.id, provider=wish.provider, environment=wish.environment, name=name
-            )
+        for _ in range(_NAME_ATTEMPTS_MAX):
+            try:
+                async with self._db.project(self._project_id) as tx:
+                    taken = {each.name for each in await connections.every(tx)}
+                    name = next(name for name in _numbered(wish.name) if name not in taken)
+                    grant = await grants.create(
+                        tx,
+                        provider=wish.provider,
+                        kind=kind,
+                        cloud=cloud,
+                        tenant=tenant,
+                        client_id=client_id,
+                        scopes=list(scopes),
+                    )
+                    return await connections.create(
+                        tx, grant_id=grant.id, provider=wish.provider, environment=wish.environment, name=name
+                    )
+            except InvalidInput as failure:
+                if failure.subject != name:
+                    raise  # else somebody has taken the name in the same moment
+        raise InvalidInput(f"The name “{wish.name}” is taken again and again.", remedy="Try again.")
 
     async def use_app(self, connection_id: UUID, app: AppCredentials, *, tenant: str, cloud: Cloud) -> Connection:
         """Let a connection sign in as an app from now on. Nothing is sent; try the credentials first, check it next."""
@@ -279,7 +289,7 @@ class Connecting:
     async def finish_sign_in(self, parameters: dict[str, str], journal: Journal, *, quiet: bool = False) -> Connection:
         """Take a callback's parameters to the end: code → tokens → identity → stored.
 
-        With `quiet`, a sign-in that fails leaves the connection's state alone: it is still being made.
+        With `quiet` the connection's state stays as it is: the check that follows says what it is.
 
         Coming back twice is fine: the second time finds the first one's result (OA-25). Raises SignInAgain for a state
         that nobody here has issued, IdentityMismatch for another tenant than the connection's, and what was refused.
@@ -309,7 +319,8 @@ class Connecting:
                     await connections.set_state(tx, connection.id, "needs_reauth", failure)
             raise
         async with self._db.project(self._project_id) as tx:
-            await connections.set_state(tx, connection.id, "pending")
+            if not quiet:
+                await connections.set_state(tx, connection.id, "pending")
             return await connections.get(tx, connection_id)
 
     async def _redeem(self, grant: Grant, pending: _Pending, parameters: dict[str, str], journal: Journal) -> None:

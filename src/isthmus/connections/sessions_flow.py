@@ -25,7 +25,7 @@ from isthmus.connections.credentials import GrantKind
 from isthmus.connections.integrations import HOSTS_OWN, Integrations, Mode, cloud_of_integration
 from isthmus.connections.keyring import Keyring
 from isthmus.connections.opening import Opener
-from isthmus.connections.sessions import ConnectSessions, SessionScene, modes_of
+from isthmus.connections.sessions import PRESET_CHARACTERS_MAX, ConnectSessions, SessionScene, modes_of
 from isthmus.connections.sessions_apps import SessionApps, Typed
 from isthmus.connections.sessions_end import fail
 from isthmus.connections.sharing import share_grant
@@ -322,7 +322,7 @@ class ConnectFlow:
         if session.reconnect or session.connection_id is None:
             raise InvalidInput("This connection keeps its environment.")
         name = name.strip()
-        if not name:
+        if not name or len(name) > PRESET_CHARACTERS_MAX:
             raise InvalidInput("Choose an environment.", subject="environment")
         async with self._db.project(self._project_id) as tx:
             connection = await connections.get(tx, session.connection_id)
@@ -368,6 +368,7 @@ class ConnectFlow:
                     subject=subject,
                     data={"name": connection.name, "provider": connection.provider},
                 )
+                await connections.set_state(tx, connection_id, "connected")
             await events.append(
                 tx,
                 type="connect_session.completed",

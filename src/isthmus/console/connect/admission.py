@@ -91,7 +91,7 @@ class Guest:
         lists: dict[str, list[str]] = {}
         for name, value in form.multi_items():
             if isinstance(value, str):
-                lists.setdefault(name, []).append(value[:VALUE_CHARACTERS_MAX])
+                lists.setdefault(name, []).append(value[:VALUE_CHARACTERS_MAX].replace("\x00", ""))
         self.lists, self.form = lists, {name: values[-1] for name, values in lists.items()}
         elsewhere = self.request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
         if elsewhere or not proven(self.visit, self.form.get("csrf", "")):
