@@ -21,6 +21,7 @@ from isthmus.kernel.reasons import reason_of
 from isthmus.store import connections, events, grants, health, notices
 from isthmus.store.database import Database, Transaction
 from isthmus.store.health import Appointment, AppointmentKind
+from isthmus.store.paused import Pause, paused
 from isthmus.store.rows import Grant
 
 WARNINGS_DAYS: Final = (30, 14, 7, 1, 0)
@@ -51,6 +52,9 @@ class Caretaker:
 
     async def work(self) -> int:
         """Keep what is due, a bounded number; how many. One that fails keeps no other waiting."""
+        async with self._db.system() as tx:
+            if Pause.TOKENS in await paused(tx):
+                return 0  # restored from a backup: somebody looks first which sign-ins may be used
         due = await health.take_due(self._db, LEASE_S, ROUND_MAX)
         for each in due:
             try:

@@ -180,6 +180,7 @@ class Renewing:
         grant = turn.grant
         tokens: TokenSet | None
         try:
+            await turn.refuse_while_paused()
             tokens = await obtain(
                 self._keyring,
                 grant,

@@ -155,7 +155,7 @@ def _ending(ending: list[EndingSecret], every: list[Connection], now: datetime) 
         Trouble(
             title=f"{each.name}: the {what[each.certificate]} ends {ago(each.ends_at, now)}",
             words="Reading and writing stop when it has ended.",
-            remedy="Create a new one in Entra and enter it now; it may wait beside the old one. No new consent is needed.",
+            remedy="Create a new one in Entra and enter it now; it may wait beside the old one. No consent is needed.",
             turn="you",
             tone="bad" if each.ends_at - now < timedelta(days=1) else "attention",
             path=f"/console/connections/{each.connection_id}/settings#credentials",

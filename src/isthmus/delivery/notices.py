@@ -17,6 +17,7 @@ from isthmus.settings import MailServer
 from isthmus.store import notices
 from isthmus.store.database import Database, Transaction
 from isthmus.store.notices import Mail, Notice
+from isthmus.store.paused import Pause, paused
 
 BACKOFF_S: Final = (60.0, 300.0, 900.0, 3_600.0, 10_800.0, 21_600.0, 43_200.0, 86_400.0)
 """Between the attempts for one mail; after the last it is given up: two days."""
@@ -46,6 +47,9 @@ class Notifier:
 
     async def work(self) -> int:
         """One round: compose what is due, send what waits; how many mails left."""
+        async with self._db.system() as tx:
+            if Pause.DELIVERIES in await paused(tx):
+                return 0  # restored from a backup: what waits may have been mailed before
         for project_id in await notices.projects_with_due(self._db):
             async with self._db.project(project_id) as tx:
                 await self._compose(tx)

@@ -233,6 +233,29 @@ async def connections_of_grant(tx: Transaction, grant_id: UUID) -> list[tuple[UU
     return [(row[0], str(row[1]), str(row[2])) for row in rows]
 
 
+class EndingSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection whose secret or certificate ends soon, or has ended."""
+
+    connection_id: UUID
+    name: str
+    ends_at: datetime
+    certificate: bool
+
+
+async def ending_secrets(tx: Transaction, days: int, limit: int = 20) -> list[EndingSecret]:
+    """Connections whose secret ends within so many days while no other waits beside it, soonest first."""
+    return await tx.rows(
+        EndingSecret,
+        """SELECT c.id AS connection_id, c.name, g.secret_expires_at AS ends_at,
+                  g.certificate_sealed IS NOT NULL AS certificate
+           FROM connections c JOIN grants g ON g.id = c.grant_id
+           WHERE g.secret_expires_at < now() + make_interval(days => %s) AND g.staged_at IS NULL
+             AND c.state <> 'disconnected'
+           ORDER BY g.secret_expires_at, c.id LIMIT %s""",
+        (days, limit),
+    )
+
+
 async def set_warned(tx: Transaction, grant_id: UUID, days: int) -> None:
     """People have been warned that the secret ends in so many days."""
     await tx.execute("UPDATE grants SET warned_days = %s WHERE id = %s", (days, grant_id))

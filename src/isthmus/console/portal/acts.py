@@ -22,7 +22,7 @@ from isthmus.connections.sessions import SessionWish
 from isthmus.console.asking import QuietJournal
 from isthmus.console.connect.words import provider_title
 from isthmus.console.portal.admission import PortalVisit
-from isthmus.console.portal.look import Shown, shown
+from isthmus.console.portal.look import STATES, Shown, shown
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.store import connections, grants, health, integrations, listing
 from isthmus.store.health import StateChange
@@ -206,6 +206,7 @@ async def _page(
         card=card,
         shared=shared_objects(card.integration) if card.integration else [],
         changes=changes,
+        states=STATES,
         said=_SAID.get(visit.request.query_params.get("said", ""), ""),
         errors=errors or {},
     )

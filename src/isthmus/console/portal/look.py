@@ -18,7 +18,7 @@ from isthmus.kernel.reasons import Fix
 from isthmus.store import integrations
 from isthmus.store.rows import Connection, Grant
 
-_STATES: Final = {
+STATES: Final = {
     "connected": ("works", "good", "check"),
     "degraded": ("works in part", "attention", "alert"),
     "pending": ("not finished", "attention", "clock"),
@@ -26,6 +26,7 @@ _STATES: Final = {
     "blocked": ("stands still", "bad", "cross"),
     "disconnected": ("disconnected", "neutral", "minus"),
 }
+"""Word, tone and icon of every state, as its owner reads it."""
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +58,7 @@ async def brand(services: Services, project_id: UUID, project: str) -> Brand:
 
 def shown(connection: Connection, grant: Grant, host: str) -> Shown:
     """State, and whose turn it is: who is “you” depends on whose app it is."""
-    word, tone, icon = _STATES.get(connection.state, (connection.state, "neutral", "minus"))
+    word, tone, icon = STATES.get(connection.state, (connection.state, "neutral", "minus"))
     health = health_of(connection)
     if not health.ill:
         return Shown(word=word, tone=tone, icon=icon)

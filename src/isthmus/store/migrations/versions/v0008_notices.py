@@ -1,4 +1,4 @@
-"""Health in full: reasons, notices to people, staged secrets, expiry dates. Only adds, so that older workers keep working."""
+"""Health: reasons, notices to people, staged secrets, expiry dates. Only adds, so that older workers keep working."""
 
 from __future__ import annotations
 
