@@ -31,6 +31,9 @@ QUICK = WriterSettings(
 )  # fmt: skip
 """Tests do not wait ten minutes for a request that may still commit."""
 
+LATE = msgspec.structs.replace(QUICK, operation_s_max=60.0)
+"""Where the vendor does commit later: however busy the machine, nobody may believe too early that it will not."""
+
 
 class Pen:
     """One connection that can be written to."""

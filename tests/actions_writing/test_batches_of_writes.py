@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.actions_writing.conftest import Pen, confirmed, refused
+from tests.actions_writing.conftest import LATE, QUICK, Pen, confirmed, refused
 
 from isthmus.actions.writing import WriteWish
 from isthmus.kernel.failures import InvalidInput, UnknownField
@@ -100,6 +100,7 @@ async def test_a_batch_has_1_to_1000_rows(pen: Pen) -> None:
 @pytest.mark.parametrize("action", ["lose_answer", "late_commit", "truncate", "corrupt_json"])
 async def test_a_batch_whose_answer_is_lost_happens_once(pen: Pen, action: str, *, isolated: bool) -> None:
     settings = {"commit_after_s": 0.3} if action == "late_commit" else {}
+    pen.writer = pen.another(LATE if action == "late_commit" else QUICK)
     pen.house.sandbox.fault(action, method="POST", path="batch$", **settings)
     rows = await pen.batch(*customers(pen, "b1", "b2", "b3"), all_or_nothing=isolated)
     assert {row.state for row in rows} == {OperationState.UNCERTAIN}

@@ -23,7 +23,7 @@ from isthmus.store.operations import Operation, OperationState
 ROOT = Path(__file__).parents[2]
 ROUNDS = int(os.environ.get("ISTHMUS_CRASH_ROUNDS", "12"))
 PATIENCE = WriterSettings(
-    operation_s_max=0.5, deadline_s=1.0, batch_deadline_s=1.0, grace_s=0.5, lock_wait_s=1.0, look_first_s=0.05,
+    operation_s_max=3.0, deadline_s=1.0, batch_deadline_s=1.0, grace_s=0.5, lock_wait_s=1.0, look_first_s=0.05,
     look_max_s=0.3,
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.actions_writing.conftest import QUICK, Pen, confirmed, record, refused
+from tests.actions_writing.conftest import LATE, QUICK, Pen, confirmed, record, refused
 
 from isthmus.actions.writing import WriterSettings
 from isthmus.store.operations import Operation, OperationState
@@ -32,6 +32,7 @@ def uncertain(operation: Operation) -> Operation:
 @pytest.mark.conformance("BC-67")
 @pytest.mark.parametrize(("action", "settings"), LOST)
 async def test_a_create_whose_answer_is_lost_happens_once(pen: Pen, action: str, settings: dict[str, Any]) -> None:
+    pen.writer = pen.another(LATE if action == "late_commit" else QUICK)
     pen.house.sandbox.fault(action, method="POST", path="salesInvoices$", **settings)
     lost = uncertain(await pen.draft_invoice("EXT-7"))
     ended = confirmed(await pen.settled(lost))
@@ -174,6 +175,7 @@ async def test_a_corrective_credit_memo_is_made_once(pen: Pen, action: str) -> N
     made = confirmed(await pen.draft_invoice("EXT-9"))
     confirmed(await pen.submit("action", "salesInvoices", record_id=made.remote_id, action="post"))
     settings = {"commit_after_s": 0.3} if action == "late_commit" else {}
+    pen.writer = pen.another(LATE if action == "late_commit" else QUICK)
     pen.house.sandbox.fault(action, method="POST", path="makeCorrectiveCreditMemo$", **settings)
     lost = await pen.submit("action", "salesInvoices", record_id=made.remote_id, action="makeCorrectiveCreditMemo")
     confirmed(await pen.settled(uncertain(lost)))
@@ -218,6 +220,7 @@ async def test_everything_that_is_due_is_taken_up_by_one_round(pen: Pen) -> None
 
 
 async def test_another_create_with_the_same_key_waits_until_the_first_is_certain(pen: Pen) -> None:
+    pen.writer = pen.another(LATE)
     pen.house.sandbox.fault("late_commit", method="POST", path="salesInvoices$", commit_after_s=0.3)
     lost = uncertain(await pen.draft_invoice("EXT-11"))
     second, first = await asyncio.gather(pen.draft_invoice("EXT-11"), pen.settled(lost))

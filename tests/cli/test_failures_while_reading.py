@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from typing import Any
 
 import pytest
 from tests.hub_fixtures import US, House, Typed
+from tests.patience import eventually
 
 from isthmus_sandbox.business_central import changes
 from isthmus_sandbox.worlds import identities
@@ -264,9 +264,8 @@ def test_a_connection_that_breaks_is_tried_again(connected: House) -> None:
 
 def test_a_second_command_on_a_sync_that_is_running_steps_back(connected: House) -> None:
     create(connected, "vendors")
-    connected.sandbox.fault("delay", path="/vendors$", delay_s=2.5, count=1)
+    connected.sandbox.fault("delay", path="/vendors$", delay_s=60.0, count=1)
     first: list[Typed] = []
-    at_work = threading.Event()
 
     async def both() -> None:
         from isthmus.actions.reading.setup import next_kind
@@ -278,10 +277,15 @@ def test_a_second_command_on_a_sync_that_is_running_steps_back(connected: House)
                 assert (await next_kind(tx, sync.id)).value == "backfill"
             requested, _ = await hub.begin_run(sync.id)
             task = asyncio.create_task(hub.perform(requested))
-            await asyncio.sleep(0.5)
-            at_work.set()
+
+            async def at_work() -> bool:
+                active = await hub.active_run(sync.id)
+                return active is not None and active.state == "running"
+
+            await eventually(at_work)
             first.append(await asyncio.to_thread(connected.type, "sync", "run"))
-            await task
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(both())
     assert first[0].code == 8, "what was asked for was not done"

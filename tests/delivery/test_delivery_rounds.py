@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from tests.delivery.conftest import Receiver
+from tests.patience import eventually
 from tests.store.conftest import Place, make_place
 
 from isthmus.connections.keyring import Keyring
@@ -140,11 +141,10 @@ async def test_a_slow_receiver_keeps_its_own_place_only(
 
 
 async def until_at(place: Place, destination_id: UUID, number: int) -> None:
-    for _ in range(300):
-        if (await row_of(place, destination_id)).cursor >= number:
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail("the destination was not reached")
+    async def reached() -> bool:
+        return (await row_of(place, destination_id)).cursor >= number
+
+    await eventually(reached, "the destination was not reached")
 
 
 async def test_a_drain_that_hangs_is_cut_off_and_comes_again_later(place: Place, keys: Keys) -> None:

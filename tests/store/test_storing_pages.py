@@ -159,17 +159,19 @@ async def test_a_worker_that_freezes_inside_a_commit_does_not_hold_up_its_succes
     place: Place, database_url: str
 ) -> None:
     run = await place.begin()
+    inside = asyncio.Event()
 
     async def freeze(db: Database) -> None:
         async with db.project(place.project_id) as tx:
             await runs.fence(tx, run.id, run.epoch)
             await feed.append(tx, place.stream_id, "c", ["never"])
+            inside.set()
             await asyncio.sleep(0.8)
             await tx.value("SELECT 1")
 
     async with await Database.open(database_url, idle_s=0.2) as frozen:
         freezing = asyncio.create_task(freeze(frozen))
-        await asyncio.sleep(0.1)
+        await inside.wait()
         async with place.db.project(place.project_id) as tx:
             taken = await runs.claim(tx, run.id, "worker-2")
         assert taken is not None

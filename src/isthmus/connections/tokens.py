@@ -170,7 +170,9 @@ class StoredTokens:
         ):
             stored = self._stored(turn.grant)
             if stored is not None and stored != rejected and claims is None:
-                return self._keep(stored, turn.grant.access_expires_at, _life_s(turn.grant))
+                kept = self._keep(stored, turn.grant.access_expires_at, _life_s(turn.grant))
+                if self._good():
+                    return kept  # else it is what a renewal that fails in passing is ridden out on
             self._refuse_again(turn.grant)
             if turn.grant.kind == GrantKind.PERSON:  # an app's token is asked for with its own credential: no harm done
                 await turn.refuse_while_paused()
@@ -217,11 +219,10 @@ class StoredTokens:
             raise self._refused
 
     def _stored(self, grant: Grant) -> str | None:
-        """What another process has left, if it is still good for a while."""
+        """What another process has left, if it is still good."""
         if grant.access_token_sealed is None or grant.access_expires_at is None:
             return None
-        ahead_s = self._ahead_of(_life_s(grant))
-        if self._clock.now() + timedelta(seconds=ahead_s) >= grant.access_expires_at:
+        if self._clock.now() >= grant.access_expires_at:
             return None
         return open_token(self._keyring, grant, "access_token_sealed", grant.access_token_sealed)
 
