@@ -9,11 +9,14 @@ import logging
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
-from tests.child_process import ISTHMUS, finished, started
+import yaml
+from tests.child_process import ISTHMUS, completed, finished, started
 from tests.hub_fixtures import House
 from tests.own_database import database_url
 from tests.patience import WAIT_MAX_S, until
@@ -24,6 +27,8 @@ from isthmus.settings import load_settings
 
 __all__ = ["database_url"]
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
@@ -33,10 +38,11 @@ def stream() -> Iterator[io.StringIO]:
     handler.setFormatter(json_lines())
     logger = logging.getLogger("isthmus")
     logger.addHandler(handler)
-    before, logger.level = logger.level, logging.DEBUG
+    before = logger.level
+    logger.setLevel(logging.DEBUG)  # loggers below remember what is let through until this is called
     yield text
     logger.removeHandler(handler)
-    logger.level = before
+    logger.setLevel(before)
 
 
 def _objects(stream: io.StringIO) -> list[dict[str, object]]:
@@ -102,8 +108,19 @@ def _serving(house: House, **environ: str) -> Iterator[tuple[int, subprocess.Pop
         yield port, process
 
 
-def test_a_second_signal_ends_a_server_that_still_waits_for_a_request(house: House) -> None:
-    with _serving(house, ISTHMUS_LOG_FORMAT="json") as (port, process), socket.socket() as slow:
+def test_a_server_with_its_secrets_in_files_is_healthy_and_a_second_signal_ends_it(
+    house: House, tmp_path: Path
+) -> None:
+    environ = house.environ()
+    for name in ("ISTHMUS_DATABASE_URL", "ISTHMUS_MASTER_KEY"):
+        (tmp_path / name).write_text(environ[name] + "\n")
+    in_files = dict.fromkeys(("ISTHMUS_DATABASE_URL", "ISTHMUS_MASTER_KEY"), "")
+    in_files |= {f"{name}_FILE": str(tmp_path / name) for name in in_files}
+
+    with _serving(house, ISTHMUS_LOG_FORMAT="json", **in_files) as (port, process), socket.socket() as slow:
+        compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))
+        _, _, flag, program = compose["services"]["hub"]["healthcheck"]["test"]
+        assert completed([sys.executable, flag, program.replace(":8080", f":{port}")]).returncode == 0
         slow.connect(("127.0.0.1", port))
         slow.sendall(b"POST /v1/consumers HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         answer = httpx.get(f"http://127.0.0.1:{port}/v1/connections", trust_env=False, timeout=WAIT_MAX_S)
@@ -112,6 +129,7 @@ def test_a_second_signal_ends_a_server_that_still_waits_for_a_request(house: Hou
         _, words = finished(process)
 
     assert process.returncode == 130, words
+    assert environ["ISTHMUS_MASTER_KEY"] not in words
     assert "Ending at once" in words
     told = [json.loads(line) for line in words.splitlines() if line.startswith("{")]
     assert answer.headers["x-request-id"] in {line.get("request_id") for line in told}
