@@ -88,6 +88,8 @@ def test_a_whole_project_is_planned_applied_and_then_there_is_nothing_to_do(conn
     assert (again.code, again.out) == (0, "")
     assert "Nothing to change" in again.words
     assert _type(connected, "plan", FULL, "--json").json["steps"] == []
+    assert _type(connected, "plan", FULL, "--check").code == 0
+    assert _type(connected, "plan", FULL.replace("every 10m", "every 20m"), "--check").code == 1
 
     [sync] = [each for each in connected.type("sync", "list", "--json").json if each["object"] == "customers"]
     assert (sync["fields"], sync["schedule"]) == (["number", "displayName", "balanceDue"], "every 10m")

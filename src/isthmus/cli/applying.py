@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.markup import escape
@@ -17,6 +17,8 @@ from isthmus.cli.running import confirm, hub, run
 
 if TYPE_CHECKING:
     from isthmus.configuration import Loaded, Mistaken, Outcome, Plan, Step
+
+T = TypeVar("T")
 
 MISTAKEN = 2
 """Exit code: what stands in the file cannot be used."""
@@ -73,10 +75,12 @@ def plan(file: FileName = "isthmus.yaml", destroy: Destroy = False, home: Home =
             found = await compared(opened, loaded)
         if as_json:
             print_json({"file": loaded.name, "project": opened.project.name, **found.plain()})
-            return
-        _print_plan(found, opened.project.name, destroy=destroy)
+        else:
+            _print_plan(found, opened.project.name, destroy=destroy)
+        return bool(found.steps)
 
-    _with_mistakes(work, as_json=as_json)
+    if _with_mistakes(work, as_json=as_json) and check:
+        raise typer.Exit(1)
 
 
 def apply(
@@ -120,11 +124,11 @@ def apply(
     _with_mistakes(work, as_json=as_json)
 
 
-def _with_mistakes(work: Any, *, as_json: bool) -> None:
+def _with_mistakes(work: Callable[[], Awaitable[T]], *, as_json: bool) -> T:
     from isthmus.configuration import Mistaken
 
     try:
-        run(work)
+        return run(work)
     except Mistaken as mistaken:
         raise _told(mistaken, as_json=as_json) from mistaken
 

@@ -105,7 +105,7 @@ def _destination(part: DestinationPart, path: Path, places: Places) -> list[Mist
     for place, event in enumerate(part.events if isinstance(part.events, list) else []):
         if event not in EVENT_NAMES:
             near = nearest(event, EVENT_NAMES)
-            remedy = f"Write {' or '.join(near)}." if near else "docs/reference/events.md lists the types."
+            remedy = f"Write {' or '.join(near)}." if near else f"Choose one of: {', '.join(EVENT_NAMES)}."
             spot = places.value(*path, "events", place)
             message = f"There is no type of event “{event}”."
             found.append(Mistake(message=message, remedy=remedy, spot=spot, nearest=near))
