@@ -42,6 +42,9 @@ async def test_a_connection_says_whose_turn_it_is_and_offers_the_one_button(serv
     page = words(await admin.text(path))
     assert "Show how to register the app" in page
     assert "Your customer's administrator's turn" in page
+    listed = words(await admin.text("/console/connections"))
+    assert "The app is not registered in Business Central" in listed
+    assert "Show how to register the app" in listed
     home = words(await admin.text("/console"))
     assert "cronus: blocked" in home
     assert "Show how to register the app" in home

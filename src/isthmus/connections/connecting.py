@@ -35,7 +35,7 @@ from isthmus.connections.opening import Opener
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import ConsentMissing, Failure, InvalidInput, SignInAgain, VendorFault
 from isthmus.providers.registry import provider_named
-from isthmus.store import connections, grants
+from isthmus.store import connections, events, grants
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Connection, Grant
 from isthmus.vault.secrets import Secret
@@ -399,6 +399,12 @@ class Connecting:
             )
             created = await connections.create(
                 tx, grant_id=grant.id, provider=wish.provider, environment=wish.environment, name=wish.name
+            )
+            await events.append(
+                tx,
+                type="connection.created",
+                subject={"connection_id": str(created.id)},
+                data={"name": created.name, "provider": created.provider},
             )
             return created, grant
         grant = await grants.get(tx, present.grant_id)

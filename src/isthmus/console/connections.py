@@ -13,6 +13,7 @@ from litestar.types import ControllerRouterHandler
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.connections.connecting import AppCredentials, Wish
 from isthmus.connections.credentials import GrantKind, cloud_of
+from isthmus.connections.health import health_of
 from isthmus.connections.renewing import NewSecret
 from isthmus.console.apps import CALLBACK
 from isthmus.console.asking import QuietJournal, errors_of
@@ -72,6 +73,8 @@ async def connections_page(visit: Visiting) -> Response[str]:
         shown=shown[:200],
         total=len(every),
         companies=companies,
+        healths={each.id: health_of(each) for each in shown[:200]},
+        fixes={each.id: button_of(each) for each in shown[:200]},
         syncs={each.id: [word for line, word in lines if line.connection_id == each.id] for each in every},
         wanted=wanted,
         text=text,
