@@ -19,7 +19,7 @@ async def told(acme: Acme) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
         return [(each.type, each.subject, each.data) for each in (await events.read(tx, 0)).events]
 
 
-@pytest.mark.conformance("OA-10", "OA-18", "OA-27")
+@pytest.mark.conformance("OA-10", "OA-18")
 async def test_a_person_signs_in_and_chooses_companies(acme: Acme, backend: httpx.AsyncClient, person: Person) -> None:
     offered = await acme.integration("sign_in")
     session, url = await acme.link(backend)
@@ -49,7 +49,7 @@ async def test_a_person_signs_in_and_chooses_companies(acme: Acme, backend: http
     assert "is connected to Acme Billing" in person.words  # the link goes on telling so
 
 
-@pytest.mark.conformance("OA-14", "OA-15", "OA-18")
+@pytest.mark.conformance("OA-14", "OA-18")
 async def test_what_is_missing_is_named_mended_and_checked_again(
     acme: Acme, backend: httpx.AsyncClient, person: Person
 ) -> None:
@@ -81,7 +81,7 @@ async def test_what_is_missing_is_named_mended_and_checked_again(
     assert reasons == ["secret_wrong", "app_not_registered"]
 
 
-@pytest.mark.conformance("OA-35", "OA-36")
+@pytest.mark.conformance("OA-35")
 async def test_an_administrator_consents_on_behalf_of_the_organization_and_then_somebody_signs_in(
     acme: Acme, backend: httpx.AsyncClient, person: Person
 ) -> None:

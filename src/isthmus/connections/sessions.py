@@ -16,11 +16,12 @@ from uuid import UUID
 
 import msgspec
 
+from isthmus.connections.credentials import GrantKind
 from isthmus.connections.integrations import Mode, usable_origin
 from isthmus.connections.sessions_end import end_without
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import InvalidInput, RecordNotFound
-from isthmus.store import audit, connect_sessions, connections, consumers, integrations
+from isthmus.store import audit, connect_sessions, connections, consumers, grants, integrations
 from isthmus.store.connect_sessions import ConnectSession, Door
 from isthmus.store.consumers import Consumer
 from isthmus.store.database import Database, Transaction
@@ -109,6 +110,7 @@ class ConnectSessions:
             origin = self._origin(page, wish.origin or wish.return_url)
             if wish.return_url:
                 self._origin(page, wish.return_url)
+            await connect_sessions.forget_old(tx)
             consumer = await consumers.ensure(tx, external_id=wish.consumer, name=wish.consumer_name)
             integration = await self._integration(tx, wish, consumer)
             session = await connect_sessions.create(
@@ -116,7 +118,7 @@ class ConnectSessions:
                 integration_id=integration.id,
                 consumer_id=consumer.id,
                 connection_id=wish.connection_id,
-                preset=_preset(wish, integration),
+                preset=await _mode_before(tx, wish, integration) | _preset(wish, integration),
                 origin=origin,
                 return_url=wish.return_url,
                 expires_at=now + timedelta(seconds=wish.expires_in_s),
@@ -313,6 +315,19 @@ def session_over(session: ConnectSession) -> InvalidInput:
 
 def _new_token() -> str:
     return secrets.token_urlsafe(32)
+
+
+async def _mode_before(tx: Transaction, wish: SessionWish, integration: Integration) -> dict[str, str]:
+    """A reconnect goes the way on which the connection was made, where that is still allowed."""
+    if wish.connection_id is None:
+        return {}
+    grant = await grants.get(tx, (await connections.get(tx, wish.connection_id)).grant_id)
+    hosts = bool(integration.client_id) and grant.client_id == integration.client_id
+    if grant.kind == GrantKind.PERSON:
+        mode = Mode.SIGN_IN if hosts else Mode.OWN_APP_SIGN_IN
+    else:
+        mode = Mode.APP if hosts else Mode.OWN_APP
+    return {"mode": mode.value} if mode in integration.modes else {}
 
 
 def _preset(wish: SessionWish, integration: Integration) -> dict[str, str]:

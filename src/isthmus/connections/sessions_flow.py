@@ -138,6 +138,7 @@ class ConnectFlow:
     async def _keep(self, scene: SessionScene, typed: Typed) -> ConnectSession:
         preset, place = scene.session.preset, await self.place_of(scene.session)
         given = {"tenant": typed.tenant, "environment": typed.environment, "client_id": typed.client_id}
+        place.pop("client_id", None)  # another app may take over
         inputs = {name: str(place.get(name) or preset.get(name) or given[name]) for name in TYPED}
 
         def kept(session: ConnectSession) -> ConnectSession:
@@ -157,14 +158,14 @@ class ConnectFlow:
         return await self._sessions.change(scene.session.id, kept)
 
     async def place_of(self, session: ConnectSession) -> dict[str, str]:
-        """What a reconnect cannot change: the connection's own tenant and environment (OA-22)."""
+        """Where a reconnect leads: tenant and environment cannot be changed (OA-22); the app's `client_id` can."""
         if not session.reconnect or session.connection_id is None:
             return {}
         async with self._db.project(self._project_id) as tx:
             connection = await connections.get(tx, session.connection_id)
             grant = await grants.get(tx, connection.grant_id)
         tenant = str(grant.settings.get("tenant_id") or ("" if grant.tenant == SHARED_TENANT else grant.tenant))
-        return {"tenant": tenant, "environment": connection.environment}
+        return {"tenant": tenant, "environment": connection.environment, "client_id": grant.client_id}
 
     async def _own_app(self, scene: SessionScene, journal: Journal) -> None:
         """The customer's own app by itself: tried at once, kept when it may be right, checked next."""

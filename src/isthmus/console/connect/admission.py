@@ -124,8 +124,9 @@ class ConnectAdmission:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._guesses = Buckets(services.clock, per_s=2.0, burst=60)
+        self._guesses = Buckets(services.clock, per_s=0.5, burst=40)
         self._polls = Buckets(services.clock, per_s=3.0, burst=30)
+        self._acts = Buckets(services.clock, per_s=10.0, burst=150)
 
     async def door(self, request: Plain, token: str) -> Door:
         """Where a link leads. Raises Turned for one that is not known, and soon when somebody tries many of those."""
@@ -157,6 +158,8 @@ class ConnectAdmission:
                 "This browser is not in that session any more, or it keeps no cookies. The link that you were given "
                 "leads you back to where you were.",
             )
+        if not self._acts.take(session_id.hex):
+            raise Turned("That was too fast", "Wait a few seconds, then load the page again.", 429)
         here = await self._services.of(door.project_id)
         return Guest(self._services, here, request, session_id, visit, door.purpose)
 

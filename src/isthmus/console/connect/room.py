@@ -132,9 +132,12 @@ def _plain_handlers(services: Services) -> list[ControllerRouterHandler]:
 
 
 @get("/connect.js", include_in_schema=False, sync_to_thread=False)
-def popup_script() -> Response[bytes]:
-    """What a host puts into its page to open the connect pages in a popup."""
-    headers = {"cache-control": SCRIPT_AGE, "cross-origin-resource-policy": "cross-origin"}
+def popup_script(request: Plain) -> Response[bytes]:
+    """What a host puts into its page to open the connect pages in a popup. With `?v=…` browsers keep it for a year."""
+    headers = {
+        "cache-control": FOR_EVER if request.query_params.get("v") else SCRIPT_AGE,
+        "cross-origin-resource-policy": "cross-origin",
+    }
     return Response(_FILES["popup.js"], media_type=STATIC["popup.js"], headers=headers)
 
 

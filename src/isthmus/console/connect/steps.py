@@ -53,7 +53,7 @@ async def session_page(guest: Guests) -> Response[str]:
         case "inputs":
             return await inputs_page(guest, scene, guest.request.query_params.get("way", ""))
         case "vendor":
-            return _page(guest, scene, "vendor.html", **_vendor_values(scene))
+            return _page(guest, scene, "vendor.html", callback=_callback(guest), **_vendor_values(scene))
         case "checking":
             return await _checking(guest, scene)
         case _:
@@ -213,10 +213,11 @@ async def inputs_page(
     mode = next((mode for mode in modes if mode.value == way), None)
     mode = mode or next((mode for mode in modes if mode.value == kept), modes[0])
     place = await _fixed(guest, scene)
+    before = place.pop("client_id", "")
     shown = {
         "tenant": typed.tenant if typed else str(session.inputs.get("tenant") or ""),
         "environment": typed.environment if typed else str(session.inputs.get("environment") or ""),
-        "client_id": typed.client_id if typed else str(session.inputs.get("client_id") or ""),
+        "client_id": typed.client_id if typed else str(session.inputs.get("client_id") or before),
     }
     if errors is None and session.status == "failed":
         errors = _errors_of_kept(scene)

@@ -18,10 +18,12 @@ for (const button of document.querySelectorAll("[data-copy], [data-copy-from]"))
 
 const live = document.querySelector("[data-ticks]");
 if (live) {
+  let before = "";
   const look = async () => {
     try {
       const answer = await fetch(live.dataset.ticks, { cache: "no-store" });
-      if (answer.ok) live.innerHTML = await answer.text();
+      const news = answer.ok ? await answer.text() : before;
+      if (news !== before) { live.innerHTML = news; before = news; }  // else a screen reader would say it all again
       if (answer.headers.get("x-connect-done") === "1" || !answer.ok) { window.location.replace(live.dataset.then); return; }
     } catch { /* the next look may reach the server again */ }
     setTimeout(look, 700);
