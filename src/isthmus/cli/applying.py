@@ -63,10 +63,16 @@ def validate(
     say("Next: `isthmus plan` compares it with the project.")
 
 
-def plan(file: FileName = "isthmus.yaml", destroy: Destroy = False, home: Home = None, as_json: Json = False) -> None:
+def plan(
+    file: FileName = "isthmus.yaml",
+    destroy: Destroy = False,
+    check: Annotated[bool, typer.Option("--check", help="End with exit code 1 when there is something to do.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
     """Show what `isthmus apply` would do, and what that would lose. Nothing is changed."""
 
-    async def work() -> None:
+    async def work() -> bool:
         from isthmus.configuration import load
         from isthmus.configuration import plan as compared
 
