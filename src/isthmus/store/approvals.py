@@ -16,8 +16,8 @@ from psycopg.types.json import Jsonb
 
 from isthmus.kernel.failures import InvalidInput
 from isthmus.kernel.ids import new_id
-from isthmus.store.database import Database, Transaction
-from isthmus.store.operations import DueOperation, Operation, OperationState, Planner
+from isthmus.store.database import Transaction
+from isthmus.store.operations import Operation, OperationState, Planner
 
 EXPIRES_S: Final = 72 * 3_600.0
 """How long a write waits unless a rule says otherwise: over a weekend."""
@@ -144,17 +144,6 @@ async def turn_down(
            RETURNING *""",
         (Jsonb(failure), by.name if by else None, list(operation_ids), by is not None),
     )
-
-
-async def expired(db: Database, limit: int) -> list[DueOperation]:
-    """Writes of all projects that have waited for too long, oldest first."""
-    async with db.system() as tx:
-        return await tx.rows(
-            DueOperation,
-            """SELECT id, project_id, connection_id FROM operations
-               WHERE state = 'waiting_for_approval' AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT %s""",
-            (limit,),
-        )
 
 
 async def waiting(tx: Transaction, *, before: UUID | None = None, limit: int = 50) -> list[Operation]:

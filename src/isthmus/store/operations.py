@@ -191,22 +191,27 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DueOperation(msgspec.Struct, frozen=True, kw_only=True):
-    """An operation that somebody should take up."""
+    """An operation that somebody should take up; `unapproved`: it has waited for a person for too long."""
 
     id: UUID
     project_id: UUID
     connection_id: UUID
+    unapproved: bool = False
 
 
 async def due(db: Database, limit: int = 100) -> list[DueOperation]:
-    """Open operations of all projects that nobody holds and whose time has come, oldest first."""
+    """Open operations of all projects that nobody holds and whose time has come, oldest first; and those that nobody
+    has approved in time."""
     async with db.system() as tx:
         return await tx.rows(
             DueOperation,
-            f"""SELECT id, project_id, connection_id FROM operations WHERE state IN {OPEN}
-                AND coalesce(leased_until, '-infinity') < now() AND coalesce(next_attempt_at, '-infinity') <= now()
-                ORDER BY id LIMIT %s""",  # noqa: S608 - a constant
-            (limit,),
+            f"""(SELECT id, project_id, connection_id, false AS unapproved FROM operations WHERE state IN {OPEN}
+                 AND coalesce(leased_until, '-infinity') < now() AND coalesce(next_attempt_at, '-infinity') <= now()
+                 ORDER BY id LIMIT %(limit)s)
+                UNION ALL
+                (SELECT id, project_id, connection_id, true FROM operations
+                 WHERE state = 'waiting_for_approval' AND next_attempt_at <= now() LIMIT %(limit)s)""",  # noqa: S608 - a constant
+            {"limit": limit},
         )
 
 

@@ -18,7 +18,7 @@ from isthmus.providers.writing import Verb
 from isthmus.store import approvals, audit, operations
 from isthmus.store.approvals import REASON_CHARACTERS_MAX
 from isthmus.store.database import Database, Transaction
-from isthmus.store.operations import Operation, OperationState, Planner
+from isthmus.store.operations import DueOperation, Operation, OperationState, Planner
 
 
 class Approver:
@@ -85,13 +85,13 @@ class Approver:
             raise InvalidInput("Somebody else has decided about this write this moment.")
         return found[operation_id]
 
-    async def expire(self, limit: int) -> int:
-        """End what has waited for too long, in all projects; how many."""
+    async def expire(self, due: Sequence[DueOperation]) -> int:
+        """End what has waited for too long; how many."""
         failure = NotApproved("Nobody approved this write in time, so it was not sent.", remedy="Plan it anew.")
         ended = 0
         by_project: dict[UUID, list[UUID]] = {}
-        for due in await approvals.expired(self._db, limit):
-            by_project.setdefault(due.project_id, []).append(due.id)
+        for each in due:
+            by_project.setdefault(each.project_id, []).append(each.id)
         for project_id, ids in by_project.items():
             async with self._db.project(project_id) as tx:
                 rows = await approvals.turn_down(tx, ids, failure.to_dict(), None)

@@ -43,7 +43,7 @@ from isthmus.store import approvals, operations, operations_moving
 from isthmus.store.database import Database
 from isthmus.store.operations import DueOperation, Operation, OperationState, Planner
 
-RECONCILED_AT_ONCE = 32
+RECONCILED_AT_ONCE = 16
 """Side by side in one process; the vendors' budgets bound each connection."""
 
 DUE_AT_ONCE = 500
@@ -330,7 +330,8 @@ class Writer:
 
     async def reconcile_due(self, limit: int = DUE_AT_ONCE) -> int:
         """One round over everything whose time has come, of all projects; how many were settled."""
-        ended = await self._approver.expire(limit)
+        found = await operations.due(self._db, limit)
+        ended = await self._approver.expire([due for due in found if due.unapproved])
         if await self._after.paused():
             return ended
         gate = asyncio.Semaphore(RECONCILED_AT_ONCE)
@@ -348,7 +349,7 @@ class Writer:
                     _log.exception("operation %s met a defect", due.id)
                     return False
 
-        return ended + sum(await asyncio.gather(*(one(due) for due in await operations.due(self._db, limit))))
+        return ended + sum(await asyncio.gather(*(one(due) for due in found if not due.unapproved)))
 
     async def retry(self, project_id: UUID, operation_id: UUID) -> Operation:
         """Send a failed operation, or one that needs a person, again, because a person says so. Raises InvalidInput."""
