@@ -56,11 +56,11 @@ async def home_page(visit: Visiting) -> Response[str]:
         every = await connections.every(tx)
         lines = by_trouble(await overview.sync_lines(tx), now)
         targets = await destinations.every(tx)
-        values = await _numbers(tx)
+        values = await _numbers(tx, now)
         active = await overview.active_runs(tx)
         head = await feed.head(tx)
         waiting = await overview.dead_letters_waiting(tx)
-        undecided = await writes.waiting(tx, ("needs_person", "waiting_for_approval"))
+        undecided = await writes.waiting(tx)
         ending = await health.ending_secrets(tx, WARN_DAYS)
     troubles = _troubles(every, lines, targets) + _undecided(undecided) + _ending(ending, every, now)
     if waiting:
@@ -82,12 +82,12 @@ async def home_page(visit: Visiting) -> Response[str]:
     )
 
 
-async def _numbers(tx: Transaction) -> dict[str, Any]:
+async def _numbers(tx: Transaction, now: datetime) -> dict[str, Any]:
     hours = await overview.moved(tx, "hour", HOURS)
     days = await overview.moved(tx, "day", DAYS)
     delivered, refused = await overview.delivered(tx, HOURS)
     succeeded, failed = await overview.runs_ended(tx, HOURS)
-    written = await writes.ended(tx, HOURS)
+    written = await writes.ended(tx, now - timedelta(hours=HOURS))
     return {
         "hours": [(f"{each.at.astimezone(UTC):%H}:00", each.changes) for each in hours],
         "days": [(f"{each.at.astimezone(UTC):%d %b}", each.changes) for each in days],

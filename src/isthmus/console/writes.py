@@ -27,9 +27,6 @@ PAGE_WRITES: Final = 50
 TROUBLES_SHOWN: Final = 20
 ROWS_SHOWN: Final = 200
 
-TROUBLES: Final = ("needs_person", "waiting_for_approval", "uncertain")
-"""What stands above the list, in this order."""
-
 REMOTE_ID_CHARACTERS_MAX: Final = 200
 ANSWER_WAIT_S: Final = 20.0
 """How long a page waits for the vendor; afterwards the story tells how it goes on."""
@@ -50,8 +47,8 @@ async def writes_page(visit: Visiting) -> Response[str]:
     plain = wanted == writes.WriteFilter()
     async with visit.services.db.project(visit.project.id) as tx:
         found = await writes.lines(tx, wanted, PAGE_WRITES + 1)
-        waiting = await writes.waiting(tx, TROUBLES)
-        troubles = await writes.lines(tx, writes.WriteFilter(states=TROUBLES), TROUBLES_SHOWN) if plain else []
+        waiting = await writes.waiting(tx)
+        troubles = await writes.undecided(tx, TROUBLES_SHOWN) if plain else []
         names = await writes.objects(tx)
         every = await connections.every(tx)
     troubles.sort(key=_rank)
@@ -250,7 +247,7 @@ async def _proposal(visit: Visit, operation: Operation) -> tuple[dict[str, Any] 
 
 
 def _rank(line: WriteLine) -> tuple[int, str]:
-    return TROUBLES.index(line.state), str(line.id)
+    return writes.UNDECIDED.index(line.state), str(line.id)
 
 
 def _action(operation: Operation) -> str | None:

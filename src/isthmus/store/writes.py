@@ -11,6 +11,13 @@ import msgspec
 from isthmus.store.database import Transaction
 
 PAGE_WRITES_MAX: Final = 200
+COUNTED_MAX: Final = 100_000
+
+UNDECIDED: Final = ("needs_person", "waiting_for_approval", "uncertain")
+"""States in which somebody is waited for, the most pressing first."""
+
+_UNDECIDED: Final = "o.state IN ('needs_person', 'waiting_for_approval', 'uncertain')"
+"""In the words of their index (migration 0011)."""
 
 _LINE: Final = """
     SELECT o.id, o.connection_id, c.name AS connection_name, o.batch_id, o.verb, o.object, o.company, k.name AS
@@ -51,7 +58,6 @@ class WriteFilter(msgspec.Struct, frozen=True, kw_only=True):
     object: str | None = None
     connection_id: UUID | None = None
     batch_id: UUID | None = None
-    record_id: str | None = None
     before: UUID | None = None
 
 
@@ -65,7 +71,6 @@ async def lines(tx: Transaction, wanted: WriteFilter, limit: int) -> list[WriteL
                 AND (%(object)s::text IS NULL OR o.object = %(object)s)
                 AND (%(connection)s::uuid IS NULL OR o.connection_id = %(connection)s)
                 AND (%(batch)s::uuid IS NULL OR o.batch_id = %(batch)s)
-                AND (%(record)s::text IS NULL OR o.remote_id = %(record)s)
                 AND (%(before)s::uuid IS NULL OR o.id < %(before)s)
               ORDER BY o.id DESC LIMIT %(limit)s""",
         {
@@ -74,7 +79,6 @@ async def lines(tx: Transaction, wanted: WriteFilter, limit: int) -> list[WriteL
             "object": wanted.object,
             "connection": wanted.connection_id,
             "batch": wanted.batch_id,
-            "record": wanted.record_id,
             "before": wanted.before,
             "limit": min(limit, PAGE_WRITES_MAX),
         },
@@ -90,20 +94,25 @@ async def objects(tx: Transaction) -> list[str]:
     return [str(name) for (name,) in found]
 
 
-async def ended(tx: Transaction, hours: int) -> dict[str, int]:
-    """How many operations were confirmed or failed in the last hours."""
+async def ended(tx: Transaction, since: datetime) -> dict[str, int]:
+    """How many of the operations that were asked for since then have been confirmed or failed."""
+    first = UUID(int=int(since.timestamp() * 1_000) << 80)  # ids begin with the time they were made at
     found = await tx.tuples(
-        """SELECT state, count(*) FROM (
-               SELECT state FROM operations WHERE finished_at > now() - make_interval(hours => %s)
-                 AND created_at > now() - make_interval(hours => %s) LIMIT 100000) recent GROUP BY state""",
-        (hours, 2 * hours),
+        """SELECT state, count(*) FROM (SELECT state FROM operations WHERE id > %s LIMIT %s) recent
+           WHERE state IN ('confirmed', 'failed') GROUP BY state""",
+        (first, COUNTED_MAX),
     )
     return {str(state): int(count) for state, count in found}
 
 
-async def waiting(tx: Transaction, states: tuple[str, ...]) -> dict[str, int]:
-    """How many operations are in each of these states."""
+async def undecided(tx: Transaction, limit: int) -> list[WriteLine]:
+    """Operations that wait for somebody, newest first."""
+    return await tx.rows(WriteLine, f"{_LINE} WHERE {_UNDECIDED} ORDER BY o.id DESC LIMIT %s", (limit,))
+
+
+async def waiting(tx: Transaction) -> dict[str, int]:
+    """How many operations wait for somebody, by state."""
     found = await tx.tuples(
-        "SELECT state, count(*) FROM operations WHERE state = ANY (%s) GROUP BY state", (list(states),)
+        f"SELECT o.state, count(*) FROM operations o WHERE {_UNDECIDED} GROUP BY o.state"  # noqa: S608 - a constant
     )
     return {str(state): int(count) for state, count in found}

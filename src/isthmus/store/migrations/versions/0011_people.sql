@@ -26,6 +26,10 @@ CREATE TABLE record_versions (
 );
 CREATE INDEX record_versions_age ON record_versions (stream_id, replaced_at);
 
+-- Writes that wait for somebody are counted on every start page.
+CREATE INDEX operations_undecided ON operations (project_id, id DESC)
+    WHERE state IN ('needs_person', 'waiting_for_approval', 'uncertain');
+
 GRANT SELECT, INSERT, DELETE ON record_versions TO isthmus_app;
 ALTER TABLE record_versions ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_project ON record_versions TO isthmus_app
