@@ -13,8 +13,6 @@ from tests.api_server import serving
 from tests.database_copies import EMPTY, new_copy
 from tests.hub_fixtures import MASTER_KEY, US, House
 
-from isthmus.actions.proxying import call as proxying
-from isthmus.actions.proxying.call import CallNotes, RawCall
 from isthmus.app import ForgetfulJournal, Hub
 from isthmus.kernel.failures import ConfigurationFailure, PausedAfterRestore
 from isthmus.store import destinations, grants, operations, paused, restoring
@@ -126,9 +124,6 @@ async def test_nothing_leaves_a_restored_database_before_somebody_has_looked(
             await hub.deliveries.drain(hub.project.id, every[0].id)
         async with hub.connection(pen.connection.id, ForgetfulJournal()) as opened:
             assert await opened.tokens.access_token(), "an app asks with its own credential, which does no harm"
-            call = RawCall(method="POST", path=b"/companies", headers={}, body=b"{}")
-            with pytest.raises(PausedAfterRestore):
-                await proxying.send(opened, call, CallNotes())
         async with hub.db.project(hub.project.id) as tx:
             await grants.forget_access_token(tx, person.grant_id)
         async with hub.connection(person.id, ForgetfulJournal()) as opened:
@@ -213,3 +208,5 @@ async def test_the_pause_is_told_where_people_and_machines_look(house: House, ta
         problem = answer.json()
         assert (problem["code"], problem["retryable"]) == ("paused_after_restore", True)
         assert "isthmus restored" in problem["remedy"]
+        past = await client.post("/v1/proxy/companies", json={}, headers={"isthmus-connection": str(connection.id)})
+        assert (past.status_code, past.json()["code"]) == (503, "paused_after_restore")
