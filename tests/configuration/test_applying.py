@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
 
@@ -10,7 +11,7 @@ import psycopg
 import pytest
 from tests.hub_fixtures import House, Typed
 
-from isthmus.configuration import apply, load, plan, serialised
+from isthmus.configuration import Outcome, Plan, Shown, Sign, Step, apply, load, plan, serialised
 from isthmus.kernel.failures import Conflict
 
 SECRET = "whsec_" + "QUJD" * 10
@@ -163,6 +164,7 @@ def test_what_the_file_does_not_name_stays_until_leave_is_given_and_its_loss_is_
     planned = _type(connected, "plan", less, "--destroy")
     lost = next(line for line in planned.out.splitlines() if "stored record" in line)
     assert int(lost.split("loses ")[1].split(" ")[0].replace(",", "")) > 1
+    assert _type(connected, "apply", less, "--destroy", "--json").error["code"] == "invalid_input"
     asked = _type(connected, "apply", less, "--destroy")
     assert asked.code == 2
     assert "nobody is there to answer" in asked.words
@@ -258,6 +260,31 @@ def test_a_new_secret_is_told_as_another_one_and_both_sign(connected: House) -> 
     assert [each["name"] for each in changed.json["done"][0]["differences"]] == ["secret"]
     assert OTHER not in changed.out
     assert _type(connected, "apply", text, "--json", HOOK_SECRET=OTHER).json["changed"] == 0
+
+
+async def test_what_was_done_before_a_failure_is_known_and_its_secret_was_told_at_once(house: House) -> None:
+    told: list[Shown] = []
+
+    async def made() -> list[Shown]:
+        return [Shown(label="secret", value="canary")]
+
+    async def refused() -> list[Shown]:
+        raise Conflict("the second step")
+
+    async def hear(step: Step, shown: Sequence[Shown]) -> None:
+        told.extend(shown)
+
+    steps = [
+        Step(sign=Sign.ADD, kind="thing", name=name, act="thing.make", perform=perform)
+        for name, perform in (("one", made), ("two", refused), ("three", made))
+    ]
+    outcome = Outcome()
+    async with house.hub() as hub:
+        with pytest.raises(Conflict, match="the second step"):
+            await apply(hub, Plan(steps=tuple(steps)), outcome=outcome, on_step=hear)
+
+    assert [step.name for step in outcome.done] == ["one"]
+    assert [each.value for each in told] == ["canary"]
 
 
 def test_a_secret_that_isthmus_makes_is_shown_once(connected: House) -> None:

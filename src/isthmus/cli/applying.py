@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -16,7 +16,7 @@ from isthmus.cli.output import counted, err, out, print_json, say
 from isthmus.cli.running import confirm, hub, run
 
 if TYPE_CHECKING:
-    from isthmus.configuration import Loaded, Mistaken, Outcome, Plan, Step
+    from isthmus.configuration import Loaded, Mistaken, Outcome, Plan, Shown, Step
 
 T = TypeVar("T")
 
@@ -109,8 +109,8 @@ def apply(
             found = await compared(opened, loaded)
             for remark in () if as_json else found.remarks:
                 say(f"[yellow]![/] {escape(remark)}")
-            if destroy and not as_json:
-                _ask_before_loss(found, opened.project.name, yes=yes)
+            if destroy:
+                _ask_before_loss(found, opened.project.name, yes=yes, as_json=as_json)
             try:
                 await carried_out(
                     opened,
@@ -196,29 +196,32 @@ def _print_step(step: Step, *, note: str | None = None) -> None:
         console.print(f"    [red]loses {escape(step.loses)}[/]", soft_wrap=True)
 
 
-async def _tell_step(step: Step) -> None:
+async def _tell_step(step: Step, shown: Sequence[Shown]) -> None:
     _print_step(step)
+    _print_shown(shown)
 
 
-def _ask_before_loss(found: Plan, project: str, *, yes: bool) -> None:
+def _ask_before_loss(found: Plan, project: str, *, yes: bool, as_json: bool) -> None:
     losing = [step for step in found.steps if step.destructive]
     if losing and not yes:
-        for step in losing:
+        for step in () if as_json else losing:
             _print_step(step)
         confirm(f"{counted(len(losing), 'step')} lose what is named above.", project, yes=False)
 
 
 def _tell_broken_off(outcome: Outcome, found: Plan, *, as_json: bool) -> None:
     """What a failure leaves behind: secrets that were made must not be lost with it."""
-    if outcome.done and not as_json:
-        _print_shown(outcome)
+    if as_json:  # stdout is for the failure; a secret that was made must not be lost with it
+        for each in outcome.shown:
+            say(f"{escape(each.label)}: {each.value}")
+    if outcome.done:
         say(f"Broken off: {len(outcome.done)} of {counted(len(found.steps), 'step')} are done; apply again to go on.")
 
 
-def _print_shown(outcome: Outcome) -> None:
-    for each in outcome.shown:
-        say(f"{escape(each.label)}:")
-        print(each.value)
+def _print_shown(shown: Sequence[Shown]) -> None:
+    for each in shown:
+        say(f"    {escape(each.label)}:")
+        print(each.value, flush=True)
 
 
 def _tell_end(loaded: Loaded, project: str, outcome: Outcome) -> None:
@@ -226,7 +229,6 @@ def _tell_end(loaded: Loaded, project: str, outcome: Outcome) -> None:
         say(f"[green]✓[/] {counted(len(outcome.done), 'change')} made. Project {escape(project)} is as the file says.")
     else:
         say(f"[green]✓[/] Nothing to change: project {escape(project)} is as {escape(loaded.name)} says.")
-    _print_shown(outcome)
     if outcome.kept:
         names = ", ".join(f"{step.kind} {step.name}" for step in outcome.kept[:5])
         more = f" and {len(outcome.kept) - 5} more" if len(outcome.kept) > 5 else ""

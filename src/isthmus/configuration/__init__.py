@@ -14,7 +14,7 @@ from isthmus.configuration.document import Mistake, Mistaken, Spot
 from isthmus.configuration.loading import FILE_NAME, Loaded, load
 from isthmus.configuration.planning import Plan, plan
 from isthmus.configuration.published import json_schema
-from isthmus.configuration.steps import Difference, Sign, Step
+from isthmus.configuration.steps import Difference, Shown, Sign, Step
 
 __all__ = [
     "FILE_NAME",
@@ -24,6 +24,7 @@ __all__ = [
     "Mistaken",
     "Outcome",
     "Plan",
+    "Shown",
     "Sign",
     "Spot",
     "Step",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,7 +19,8 @@ WAIT_S: Final = 60.0
 
 ACTOR: Final = "isthmus.yaml"
 
-OnStep = Callable[[Step], Awaitable[None]]
+OnStep = Callable[[Step, Sequence[Shown]], Awaitable[None]]
+"""Hears of every step that was carried out, and at once of what is shown only now."""
 
 
 @dataclass(kw_only=True)
@@ -60,7 +61,8 @@ async def apply(
     done = outcome or Outcome()
     done.kept = plan.kept(destroy=destroy)
     for step in plan.chosen(destroy=destroy):
-        done.shown += await step.perform()
+        shown = await step.perform()
+        done.shown += shown
         async with ground.db.project(ground.project.id) as tx:
             await audit.note(
                 tx,
@@ -71,7 +73,7 @@ async def apply(
             )
         done.done.append(step)
         if on_step is not None:
-            await on_step(step)
+            await on_step(step, shown)
     return done
 
 
