@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
-from tests.actions_writing.conftest import Pen, confirmed, refused
+from tests.actions_writing.conftest import QUICK, Pen, confirmed, refused
 
 from isthmus.kernel.failures import Conflict, IdempotencyMismatch, InvalidInput
 from isthmus.store.operations import OperationState
@@ -71,6 +72,16 @@ async def test_a_write_that_is_not_waited_for_goes_on_by_itself(pen: Pen) -> Non
     await pen.writer.drain()
     confirmed(await pen.stored(begun.id))
     assert len(pen.rows("customers", displayName="A")) == 1
+
+
+async def test_what_is_too_much_for_one_process_is_left_to_whoever_reconciles(pen: Pen) -> None:
+    busy = pen.another(msgspec.structs.replace(QUICK, background_max=0))
+    wish = pen.wish("create", "customers", {"displayName": "A"})
+    left = await busy.submit(pen.project_id, pen.connection.id, wish, wait_s=0.0)
+    assert (left.state, left.attempts) == (OperationState.PLANNED, 0)
+    await busy.drain()
+    assert pen.rows("customers", displayName="A") == []
+    confirmed(await pen.settled(left, pen.another()))
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\nb"])

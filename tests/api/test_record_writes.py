@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 from tests.api_server import Served
@@ -82,22 +84,22 @@ async def test_an_invoice_is_changed_with_its_lines_and_posted(writing: tuple[Se
     assert posted.status_code == 200, posted.text
 
 
-async def _lines(client: httpx.AsyncClient, base: str, invoice: str) -> list[dict[str, object]]:
+async def _lines(client: httpx.AsyncClient, base: str, invoice: str) -> list[dict[str, Any]]:
     dry = await client.post(
         f"{base}/objects/salesInvoices/records/{invoice}/actions/post", params={"company": US, "dry_run": "true"}
     )
     assert dry.status_code == 200, dry.text
     path = dry.json()["requests"][0]["url"].partition("/Production/")[2].rpartition("/")[0]
     proxy = await _proxy(client, base, f"{path}/salesInvoiceLines")
-    found: list[dict[str, object]] = proxy["value"]
+    found: list[dict[str, Any]] = proxy["value"]
     return found
 
 
-async def _proxy(client: httpx.AsyncClient, base: str, path: str) -> dict[str, list[dict[str, object]]]:
+async def _proxy(client: httpx.AsyncClient, base: str, path: str) -> dict[str, list[dict[str, Any]]]:
     """What the vendor has, by a raw call."""
     answer = await client.get(f"/v1/proxy/{path}", headers={"isthmus-connection": base.rpartition("/")[2]})
     assert answer.status_code == 200, answer.text
-    found: dict[str, list[dict[str, object]]] = answer.json()
+    found: dict[str, list[dict[str, Any]]] = answer.json()
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,9 @@ import httpx
 import pytest
 from tests.api_server import Served
 from tests.hub_fixtures import US
+
+from isthmus.actions.writing.uploading import spooled
+from isthmus.kernel.failures import TooLarge
 
 CONTENT = b"%PDF-1.4 " + bytes(range(256)) * 40_000
 """Ten megabytes: many parts."""
@@ -32,7 +36,7 @@ async def attachment(client: httpx.AsyncClient, base: str) -> str:
     """The address of the bytes of a new attachment of a new invoice."""
     customer = await made(client, base, "customers", {"displayName": "Payer"})
     invoice = await made(client, base, "salesInvoices", {"customerId": customer})
-    body = {"parentId": invoice, "parentType": "Sales Invoice", "fileName": "scan.pdf"}
+    body: dict[str, object] = {"parentId": invoice, "parentType": "Sales Invoice", "fileName": "scan.pdf"}
     found = await made(client, base, "attachments", body)
     return f"{base}/attachments/records/{found}/streams/attachmentContent"
 
@@ -41,6 +45,18 @@ async def parts(content: bytes = CONTENT) -> AsyncIterator[bytes]:
     """The bytes without a length that is known before."""
     for place in range(0, len(content), 100_000):
         yield content[place : place + 100_000]
+
+
+async def claimed(client: httpx.AsyncClient, path: str, size: int) -> bytes:
+    """The status line for an upload that says how long it will be, and sends nothing."""
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    head = f"PUT {path} HTTP/1.1\r\nhost: here\r\nauthorization: {client.headers['authorization']}\r\n"
+    writer.write(f"{head}content-length: {size}\r\n\r\n".encode())
+    try:
+        async with asyncio.timeout(60):
+            return await reader.readline()
+    finally:
+        writer.close()
 
 
 @pytest.mark.conformance("BC-77", "BC-58")
@@ -97,5 +113,26 @@ async def test_a_picture_and_a_pdf_are_streams_below_their_record(
     assert pdf.content.startswith(b"%PDF")
     wrong = await client.get(f"{base}/salesInvoices/records/{invoice}/streams/pdf", params=us)
     assert (wrong.status_code, wrong.json()["nearest"]) == (422, ["pdfDocument/pdfDocumentContent"])
+    assert b" 413 " in await claimed(client, picture, 400 * 1024 * 1024)
     empty = await client.put(picture, params=us, content=b"")
     assert empty.status_code == 422
+
+
+async def test_an_upload_that_is_throttled_or_finds_an_old_token_is_sent_again(
+    writing: tuple[Served, httpx.AsyncClient, str],
+) -> None:
+    served, client, base = writing
+    address, us = await attachment(client, base), {"company": US}
+    served.house.sandbox.fault("status", method="PATCH", path="attachmentContent$", status=429, retry_after_s=0)
+    sent = await client.put(address, params=us, content=b"bytes")
+    assert (sent.status_code, sent.json()["attempts"]) == (200, 1), sent.text
+    assert [entry["status"] for entry in sent.json()["requests"]] == [429, 204]
+    assert (await client.get(address, params=us)).content == b"bytes"
+
+
+async def test_bytes_beyond_the_limit_are_refused_before_they_are_kept() -> None:
+    with pytest.raises(TooLarge):
+        async with spooled(parts(), bytes_max=1_000_000):
+            raise AssertionError("it was kept")
+    async with spooled(parts(), bytes_max=len(CONTENT)) as content:
+        assert (content.size, b"".join([part async for part in content.parts()])) == (len(CONTENT), CONTENT)

@@ -11,9 +11,6 @@ from isthmus.kernel.failures import Failure
 
 T = TypeVar("T")
 
-BACKGROUND_MAX: Final = 256
-"""Writes under way in one process for which nobody waits; more are left to whoever reconciles."""
-
 DRAINED_S: Final = 10.0
 
 _log = logging.getLogger(__name__)
@@ -22,13 +19,14 @@ _log = logging.getLogger(__name__)
 class Crew:
     """Tasks by which writes are carried out. One per writer."""
 
-    def __init__(self) -> None:
+    def __init__(self, background_max: int) -> None:
+        self._background_max = background_max
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def full(self) -> bool:
         """Whether as much is under way as one process should have."""
-        return len(self._tasks) >= BACKGROUND_MAX
+        return len(self._tasks) > self._background_max  # whoever asks is one of them
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Begin; a caller that goes away does not take it along."""

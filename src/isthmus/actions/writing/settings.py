@@ -20,7 +20,8 @@ class WriterSettings(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s, batch_deadline_s: one call with its repetitions. grace_s: between noting *sent* and the socket.
     lock_wait_s: how long a submit waits for its turn at a record. attempts_max: sendings after which one that never
     shows is given up. look_first_s, look_max_s: pauses between looks for an uncertain write. give_up_s: age at which a
-    write that cannot be sent has failed, and for one that cannot be looked for a person is asked.
+    write that cannot be sent has failed, and for one that cannot be looked for a person is asked. background_max:
+    writes under way in one process for which nobody waits; more are left to whoever reconciles.
     """
 
     operation_s_max: float | None = None
@@ -32,6 +33,7 @@ class WriterSettings(msgspec.Struct, frozen=True, kw_only=True):
     look_first_s: float = 2.0
     look_max_s: float = 60.0
     give_up_s: float = 24 * 3_600.0
+    background_max: int = 256
 
     def lease_s(self, *, batch: bool) -> float:
         """How long a sender holds an operation: as long as it may still touch the socket."""

@@ -68,7 +68,7 @@ class Writer:
         self._worker = f"writer-{new_id().hex[-12:]}"
         self._desks = Desks(db, open, clock)
         self._ledger = Ledger(db)
-        self._crew = Crew()
+        self._crew = Crew(self._settings.background_max)
         self._planning = Planning(self._desks, self._settings, self._worker)
         self._after = AfterRestore(db, clock, self._settings)
         self._carrier = Carrier(db, self._ledger, clock, self._settings, self._after)
@@ -127,7 +127,7 @@ class Writer:
                 raise
             new = drafted.new
             if later and self._crew.full and new.waiting is None:
-                new = msgspec.structs.replace(new, sending=None, lock_key=new.lock_key, lease_s=0.0)
+                new = msgspec.structs.replace(new, sending=None, lease_s=0.0)
             planned = await self._ledger.plan(project_id, new)
             if planned.operation is None:
                 self._desks.forget(project_id, connection_id)
