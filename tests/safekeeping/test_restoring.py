@@ -13,6 +13,7 @@ from tests.api_server import serving
 from tests.database_copies import EMPTY, new_copy
 from tests.hub_fixtures import MASTER_KEY, US, House
 
+from isthmus.actions.writing import WriterSettings
 from isthmus.app import ForgetfulJournal, Hub
 from isthmus.kernel.failures import ConfigurationFailure, PausedAfterRestore
 from isthmus.store import destinations, grants, operations, paused, restoring
@@ -63,6 +64,7 @@ async def test_what_was_written_after_the_backup_is_found_and_not_written_twice(
         pen = await begun(house, hub)
         await house.sign_in(hub, name="person")
         house.sandbox.fault("status", method="POST", path="salesInvoices$", status=503, count=None)
+        pen.writer = pen.another(WriterSettings(deadline_s=0.2))
         waiting = await pen.draft_invoice("IN-THE-BACKUP")
         assert waiting.state is OperationState.PLANNED
         house.sandbox.call(house.sandbox.estate.faults.clear)

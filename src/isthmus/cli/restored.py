@@ -206,6 +206,7 @@ async def _look_up(opened: Hub, found: list[Since], *, loud: bool) -> list[dict[
 
 _MEANINGS = {
     "confirmed": "[green]it was sent since the backup; nothing is sent again[/]",
+    "waiting_for_approval": "waits for approval; it is looked for before it is sent",
     "planned": "not there; it is sent when writes go on",
     "uncertain": "not found yet; it is looked for again",
     "failed": "it did not take place",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -27,6 +28,7 @@ KEYS_AGE_S: Final = 5.0
 """How old what a process knows about a project's keys may be before they are read again."""
 
 _KEYS_MAX = 100
+_PROJECTS_AT_ONCE = 1_000
 
 
 class Keyring:
@@ -36,6 +38,7 @@ class Keyring:
         self._newest = newest
         self._known = known
         self._read_s = time.monotonic()
+        self._seen: frozenset[tuple[UUID, bool]] = frozenset()
         self._source: Keyrings | None = None
         self._project_id: UUID | None = None
 
@@ -81,8 +84,8 @@ class Keyring:
     def _old(self) -> bool:
         return time.monotonic() - self._read_s > KEYS_AGE_S
 
-    def _take(self, newest: DataKey, known: dict[bytes, DataKey]) -> None:
-        self._newest, self._known, self._read_s = newest, known, time.monotonic()
+    def _take(self, newest: DataKey, known: dict[bytes, DataKey], seen: frozenset[tuple[UUID, bool]]) -> None:
+        self._newest, self._known, self._seen, self._read_s = newest, known, seen, time.monotonic()
 
 
 class Keyrings:
@@ -102,7 +105,9 @@ class Keyrings:
         found = self._open.get(project_id)
         if found is None:
             rows = await self._rows(project_id)
-            found = Keyring(*self._unwrapped(project_id, rows or [await self._first(project_id)]))
+            rows = rows or [await self._first(project_id)]
+            found = Keyring(*self._unwrapped(project_id, rows))
+            found._seen = _signature(rows)
             found._source, found._project_id = self, project_id
             found = self._open.setdefault(project_id, found)
             return found
@@ -110,22 +115,32 @@ class Keyrings:
 
     async def refresh(self, project_id: UUID) -> None:
         """Read one project's keys again, in place. What was known stays known."""
-        ring, rows = self._open[project_id], await self._rows(project_id)
-        if rows:  # else the project was deleted meanwhile
-            newest, known = self._unwrapped(project_id, rows)
-            ring._take(newest, ring._known | known)
+        self._renew(project_id, await self._rows(project_id))
 
     async def refresh_all(self) -> list[str]:
-        """Read every open project's keys again; the ids of the master keys that this machine has now.
+        """Read every open project's keys again, in one go; the ids of the master keys that this machine has now.
 
         A project that was deleted, or whose master key has gone, keeps what it has: its next use will tell.
         """
-        for project_id in list(self._open):
-            try:
-                await self.refresh(project_id)
-            except MasterKeyMissing:
-                continue
+        wanted = list(self._open)
+        rows: dict[UUID, list[ProjectKey]] = {project_id: [] for project_id in wanted}
+        for start in range(0, len(wanted), _PROJECTS_AT_ONCE):
+            async with self._db.system() as tx:
+                for row in await projects.keys_of(tx, wanted[start : start + _PROJECTS_AT_ONCE]):
+                    rows[row.project_id].append(row)
+        for project_id in wanted:
+            with suppress(MasterKeyMissing):
+                self._renew(project_id, rows[project_id])
         return self.master_ids()
+
+    def _renew(self, project_id: UUID, rows: Sequence[ProjectKey]) -> None:
+        """Take up what has changed; nothing is unwrapped while nothing has."""
+        ring, seen = self._open[project_id], _signature(rows)
+        if not rows or ring._seen == seen:  # no rows: the project was deleted meanwhile
+            ring._read_s = time.monotonic()
+            return
+        newest, known = self._unwrapped(project_id, rows)
+        ring._take(newest, ring._known | known, seen)
 
     def masters(self) -> MasterKeys:
         """The master keys of this machine as they are now; none is made. Raises MasterKeyMissing."""
@@ -160,3 +175,8 @@ class Keyrings:
             raise MasterKeyMissing
         fresh = wrap(master, new_data_key(), str(project_id))
         return await projects.first_key(self._db, project_id, new_id(), fresh, master.id.hex())
+
+
+def _signature(rows: Sequence[ProjectKey]) -> frozenset[tuple[UUID, bool]]:
+    """What has to change for the keys to be unwrapped anew; a new master key around the same ones does not matter."""
+    return frozenset((row.id, row.seals_since is not None) for row in rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import psycopg
@@ -121,6 +122,13 @@ async def first_key(db: Database, project_id: UUID, key_id: UUID, wrapped: bytes
 async def keys(tx: Transaction) -> list[ProjectKey]:
     """The project's keys, newest first; old ones still open what they sealed."""
     return await tx.rows(ProjectKey, "SELECT * FROM project_keys ORDER BY id DESC")
+
+
+async def keys_of(tx: Transaction, project_ids: Sequence[UUID]) -> list[ProjectKey]:
+    """The keys of several projects, newest first. Needs `Database.system`."""
+    return await tx.rows(
+        ProjectKey, "SELECT * FROM project_keys WHERE project_id = ANY (%s) ORDER BY id DESC", (list(project_ids),)
+    )
 
 
 async def rewrap_key(tx: Transaction, key_id: UUID, wrapped: bytes, master_key_id: str) -> None:

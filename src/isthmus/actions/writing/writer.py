@@ -394,6 +394,7 @@ class Writer:
         for whoever planned it, Conflict when it would send something else by now (the stored proposal is the new one
         then), InvalidInput when it does not wait any more.
         """
+        await self._after.refuse()
         desk, rows = await self._approver.approve(project_id, operation_id, by, seen)
         work = self._crew.start(self._carried_approved(desk, rows))
         if wait_s is None:
@@ -408,10 +409,11 @@ class Writer:
 
     async def _carried_approved(self, desk: Desk, rows: Sequence[Operation]) -> None:
         try:
-            if rows[0].isolated:
+            if rows[0].isolated and not await self._after.guarding():
                 await self._batches.carry_out(desk, rows, isolated=True)
             else:
-                await self._carrier.carry_out(desk, rows[0])
+                for row in rows:
+                    await self._carrier.carry_out(desk, row)
         except RunSuperseded:
             _log.info("an approved write was taken over by another process, which looks after it")
 
