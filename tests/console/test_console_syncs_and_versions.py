@@ -67,7 +67,7 @@ async def test_a_run_is_asked_for_in_the_way_that_was_chosen(admin: Visitor, ser
     connection = await served.house.connect(served.hub)
     sync = await served.house.sync(served.hub, connection, "customers")
     base = f"/console/syncs/{sync.id}"
-    assert "How should customers run?" in words(await admin.text(f"{base}/run"))
+    assert "What should this run of customers read?" in words(await admin.text(f"{base}/run"))
 
     async def asked(**form: str) -> tuple[RunKind, dict[str, object]]:
         answer = await admin.send(f"{base}/run", **form)

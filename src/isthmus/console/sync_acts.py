@@ -87,7 +87,8 @@ async def held_run(visit: Visit, sync_id: UUID) -> Run | None:
 
 async def _asked(visit: Visit, sync: Sync, typed: dict[str, str]) -> tuple[RunKind | None, dict[str, Any]]:
     """The kind of run and its options. Raises InvalidInput."""
-    match typed["way"]:
+    times = typed["since"] or typed["until"]
+    match "range" if times and not typed["way"] else typed["way"]:
         case "full":
             return None, {"full": True}
         case "sweep":
