@@ -33,11 +33,14 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 async def troubles(opened: Hub) -> list[Trouble]:
     """Connections, runs, sweeps, destinations and schedules that do not go on by themselves."""
     from isthmus.store import connections, destinations, overview, schedules, syncs
+    from isthmus.store.paused import paused
 
     async with opened.db.project(opened.project.id) as tx:
         every = await connections.every(tx)
         kept = {sync.id: sync for sync in await syncs.every(tx)}
-        found = [_connection(each) for each in every if each.state != "connected"]
+        stopped = await paused(tx)
+        found = [_restored(sorted(stopped))] if stopped else []
+        found += [_connection(each) for each in every if each.state != "connected"]
         sick = {each.id for each in every if each.state not in ("connected", "degraded")}
         names = _names(list(kept.values()))
         for run in await overview.latest_ended(tx):
@@ -53,6 +56,14 @@ def _names(syncs: list[Sync]) -> dict[object, str]:
     """What to type for each sync: its object, or the end of its id where two have one object."""
     objects = [sync.object for sync in syncs]
     return {sync.id: sync.object if objects.count(sync.object) == 1 else sync.id.hex[-8:] for sync in syncs}
+
+
+def _restored(stopped: list[str]) -> Trouble:
+    return Trouble(
+        title="Restored from a backup",
+        reason=f"Paused until somebody has looked: {', '.join(stopped).replace('tokens', 'the renewal of sign-ins')}.",
+        command="isthmus restored reconcile",
+    )
 
 
 def _active(sync: Sync | None) -> bool:

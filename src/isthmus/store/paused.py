@@ -142,7 +142,8 @@ async def open_writes(tx: Transaction, at: Restored) -> list[OpenWrite]:
         OpenWrite,
         """SELECT o.id, o.connection_id, c.name AS connection, o.verb, o.object, o.state, o.created_at
            FROM operations o JOIN connections c ON c.id = o.connection_id
-           WHERE o.state IN ('waiting_for_approval', 'planned', 'sent', 'uncertain') AND o.created_at < %s ORDER BY o.id LIMIT %s""",
+           WHERE o.state IN ('waiting_for_approval', 'planned', 'sent', 'uncertain') AND o.created_at < %s
+           ORDER BY o.id LIMIT %s""",
         (at.restored_at, LISTED_MAX),
     )
 
