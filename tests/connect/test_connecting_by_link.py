@@ -9,7 +9,7 @@ import httpx
 import pytest
 from tests.connect.conftest import OWN_APP_ID, OWN_APP_SECRET, Acme, Person, agree, let_in, register_own_app
 
-from isthmus.store import connections, events, grants
+from isthmus.store import connect_sessions, connections, events, grants
 from isthmus_sandbox.worlds import identities
 
 
@@ -17,6 +17,14 @@ async def told(acme: Acme) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     """The events that the host was told."""
     async with acme.served.hub.db.project(acme.served.hub.project.id) as tx:
         return [(each.type, each.subject, each.data) for each in (await events.read(tx, 0)).events]
+
+
+async def stored_in_the_clear(acme: Acme, secret: str) -> bool:
+    """Whether a session's row or its connection's holds a secret that can be read."""
+    async with acme.served.hub.db.project(acme.served.hub.project.id) as tx:
+        rows = await tx.tuples("SELECT s::text FROM connect_sessions s UNION ALL SELECT g::text FROM grants g")
+    assert rows
+    return any(secret in row or secret.encode().hex() in row for (row,) in rows)
 
 
 @pytest.mark.conformance("OA-10", "OA-18")
@@ -71,12 +79,15 @@ async def test_what_is_missing_is_named_mended_and_checked_again(
     await person.until("Business Central does not know the app yet")
     assert "Your administrator's turn" in person.words
     assert OWN_APP_SECRET not in person.page
+    assert not await stored_in_the_clear(acme, OWN_APP_SECRET)
     let_in(acme, OWN_APP_ID)
     agree(acme, OWN_APP_ID)
     await person.press("/check")
     await person.until("Which companies?")
     await person.press("/companies", company=[identities.US_COMPANY_ID])
     assert (await acme.status(backend, session))["status"] == "connected"
+    async with acme.served.hub.db.project(acme.served.hub.project.id) as tx:
+        assert (await connect_sessions.get(tx, UUID(session["id"]))).sealed is None  # nothing typed outlives the end
     reasons = [data["reason"] for kind, _, data in await told(acme) if kind == "connect_session.failed"]
     assert reasons == ["secret_wrong", "app_not_registered"]
 
