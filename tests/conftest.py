@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import signal
 import tempfile
@@ -19,6 +20,10 @@ from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.migrate import migrate
 
 
+GARBAGE_THRESHOLDS = (50_000, 20, 50)
+"""Seldom: at Python's own thresholds a fifth of the suite's time went into looking for garbage."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`make weights` asks for a new record of what each file takes."""
     parser.addoption("--record-weights", action="store_true", help="keep what each test file took")
@@ -31,8 +36,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     if config.getoption("--record-weights") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder())
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
