@@ -19,7 +19,6 @@ from isthmus.store.database import Database
 from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.migrate import migrate
 
-
 GARBAGE_THRESHOLDS = (50_000, 20, 50)
 """Seldom: at Python's own thresholds a fifth of the suite's time went into looking for garbage."""
 
