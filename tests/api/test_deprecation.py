@@ -72,6 +72,14 @@ async def test_the_description_the_log_and_the_measurements_tell_it_too(
     assert 'isthmus_deprecated_requests_total{route="/v1/old"} 1.0' in text
 
 
+def test_the_policys_example_is_a_declaration_that_is_accepted() -> None:
+    page = (ROOT / "docs" / "explanation" / "api-versioning.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)  # noqa: S102  (the page's own example)
+
+    assert deprecation_in(names["arguments"]["opt"]) == names["told"]
+
+
 def test_half_a_year_lies_between_telling_and_going() -> None:
     with pytest.raises(ValueError, match="180 days"):
         Deprecation(since=date(2027, 1, 10), sunset=date(2027, 6, 1), instead="/v1/new")
