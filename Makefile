@@ -32,9 +32,11 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 demo: $(VENV)/.runtime ## the whole road on this machine: connect, read, change, deliver, export (KEEP=1: the console stays)
 	@$(BIN)/isthmus demo $(if $(KEEP),--serve,)
 
-# A file stays in one process (it shares a server and a database); tests/running_order.py puts the longest first. Bytecode
-# is kept: tests start the command line dozens of times.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# A file stays in one process (it shares a server and a database); tests/running_order.py puts the longest first. One
+# process more than two processors need: tests also wait, for processes that start and vendors that take their time.
+# Bytecode is kept: tests start the command line dozens of times.
+JOBS ?= 3
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.dev chromium ## all tests
 	@$(PYTEST)
