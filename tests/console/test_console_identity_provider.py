@@ -15,6 +15,7 @@ from tests.console.identity_provider import CLIENT_ID, CLIENT_SECRET, IdentityPr
 from tests.console_people import PASSWORD, Visitor, new_person, words
 from tests.hub_fixtures import House
 
+from isthmus.console.sessions import hashed
 from isthmus.kernel.failures import InvalidInput
 from isthmus.kernel.ids import new_id
 from isthmus.settings_oidc import OidcSettings, load_oidc
@@ -43,6 +44,7 @@ async def opened(house: House, provider: IdentityProvider) -> AsyncIterator[Open
             plain = {"issuer": provider.address, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
             house.settings = msgspec.structs.replace(house.settings, oidc=OidcSettings(**plain | changed))
             served = await stack.enter_async_context(serving(house))
+            await console_people.forget_failures(served.hub.db, hashed("provider:127.0.0.1"))
             client = httpx.AsyncClient(base_url=served.address, timeout=60.0, trust_env=False)
             return Visitor(served, await stack.enter_async_context(client))
 
@@ -195,6 +197,12 @@ async def test_a_provider_that_is_set_up_wrongly_is_told_to_whom_it_concerns(
     assert "Check ISTHMUS_OIDC_ISSUER" in words((await elsewhere.get("/console/sign-in/provider")).text)
     provider.refuse = "invalid_grant"
     assert "the provider says invalid_grant" in words((await come_back(visitor)).text)
+    asked = len(provider.requests)
+    subject = hashed("provider:127.0.0.1")
+    await console_people.note_failure(visitor.served.hub.db, subject, 0, 900.0)
+    assert (await visitor.get("/console/sign-in/provider")).status_code == 429, "every try would ask the provider"
+    await console_people.forget_failures(visitor.served.hub.db, subject)
+    assert len(provider.requests) == asked
 
 
 async def test_entra_as_the_sandbox_plays_it_signs_in_too(opened: Opened, house: House) -> None:

@@ -13,7 +13,7 @@ from litestar.types import ControllerRouterHandler
 from isthmus.console.admission import OPEN, Refused
 from isthmus.console.oidc import OidcProvider, Who, journey
 from isthmus.console.services import Services
-from isthmus.console.sessions import new_token
+from isthmus.console.sessions import FAILURES_FREE_PER_ADDRESS, PAUSE_S_MAX, hashed, new_token
 from isthmus.console.sign_in import Given, Plain, begin, cookie, inside, note
 from isthmus.kernel.failures import Failure
 from isthmus.settings_oidc import ANYBODY, OidcSettings
@@ -38,9 +38,11 @@ def provider_handlers(services: Services) -> list[ControllerRouterHandler]:
     async def leave(request: Plain, services: Given) -> Response[Any]:
         """Off to the provider, with a cookie that only this browser has."""
         secret, aim = new_token(), inside(request.query_params.get("next", ""))
+        address = await _open_to(request, services)
         try:
             url = await provider.sign_in_url(_redirect_uri(services), journey(secret))
         except Failure as failure:
+            await console_people.note_failure(services.db, address, FAILURES_FREE_PER_ADDRESS, PAUSE_S_MAX)
             raise _not_now(failure) from failure
         answer = Redirect(path=url, status_code=303)
         answer.set_cookie(cookie(services, JOURNEY_COOKIE, f"{secret}|{aim}", hours=JOURNEY_HOURS))
@@ -59,11 +61,13 @@ def provider_handlers(services: Services) -> list[ControllerRouterHandler]:
             )
         if query.get("error") or not query.get("code"):
             raise Refused("You are not signed in", _said(query.get("error", "")), status=403)
+        address = await _open_to(request, services)
         try:
             who = await provider.who(
                 query["code"][:8_192], _redirect_uri(services), made, answered_by=query.get("iss", "")
             )
         except Failure as failure:
+            await console_people.note_failure(services.db, address, FAILURES_FREE_PER_ADDRESS, PAUSE_S_MAX)
             raise _not_now(failure) from failure
         person = await _person(services, provider.settings, who)
         await note(services, person.name, "session.begun", person.name, way=WAY)
@@ -72,6 +76,15 @@ def provider_handlers(services: Services) -> list[ControllerRouterHandler]:
         return answer
 
     return [leave, come_back]
+
+
+async def _open_to(request: Plain, services: Services) -> bytes:
+    """The address's name in the list of failures. Raises Refused while it has to wait: every try asks the provider."""
+    address = hashed(f"provider:{request.client.host if request.client else ''}")
+    wait_s = await console_people.closed_s(services.db, [address])
+    if wait_s > 0:
+        raise Refused("Too many failed sign-ins from here", f"Try again in {max(1, round(wait_s))} s.", status=429)
+    return address
 
 
 async def _person(services: Services, oidc: OidcSettings, who: Who) -> Person:
