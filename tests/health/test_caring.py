@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 from tests.hub_fixtures import House
 
 from isthmus.app import ForgetfulJournal, Hub
 from isthmus.connections.caring import WARNINGS_DAYS
-from isthmus.connections.credentials import seal_secret
+from isthmus.connections.connecting import AppCredentials
+from isthmus.connections.credentials import CertificateFile, seal_secret
 from isthmus.connections.dead import refuse_dead
 from isthmus.connections.disconnecting import losses
 from isthmus.connections.renewing import NewSecret
 from isthmus.kernel.failures import IdentityMismatch, InvalidInput, SecretExpired, SecretWrong, SignInAgain
-from isthmus.store import audit, connections, events, feed, grants, listing, notices, staging, syncs
+from isthmus.store import audit, connections, events, feed, grants, health, listing, notices, staging, syncs
 from isthmus.store.rows import Connection, Grant, RunState
 from isthmus.vault.secrets import Secret
 from isthmus_sandbox.worlds import identities
@@ -271,3 +277,56 @@ async def test_signing_in_again_with_another_tenant_is_refused_and_the_old_sign_
     assert (await house.state(hub, connection)).state == "connected"
     await forget_token(hub, connection)
     assert await token(hub, connection)
+
+
+# -- certificates, and several workers at once -----------------------------------------------------------------------
+
+
+def certificate(ends_at: dt.datetime) -> CertificateFile:
+    """A certificate with its key that ends then."""
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "isthmus")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(ends_at - timedelta(days=400))
+        .not_valid_after(ends_at)
+        .sign(key, hashes.SHA256())
+    )
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return CertificateFile(content=key.private_bytes(*plain) + made.public_bytes(serialization.Encoding.PEM))
+
+
+@pytest.mark.conformance("OA-39")
+async def test_a_certificate_tells_its_end_and_a_staged_secret_takes_over_from_it(house: House, hub: Hub) -> None:
+    ended = dt.datetime.now(dt.UTC).replace(microsecond=0) - timedelta(days=1)
+    app = AppCredentials(client_id=identities.CONFIDENTIAL_APP_ID, certificate=certificate(ended))
+    connection = await hub.connecting.with_app(house.wish(), app)
+    before = await grant_of(hub, connection)
+    assert (before.kind, before.secret_expires_at) == ("certificate", ended)
+    with pytest.raises(InvalidInput, match="says itself"):
+        await hub.renewing.set_expiry(connection.id, ended, actor="test")
+    with pytest.raises(SecretExpired):
+        await token(hub, connection)
+    assert await hub.renewing.stage(connection.id, NewSecret(secret=GOOD), ForgetfulJournal(), actor="test")
+    hub.opener.forget_tokens(connection.grant_id)
+    assert await token(hub, connection)
+    after = await grant_of(hub, connection)
+    assert (after.kind, after.certificate_sealed, after.secret_expires_at) == ("client_credentials", None, None)
+
+
+async def test_of_two_workers_one_keeps_an_appointment_and_a_dead_ones_comes_back(house: House, hub: Hub) -> None:
+    connection = await house.connect(hub)
+    await due(hub, "idle")
+    async with house.hub() as other:
+        kept = await asyncio.gather(hub.caretaker.work(), other.caretaker.work())
+    assert sorted(kept) == [0, 1]
+    house.sandbox.switch("inapp-missing")
+    await hub.check(connection)
+    await due(hub, "probe")
+    taken = await health.take_due(hub.db, lease_s=0.0)
+    assert [each.kind for each in taken] == ["probe"]
+    assert await hub.caretaker.work() == 1, "who took it has died; it is taken again when the lease is over"

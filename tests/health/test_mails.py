@@ -28,7 +28,7 @@ from isthmus.kernel.failures import (
     VendorFault,
 )
 from isthmus.settings import MailServer, load_settings
-from isthmus.store import connections, grants, notices
+from isthmus.store import connections, events, grants, notices
 from isthmus.store.rows import Connection
 
 ADDRESS = "support@acme.example"
@@ -293,3 +293,35 @@ def test_the_mail_server_is_set_by_the_environment(tmp_path: Path) -> None:
     for name, value in {"TLS": "maybe", "PORT": "0"}.items():
         with pytest.raises(InvalidInput, match=f"ISTHMUS_SMTP_{name}"):
             load_settings(home | {"ISTHMUS_SMTP_HOST": "m", f"ISTHMUS_SMTP_{name}": value})
+
+
+async def test_a_mail_whose_sender_dies_is_sent_by_somebody_else_and_sent_once(hub: Hub, post: Mailbox) -> None:
+    async with hub.db.project(hub.project.id) as tx:
+        mail = await notices.post(tx, address=ADDRESS, subject="one", plain="plain", html="<p>html</p>")
+        claimed = await notices.claim(tx, mail.id, lease_s=60.0)
+        assert claimed is not None
+        assert await notices.claim(tx, mail.id, lease_s=60.0) is None, "one sender at a time"
+    letters = notifier(hub, post)
+    assert await letters.work() == 0, "its sender may still be at it"
+    await time_passes(hub)
+    assert await letters.work() == 1
+    await time_passes(hub, 100_000)
+    assert await letters.work() == 0
+    assert len(post.mails) == 1
+
+
+async def test_what_waits_for_people_elsewhere_is_mailed_too(hub: Hub, post: Mailbox) -> None:
+    await tell(hub)
+    async with hub.db.project(hub.project.id) as tx:
+        for number in (1, 1, 2):
+            await events.append(
+                tx,
+                type="destination.paused",
+                subject={"destination_id": f"d{number}"},
+                data={"name": f"hook {number}", "reason": "The receiver answered 410."},
+            )
+        await events.append(tx, type="run.failed", subject={"run_id": "r"}, data={})
+    await time_passes(hub)
+    assert await notifier(hub, post).work() == 1
+    assert "2 destinations are paused" in post.texts[0]
+    assert post.texts[0].count("hook 1") == 2, "told once, in the plain part and in the HTML part"
