@@ -80,6 +80,20 @@ async def test_an_attachment_goes_up_once_and_comes_back_byte_for_byte(
     assert digest.digest() == hashlib.sha256(CONTENT).digest()
 
 
+async def test_who_leaves_in_the_middle_of_a_download_holds_no_place(
+    writing: tuple[Served, httpx.AsyncClient, str],
+) -> None:
+    _, client, base = writing
+    address, us = await attachment(client, base), {"company": US}
+    assert (await client.put(address, params=us, content=parts())).status_code == 200
+    for _ in range(7):  # the vendor takes five at a time
+        async with client.stream("GET", address, params=us) as answer:
+            async for _ in answer.aiter_bytes():
+                break
+    whole = await client.get(address, params=us)
+    assert hashlib.sha256(whole.content).digest() == hashlib.sha256(CONTENT).digest()
+
+
 @pytest.mark.conformance("BC-77")
 async def test_an_upload_whose_answer_is_lost_is_looked_for(writing: tuple[Served, httpx.AsyncClient, str]) -> None:
     served, client, base = writing

@@ -24,7 +24,7 @@ from isthmus.actions.writing.uploading import (
 )
 from isthmus.actions.writing.wishes import check_key
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import NotApproved, RunSuperseded, TransientFailure
+from isthmus.kernel.failures import NotApproved, RateLimited, RunSuperseded, TransientFailure
 from isthmus.store import operations
 from isthmus.store.database import Database
 from isthmus.store.operations import Operation, Planner
@@ -32,6 +32,13 @@ from isthmus.transport.streaming import StreamedAnswer
 
 REOPENED_MAX: Final = 5
 """How often an upload is checked again because its connection was changed that very moment."""
+
+
+UPLOADS_AT_ONCE: Final = 8
+"""In one process: each may take as much of the disk as the largest upload."""
+
+TURN_S: Final = 60.0
+"""How long an upload waits for its place."""
 
 
 class Streams:
@@ -54,6 +61,7 @@ class Streams:
         self._uploader = uploader
         self._after = after
         self._clock = clock
+        self._places = asyncio.Semaphore(UPLOADS_AT_ONCE)
 
     async def upload(
         self,
@@ -71,9 +79,24 @@ class Streams:
         """
         check_key(wish.idempotency_key)
         await self._after.refuse()
-        async with spooled(parts) as content:
+        async with self._turn(), spooled(parts) as content:
             begun = self._crew.start(self._uploaded(project_id, connection_id, wish, content, planner))
             return await asyncio.shield(begun)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of the few places for uploads; the bytes are not read before there is one. Raises RateLimited."""
+        try:
+            async with asyncio.timeout(TURN_S):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise RateLimited(
+                f"{UPLOADS_AT_ONCE} uploads are under way here.", remedy="Send it again in a while.", unsent=True
+            ) from error
+        try:
+            yield
+        finally:
+            self._places.release()
 
     @asynccontextmanager
     async def download(

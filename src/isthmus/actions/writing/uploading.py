@@ -8,6 +8,7 @@ answer was lost is looked for by what is there afterwards; what is not there has
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator
@@ -30,6 +31,7 @@ from isthmus.kernel.failures import (
     InvalidInput,
     RecordNotFound,
     RunSuperseded,
+    StorageFull,
     TooLarge,
     Undone,
     UnknownObject,
@@ -42,6 +44,9 @@ from isthmus.transport.streaming import PART_BYTES_MAX, StreamedAnswer
 
 STREAM_BYTES_MAX: Final = 350 * 1024 * 1024
 """The vendor's own limit for uploads (BC-77, BC-88), and ours for downloads."""
+
+TAKEN_S: Final = 900.0
+"""How long somebody may take to hand over the bytes of one upload."""
 
 UPLOAD: Final = "upload"
 
@@ -80,17 +85,31 @@ class Spooled:
 
 @asynccontextmanager
 async def spooled(parts: AsyncIterable[bytes], bytes_max: int = STREAM_BYTES_MAX) -> AsyncIterator[Spooled]:
-    """Take bytes as they come, without holding them in memory. Raises TooLarge."""
+    """Take bytes as they come, without holding them in memory. Raises TooLarge, InvalidInput when they do not come, and
+    StorageFull."""
     with tempfile.TemporaryFile(prefix="isthmus-upload-") as file:
-        size, digest = 0, hashlib.blake2b(digest_size=32)
-        async for part in parts:
-            size += len(part)
-            if size > bytes_max:
-                raise TooLarge(f"The stream is larger than {bytes_max // (1024 * 1024)} MiB.")
-            digest.update(part)
-            await asyncio.to_thread(file.write, part)
-        await asyncio.to_thread(file.flush)
-        yield Spooled(file, size, digest.digest())
+        try:
+            async with asyncio.timeout(TAKEN_S):
+                content = await _taken(parts, file, bytes_max)
+        except TimeoutError as error:
+            raise InvalidInput(f"The bytes did not arrive within {TAKEN_S / 60:.0f} minutes.") from error
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise StorageFull("There is no space left for the upload.") from error
+        yield content
+
+
+async def _taken(parts: AsyncIterable[bytes], file: IO[bytes], bytes_max: int) -> Spooled:
+    size, digest = 0, hashlib.blake2b(digest_size=32)
+    async for part in parts:
+        size += len(part)
+        if size > bytes_max:
+            raise TooLarge(f"The stream is larger than {bytes_max // (1024 * 1024)} MiB.")
+        digest.update(part)
+        await asyncio.to_thread(file.write, part)
+    await asyncio.to_thread(file.flush)
+    return Spooled(file, size, digest.digest())
 
 
 class Uploader:
