@@ -224,17 +224,22 @@ def _agreed(question: str, *, yes: bool) -> bool:
 def _print_since(each: Since) -> None:
     console = out()
     console.print(f"\n[bold]{escape(each.project)}[/]")
-    console.print(f"  {counted(len(each.writes), 'write')} open at the backup: they may have been sent since")
+    if each.writes:
+        console.print(f"  {counted(len(each.writes), 'write')} open at the backup, which may have been sent since")
     for write in each.writes[:20]:
         console.print(f"    {escape(write.verb)} {escape(write.object)} ({escape(write.connection)}), {write.state}")
-    console.print(f"  {counted(len(each.sign_ins), 'sign-in')} of people: refresh tokens may have been replaced since")
+    if each.sign_ins:
+        words = "whose refresh tokens may have been replaced since"
+        console.print(f"  {counted(len(each.sign_ins), 'sign-in')} of people, {words}")
     for sign_in in each.sign_ins[:20]:
         console.print(f"    {escape(sign_in.connection)}")
-    console.print(f"  {counted(len(each.receivers), 'destination')}: receivers may have more than is known here")
+    if each.receivers:
+        console.print(f"  {counted(len(each.receivers), 'destination')}, which may have more than is known here")
     for receiver in each.receivers[:20]:
         console.print(
             f"    {escape(receiver.name)} has everything up to {receiver.cursor:,} for certain; "
             "later changes come again under their old ids"
         )
     console.print(f"  Change feed: stood at {each.feed_before:,}, goes on behind {each.feed_now:,}")
-    console.print(f"  {counted(each.api_keys, 'API key')} valid again, also those revoked since the backup")
+    if each.api_keys:
+        console.print(f"  {counted(each.api_keys, 'API key')} valid again, also those revoked since the backup")

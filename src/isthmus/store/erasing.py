@@ -21,13 +21,13 @@ from psycopg.types.json import Jsonb
 
 from isthmus.kernel.failures import RecordNotFound
 from isthmus.kernel.ids import new_id
-from isthmus.store import audit, disconnecting
+from isthmus.store import audit, disconnecting, syncs
 from isthmus.store.database import Database, Transaction
 
 BATCH_ROWS: Final = 2_000
 CONNECTIONS_MAX: Final = 10_000
 
-_KEPT: Final = ("connections", "consumers", "erasures", "records", "audit_log")
+_KEPT: Final = ("connections", "consumers", "erasures", "records", "audit_log", "syncs")
 """Tables that have their own step, or stay."""
 
 
@@ -296,6 +296,15 @@ _STEPS: Final[tuple[tuple[str, Step], ...]] = (
 )
 
 
+async def _syncs(tx: Transaction, erasure: Erasure) -> int:
+    """The syncs, with what a run that somebody began meanwhile has stored: it ends here, and none begins any more."""
+    ids = [id for (id,) in await tx.tuples(
+        "SELECT id FROM syncs WHERE connection_id = ANY (%s)", (erasure.connection_ids,))]  # fmt: skip
+    await syncs.end_runs(tx, ids)
+    await tx.execute("DELETE FROM records WHERE stream_id IN (SELECT id FROM streams WHERE sync_id = ANY (%s))", (ids,))
+    return await tx.execute("DELETE FROM syncs WHERE id = ANY (%s)", (ids,))
+
+
 async def _grants(tx: Transaction, erasure: Erasure) -> int:
     """The connections, and the grants that nobody else uses."""
     grants = [id for (id,) in await tx.tuples(
@@ -313,7 +322,11 @@ async def _audit(tx: Transaction, erasure: Erasure) -> int:
     return await audit.clean(tx, erasure.names)
 
 
-_LAST: Final[tuple[tuple[str, Step], ...]] = (("connections", _grants), ("audit_entries", _audit))
+_LAST: Final[tuple[tuple[str, Step], ...]] = (
+    ("syncs", _syncs),
+    ("connections", _grants),
+    ("audit_entries", _audit),
+)
 
 
 async def _counted(tx: Transaction, erasure: Erasure, name: str, touched: int) -> Erasure:
