@@ -99,7 +99,7 @@ def _line(notice: Notice, public_url: str | None) -> Line:
         name=str(detail.get("connection") or detail.get("what") or ""),
         title=str(detail.get("title") or ""),
         turn=TURNS.get(str(detail.get("turn") or ""), ""),
-        remedy=str(detail.get("remedy") or ""),
+        remedy=str(detail.get("remedy") or "").replace("enter it here", "enter it in the console"),
         link=f"{public_url}{place}" if public_url else "",
     )
 
