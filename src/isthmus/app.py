@@ -18,6 +18,7 @@ from isthmus.actions.reading.run import Opened, Reader
 from isthmus.actions.reading.slices import OnProgress
 from isthmus.actions.writing import Writer
 from isthmus.client.protocols import Journal, JournalEntry
+from isthmus.configuration.new_connections import NewConnections
 from isthmus.connections import checking
 from isthmus.connections.caring import Caretaker
 from isthmus.connections.connecting import Connecting
@@ -63,6 +64,9 @@ RECONCILE_TICK_S = 1.0
 SESSIONS_TICK_S = 30.0
 """How soon a connect session whose time is up is ended, and what it had begun is forgotten."""
 
+
+SYNCS_TICK_S = 15.0
+"""How soon a new connection gets the syncs that its integration gives every one."""
 
 HEALTH_TICK_S = 30.0
 """How often a worker looks which connections have to be looked after."""
@@ -240,6 +244,7 @@ class Hub:
                 "presence": Periodic(interval_s=BEAT_S, work=alive),
                 "retention": Periodic(interval_s=FORGET_TICK_S, work=self.forget),
                 "connect sessions": Periodic(interval_s=SESSIONS_TICK_S, work=lambda: expire_due(self.db)),
+                "new connections": Periodic(interval_s=SYNCS_TICK_S, work=NewConnections(self.db, self.opener).work),
                 "operations": Periodic(interval_s=RECONCILE_TICK_S, work=self.writer.reconcile_due),
             },
             settings=settings,

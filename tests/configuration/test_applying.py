@@ -11,8 +11,9 @@ import psycopg
 import pytest
 from tests.hub_fixtures import House, Typed
 
-from isthmus.configuration import Outcome, Plan, Shown, Sign, Step, apply, load, plan, serialised
+from isthmus.configuration import NewConnections, Outcome, Plan, Shown, Sign, Step, apply, load, plan, serialised
 from isthmus.kernel.failures import Conflict
+from isthmus.store import integrations, syncs
 
 SECRET = "whsec_" + "QUJD" * 10
 OTHER = "whsec_" + "REVG" * 10
@@ -309,6 +310,32 @@ def test_an_integrations_syncs_are_read_from_each_of_its_connections(connected: 
     syncs = {each["object"]: each["schedule"] for each in connected.type("sync", "list", "--json").json}
     assert syncs == {"customers": "every 1h", "items": "every 2h"}
     assert _type(connected, "apply", text, "--json").json["changed"] == 0
+
+
+async def test_a_connection_that_is_made_later_gets_its_integrations_syncs_once(house: House) -> None:
+    wanted = "{customers: {schedule: every 1h}, items: {paused: true}}"
+    text = f"version: 1\nintegrations: {{bc: {{client_id: x, syncs: {wanted}}}}}\n"
+    loaded = load(_write(house, text), {})
+    async with house.hub() as hub:
+        await apply(hub, await plan(hub, loaded))
+        connection = await house.connect(hub)
+        async with hub.db.project(hub.project.id) as tx:
+            [bc] = await integrations.every(tx)
+            await integrations.assign(tx, connection.id, bc.id)
+        newcomers = NewConnections(hub.db, hub.opener)
+        assert await newcomers.work() >= 2
+        async with hub.db.project(hub.project.id) as tx:
+            made = {each.object: (each.schedule, each.state) for each in await syncs.every(tx, connection.id)}
+            gone = next(each.id for each in await syncs.every(tx, connection.id) if each.object == "items")
+        assert made == {"customers": ("every 1h", "active"), "items": (None, "paused")}
+        assert (await plan(hub, loaded)).steps == ()
+
+        async with hub.db.project(hub.project.id) as tx:
+            await syncs.delete(tx, gone)
+        await newcomers.work()
+        async with hub.db.project(hub.project.id) as tx:
+            left = [each.object for each in await syncs.every(tx, connection.id)]
+        assert left == ["customers"], "what somebody took away stays away"
 
 
 async def test_two_applies_at_once_follow_each_other_and_do_the_work_once(connected: House) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from isthmus.configuration.applying import Outcome, apply, serialised
 from isthmus.configuration.document import Mistake, Mistaken, Spot
 from isthmus.configuration.loading import FILE_NAME, Loaded, load
+from isthmus.configuration.new_connections import NewConnections
 from isthmus.configuration.planning import Plan, plan
 from isthmus.configuration.published import json_schema
 from isthmus.configuration.steps import Difference, Shown, Sign, Step
@@ -22,6 +23,7 @@ __all__ = [
     "Loaded",
     "Mistake",
     "Mistaken",
+    "NewConnections",
     "Outcome",
     "Plan",
     "Shown",

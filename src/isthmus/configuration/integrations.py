@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
@@ -38,6 +39,7 @@ async def plan_integrations(ground: Ground, loaded: Loaded) -> list[Step]:
         return []
     async with ground.db.project(ground.project.id) as tx:
         present = {each.name: each for each in await integrations.every(tx)}
+        defaults = {each.id: await integrations.default_syncs(tx, each.id) for each in present.values()}
         used = await integrations.connections_by_integration(tx)
     steps: list[Step] = []
     left = dict(present)
@@ -46,7 +48,7 @@ async def plan_integrations(ground: Ground, loaded: Loaded) -> list[Step]:
         row = left.pop(name, None)
         if row is None and isinstance(part.was, str):
             row = left.pop(part.was, None)
-        step = one.added() if row is None else one.changed(row)
+        step = one.added() if row is None else one.changed(row, defaults[row.id])
         if step is not None:
             steps.append(step)
     return steps + [_removed(ground, row, used.get(row.id, 0)) for row in left.values()]
@@ -62,6 +64,7 @@ class _One:
         self._part = part
         self._rooms = Integrations(ground.db, ground.keyring, ground.opener, ground.project.id)
         self._expires = _day(part.secret_expires)
+        self._defaults: dict[str, Any] = msgspec.to_builtins(part.syncs) if isinstance(part.syncs, dict) else {}
 
     def added(self) -> Step:
         """It is not there yet."""
@@ -69,9 +72,10 @@ class _One:
 
         async def perform() -> Sequence[Shown]:
             try:
-                await self._rooms.create(wish, app, secret_expires_at=self._expires)
+                made = await self._rooms.create(wish, app, secret_expires_at=self._expires)
             except InvalidInput as failure:
                 raise self._mistaken(failure) from failure
+            await self._keep_defaults(made.id)
             return []
 
         listed = additions(
@@ -83,13 +87,14 @@ class _One:
                 ("modes", wish.modes or usual_modes(wish.client_id)),
                 ("shares", [each.object for each in wish.objects]),
                 ("secret", "as the file refers to it" if app is not None else None),
+                ("reads by default", list(self._defaults)),
             ]
         )
         return Step(
             sign=Sign.ADD, kind=KIND, name=self._name, act="integration.create", perform=perform, differences=listed
         )
 
-    def changed(self, row: Integration) -> Step | None:
+    def changed(self, row: Integration, defaults: dict[str, Any]) -> Step | None:
         """It is there; None when it is as asked for."""
         wish, app = self._wish(), self._credentials()
         found = differences(
@@ -103,6 +108,9 @@ class _One:
                 ("shares", _shares(shared_objects(row)), _shares(wish.objects)),
             ]
         )
+        if defaults != self._defaults:
+            before, after = (", ".join(sorted(each)) or None for each in (defaults, self._defaults))
+            found += (Difference(name="reads by default", before=before, after=after),)
         fresh = app is not None and not self._proves(row, app)
         if fresh:
             found += (Difference(name="secret", before="the one before", after="another one"),)
@@ -117,6 +125,8 @@ class _One:
                 await self._rooms.replace(row.id, wish)
                 if app is not None and (fresh or redated or row.client_id != wish.client_id):
                     await self._rooms.set_secret(row.id, app, secret_expires_at=self._expires)
+                if defaults != self._defaults:
+                    await self._keep_defaults(row.id)
             except InvalidInput as failure:
                 raise self._mistaken(failure) from failure
             return []
@@ -129,6 +139,11 @@ class _One:
             perform=perform,
             differences=found,
         )
+
+    async def _keep_defaults(self, integration_id: UUID) -> None:
+        """What connections read that are made later; the steps for syncs look after those that are there."""
+        async with self._ground.db.project(self._ground.project.id) as tx:
+            await integrations.set_default_syncs(tx, integration_id, self._defaults)
 
     def _wish(self) -> IntegrationWish:
         part = self._part

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from isthmus.actions.reading import setup
 from isthmus.configuration.checking import object_of
 from isthmus.configuration.shape import SyncPart
 from isthmus.configuration.steps import counted
@@ -95,6 +96,30 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
             await schedules.set_refresh(tx, row.id, self.refresh)
         await syncs.set_schedules(tx, row.id, schedule=self.schedule, sweep_schedule=self.deletions)
         await syncs.set_refresh_schedule(tx, row.id, self.refresh)
+
+
+def wish_of(name: str, part: SyncPart) -> setup.SyncWish:
+    """A sync of the file as an action takes it."""
+    return setup.SyncWish(
+        object=object_of(name, part),
+        route=part.route if isinstance(part.route, str) else "",
+        companies=tuple(part.companies) if isinstance(part.companies, list) else None,
+        fields=tuple(part.fields) if isinstance(part.fields, list) else (),
+        filter=part.filter if isinstance(part.filter, str) else None,
+        expand=tuple(part.expand) if isinstance(part.expand, list) else (),
+        backfill_days=days_of(part),
+        schedule=schedule_of(part.schedule, None),
+        sweep_schedule=schedule_of(part.deletions, setup.SWEEP_SCHEDULE_DEFAULT),
+        refresh_schedule=schedule_of(part.refresh, None),
+        names=names_of(part, {}),
+    )
+
+
+def same_sync(row: Sync, name: str, part: SyncPart) -> bool:
+    """Whether a sync that is there is the one that is meant: its object, and its route where one is named."""
+    route = part.route if isinstance(part.route, str) else ""
+    same_route = not route or row.route.casefold() == route.casefold()
+    return row.object.casefold() == object_of(name, part).casefold() and same_route
 
 
 def names_of(part: SyncPart, known: dict[str, str]) -> dict[str, str]:

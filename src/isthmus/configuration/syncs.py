@@ -24,9 +24,10 @@ from isthmus.configuration.sync_values import (
     days_of,
     names_of,
     ordered,
-    schedule_of,
+    same_sync,
     set_of,
     window,
+    wish_of,
 )
 from isthmus.kernel.failures import (
     CompanyNotFound,
@@ -106,7 +107,7 @@ async def _of_connection(
     left = list(present)
     steps: list[Step] = []
     for each in wanted:
-        found = next((row for row in left if _same_sync(row, each)), None)
+        found = next((row for row in left if same_sync(row, each.name, each.part)), None)
         if found is not None:
             left.remove(found)
         planner = _One(ground, loaded, connection, companies, each)
@@ -114,11 +115,6 @@ async def _of_connection(
         if step is not None:
             steps.append(step)
     return steps + [await _removed(ground, connection, row) for row in left]
-
-
-def _same_sync(row: Sync, wanted: Wanted) -> bool:
-    same_route = not wanted.route or row.route.casefold() == wanted.route.casefold()
-    return row.object.casefold() == wanted.object.casefold() and same_route
 
 
 class _One:
@@ -211,20 +207,7 @@ class _One:
     # -- wishes --------------------------------------------------------------------------------------------------
 
     def _wish(self) -> setup.SyncWish:
-        part = self._wanted.part
-        return setup.SyncWish(
-            object=self._wanted.object,
-            route=self._wanted.route,
-            companies=tuple(part.companies) if isinstance(part.companies, list) else None,
-            fields=tuple(part.fields) if isinstance(part.fields, list) else (),
-            filter=part.filter if isinstance(part.filter, str) else None,
-            expand=tuple(part.expand) if isinstance(part.expand, list) else (),
-            backfill_days=days_of(part),
-            schedule=schedule_of(part.schedule, None),
-            sweep_schedule=schedule_of(part.deletions, setup.SWEEP_SCHEDULE_DEFAULT),
-            refresh_schedule=schedule_of(part.refresh, None),
-            names=names_of(part, {}),
-        )
+        return wish_of(self._wanted.name, self._wanted.part)
 
     def _as_typed(self, before: Compared) -> Compared | None:
         """What is kept, when the file says the same in other words at most; None when somebody has to look closer."""

@@ -182,6 +182,48 @@ async def names_by_connection(tx: Transaction) -> dict[UUID, str]:
     return {row[0]: str(row[1]) for row in rows}
 
 
+class OwedSyncs(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection that works and has not got its integration's syncs yet."""
+
+    connection_id: UUID
+    default_syncs: dict[str, Any]
+
+
+async def set_default_syncs(tx: Transaction, integration_id: UUID, default_syncs: dict[str, Any]) -> None:
+    """What connections read that are made from now on; those that are there are looked after by whoever calls."""
+    await tx.execute(
+        "UPDATE integrations SET default_syncs = %s, updated_at = now() WHERE id = %s",
+        (Jsonb(default_syncs), integration_id),
+    )
+    await tx.execute("UPDATE connections SET default_syncs_made = true WHERE integration_id = %s", (integration_id,))
+
+
+async def default_syncs(tx: Transaction, integration_id: UUID) -> dict[str, Any]:
+    """What its connections read."""
+    found: dict[str, Any] = await tx.value("SELECT default_syncs FROM integrations WHERE id = %s", (integration_id,))
+    return found or {}
+
+
+async def take_owed_syncs(tx: Transaction, again_s: float, limit: int) -> list[OwedSyncs]:
+    """Connections whose syncs are to be made now; nobody else gets them for `again_s`."""
+    return await tx.rows(
+        OwedSyncs,
+        """UPDATE connections c SET default_syncs_again = now() + make_interval(secs => %s) FROM integrations i
+           WHERE i.id = c.integration_id AND c.id IN (
+               SELECT w.id FROM connections w JOIN integrations d ON d.id = w.integration_id
+               WHERE NOT w.default_syncs_made AND d.default_syncs <> '{}' AND w.state IN ('connected', 'degraded')
+                 AND (w.default_syncs_again IS NULL OR w.default_syncs_again <= now())
+               ORDER BY w.id LIMIT %s FOR UPDATE OF w SKIP LOCKED)
+           RETURNING c.id AS connection_id, i.default_syncs""",
+        (again_s, limit),
+    )
+
+
+async def note_syncs_made(tx: Transaction, connection_id: UUID) -> None:
+    """The connection has got its integration's syncs."""
+    await tx.execute("UPDATE connections SET default_syncs_made = true WHERE id = %s", (connection_id,))
+
+
 async def grants_of(tx: Transaction, integration_id: UUID, client_id: str) -> list[Grant]:
     """The grants of its connections that sign in with this app."""
     return await tx.rows(

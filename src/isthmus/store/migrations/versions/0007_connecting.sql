@@ -21,6 +21,11 @@ CREATE TABLE integrations (
 COMMENT ON COLUMN integrations.client_id IS 'the host''s own app; empty when every consumer brings its own';
 COMMENT ON COLUMN integrations.objects IS 'what is shared and why, as {object, access, reason, title}';
 
+-- What every connection of an integration reads; a worker makes these syncs once, when a new connection works.
+ALTER TABLE integrations ADD COLUMN default_syncs jsonb NOT NULL DEFAULT '{}';
+ALTER TABLE connections ADD COLUMN default_syncs_made boolean NOT NULL DEFAULT false;
+ALTER TABLE connections ADD COLUMN default_syncs_again timestamptz;
+
 ALTER TABLE connections ADD COLUMN integration_id uuid REFERENCES integrations ON DELETE SET NULL;
 CREATE INDEX connections_integration ON connections (integration_id) WHERE integration_id IS NOT NULL;
 CREATE INDEX connections_grant ON connections (grant_id);
