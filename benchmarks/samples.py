@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-Unit = Literal["x", "share", "s", "MiB", "us/record", "records/s", "operations/s"]
+Unit = Literal["x", "share", "s", "MiB", "us/record", "records/s", "operations/s", "ms", "changes/s"]
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):

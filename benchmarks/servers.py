@@ -47,7 +47,7 @@ async def page_server(records: int, *, page_records: int = 5_000, delay_ms: floa
             raise RuntimeError("the page server does not start")
         yield PageServer(origin=f"http://127.0.0.1:{int(greeting[1])}", records=records)
     finally:
-        await _stop(process)
+        await stop(process)
 
 
 @asynccontextmanager
@@ -68,7 +68,25 @@ async def tls_vendor(
             raise RuntimeError("the vendor does not start")
         yield f"https://127.0.0.1:{int(greeting[1])}"
     finally:
-        await _stop(process)
+        await stop(process)
+
+
+@asynccontextmanager
+async def bare_proxy(origin: str, certificate: Path) -> AsyncIterator[str]:
+    """A reverse proxy that knows nobody; its address."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.bare_proxy", origin, str(certificate),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            greeting = (await process.stdout.readline()).split()
+        if not greeting:
+            raise RuntimeError("the bare proxy does not start")
+        yield f"http://127.0.0.1:{int(greeting[1])}"
+    finally:
+        await stop(process)
 
 
 @asynccontextmanager
@@ -89,10 +107,10 @@ async def sandbox(folder: Path) -> AsyncIterator[dict[str, Any]]:
         facts: dict[str, Any] = msgspec.json.decode(ready.read_bytes())
         yield facts
     finally:
-        await _stop(process)
+        await stop(process)
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def stop(process: asyncio.subprocess.Process) -> None:
     """End a process that we started."""
     if process.returncode is not None:
         return

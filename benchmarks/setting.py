@@ -23,6 +23,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     writes: int = 3_000
     idle_connections: int = 1_000
     idle_s: float = 135.0
+    proxy_s: float = 8.0
     tell: Callable[[str], None] = lambda text: None
 
     @classmethod

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from litestar import Router, route
 from litestar.enums import HttpMethod
 from litestar.response.base import ASGIResponse
@@ -29,7 +30,7 @@ from isthmus.api.services import ProjectServices, Services
 from isthmus.connections.dead import refuse_dead
 from isthmus.connections.opening import OpenConnection
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import InvalidInput, TooLarge
+from isthmus.kernel.failures import Failure, InvalidInput, TooLarge
 from isthmus.store import connections, proxy_limits
 from isthmus.store.proxy_limits import REQUEST_BYTES_MAX, ProxyLimits
 from isthmus.transport.streaming import Once
@@ -40,8 +41,9 @@ PREFIX: Final = b"/v1/proxy/"
 SMALL_BYTES_MAX: Final = 256 * 1024
 """A body up to this size is kept until the answer is there, so that it can be sent again where that is safe."""
 
-REMEMBERED_S: Final = 2.0
-"""How long a connection that was looked up is used without another look."""
+FRESH_S: Final = 1.0
+REMEMBERED_S: Final = 2.5
+"""How long a connection that was looked up is used without another look, and how long at most beside one."""
 
 REMEMBERED_MAX: Final = 1_000
 
@@ -53,15 +55,23 @@ _METHODS: Final = [
 ]  # fmt: skip
 
 
+class _Known(msgspec.Struct):
+    opened: OpenConnection
+    limits: ProxyLimits
+    looked_s: float
+    looking: asyncio.Task[None] | None = None
+
+
 class KnownConnections:
     """Connections that were looked up a moment ago: calls come in rows, and the database is asked once for a row.
 
-    A connection that is changed or forgotten meanwhile is noticed within `REMEMBERED_S`.
+    After `FRESH_S` one call's connection is looked up again beside it; nobody waits for that. What is older than
+    `REMEMBERED_S` is not used any more, so a connection that is changed or forgotten is noticed by then.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._known: OrderedDict[tuple[UUID, UUID], tuple[OpenConnection, ProxyLimits, float]] = OrderedDict()
+        self._known: OrderedDict[tuple[UUID, UUID], _Known] = OrderedDict()
 
     async def opened(
         self, project: ProjectServices, connection_id: UUID, notes: CallNotes
@@ -71,20 +81,33 @@ class KnownConnections:
         """
         key, now_s = (project.project.id, connection_id), self._clock.monotonic_s()
         kept = self._known.get(key)
-        if kept is not None and now_s < kept[2]:
-            before, limits, _ = kept
-            again = await project.opener.put_together(before.connection, before.grant, before.companies, notes)
-            return again, limits
+        if kept is None or now_s >= kept.looked_s + REMEMBERED_S:
+            kept = await self._look(project, connection_id, key)
+        elif now_s >= kept.looked_s + FRESH_S and (kept.looking is None or kept.looking.done()):
+            kept.looking = asyncio.create_task(self._look_beside(project, connection_id, key))
+        before = kept.opened
+        again = await project.opener.put_together(before.connection, before.grant, before.companies, notes)
+        return again, kept.limits
+
+    async def _look(self, project: ProjectServices, connection_id: UUID, key: tuple[UUID, UUID]) -> _Known:
+        looked_s = self._clock.monotonic_s()
         async with project.db.project(project.project.id) as tx:
             await one(connections.get, tx, connection_id, "connection")
             limits = await proxy_limits.get(tx)
-        async with project.connection(connection_id, notes) as opened:
+        async with project.connection(connection_id, CallNotes()) as opened:
             refuse_dead(opened.connection)
-            self._known[key] = (opened, limits, now_s + REMEMBERED_S)
-            self._known.move_to_end(key)
-            while len(self._known) > REMEMBERED_MAX:
-                self._known.popitem(last=False)
-            return opened, limits
+        found = self._known[key] = _Known(opened, limits, looked_s)
+        self._known.move_to_end(key)
+        while len(self._known) > REMEMBERED_MAX:
+            self._known.popitem(last=False)
+        return found
+
+    async def _look_beside(self, project: ProjectServices, connection_id: UUID, key: tuple[UUID, UUID]) -> None:
+        """What goes wrong is told to the next call, which finds nothing and looks itself."""
+        try:
+            await self._look(project, connection_id, key)
+        except Failure:
+            self._known.pop(key, None)
 
 
 def proxy_routes(services: Services, access: Access, metrics: Metrics) -> Router:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from yarl import URL
 
 from isthmus.kernel.failures import InvalidInput
+
+_UNREADABLE: Final = re.compile(r"[\x00-\x20\\\x7f]")
 
 
 def parse_address(address: str) -> URL:
@@ -13,7 +18,7 @@ def parse_address(address: str) -> URL:
     Raises InvalidInput for anything two parsers could read differently: white space, control characters, backslashes,
     user information, a missing host.
     """
-    if any(character <= " " or character in "\\\x7f" for character in address):
+    if _UNREADABLE.search(address) is not None:
         raise InvalidInput("The address holds characters that do not belong there.", remedy="Check the address.")
     try:
         url = URL(address, encoded=True)
