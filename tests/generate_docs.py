@@ -20,6 +20,7 @@ from tests.markdown_page import page_stamp, page_table
 from isthmus.cli.commands import build_app
 from isthmus.configuration import json_schema
 from isthmus.kernel import failures
+from isthmus.kernel.event_types import EVENT_EXAMPLES, EVENT_TYPES, RECORDS_CHANGED
 from isthmus.kernel.failures import Failure, UnknownObject, VendorFault, every_failure
 from isthmus.settings import VARIABLES
 
@@ -126,6 +127,48 @@ def failures_page() -> str:
     )
 
 
+def events_page() -> str:
+    """Every type of event with an example."""
+    lines = [
+        page_stamp("isthmus.kernel.event_types"),
+        "# Events",
+        "",
+        "What Isthmus tells the host besides changed records. A destination gets every type unless it chose some;",
+        "`GET /v1/events` reads them by cursor for 90 days. They are numbered in the same feed as the changes and",
+        "delivered in its order, signed and repeated like them, as",
+        "[the delivery contract](../explanation/delivery-contract.md) says. New types may come at any time: pass over",
+        "what you do not know.",
+        "",
+        f"`{RECORDS_CHANGED}` is the type of a delivery of changes; a destination chooses it like the others.",
+        "",
+        *page_table(("type", "when"), ((f"[`{name}`](#{_anchor(name)})", text) for name, text in EVENT_TYPES.items())),
+        "",
+        "`subject` says what an event is about, by ids; the `consumer` is the host's own id of its customer. `data`",
+        "says what happened. Members may be added.",
+    ]
+    for number, (name, example) in enumerate(EVENT_EXAMPLES.items(), start=8):
+        payload = {
+            "type": name,
+            "project": "01890000-0000-7000-8000-000000000001",
+            "delivery": {"id": "dlv_…", "destination": "0199…", "sequence": number, "last": number, "attempt": 1},
+            "event": {
+                "id": "evt_0199f6a000007000800000000000abcd",
+                "number": number,
+                "type": name,
+                "at": "2026-11-20T08:30:00.123456Z",
+                "subject": example.subject,
+                "data": example.data,
+            },
+        }
+        text = json.dumps(payload, indent=2, ensure_ascii=False)
+        lines += ["", f"## {name}", "", EVENT_TYPES[name], "", "```json", text, "```"]
+    return "\n".join([*lines, ""])
+
+
+def _anchor(heading: str) -> str:
+    return heading.replace(".", "")
+
+
 def command_page() -> str:
     """Every command with its options, from the command line itself."""
     return commands_page(typer.main.get_command(build_app()))
@@ -139,6 +182,7 @@ def schema_page() -> str:
 PAGES: Mapping[str, Callable[[], str]] = {
     "api.md": api_page,
     "commands.md": command_page,
+    "events.md": events_page,
     "conformance.md": lambda: conformance_page(scan_folder(ROOT)),
     "failures.md": failures_page,
     "isthmus.schema.json": schema_page,

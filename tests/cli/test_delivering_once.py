@@ -34,6 +34,20 @@ def test_each_destination_has_a_line_and_one_that_fails_makes_the_exit_code(sync
     assert last == "✓ files: 0 changes delivered."
 
 
+def test_a_test_event_tells_what_the_receiver_said(synced: House) -> None:
+    folder = synced.settings.home / "changes"
+    folder.mkdir()
+    synced.type("destination", "folder", "files", str(folder))
+    assert "✓ files took the test event" in synced.type("destination", "test", "files").words
+    assert len(list(folder.glob("test-*.jsonl"))) == 1
+    made = synced.type("destination", "webhook", "hook", "http://127.0.0.1:9/", "--events", "run.failed,sync.held")
+    assert made.code == 0
+    answer = synced.type("destination", "test", "hook")
+    assert (answer.code, "✗ hook: " in answer.words) == (1, True)
+    refused = synced.type("destination", "webhook", "other", "http://127.0.0.1:9/", "--events", "run.faild")
+    assert (refused.code != 0, "run.failed" in refused.words) == (True, True)
+
+
 def test_a_paused_destination_says_why_and_how_to_go_on(synced: House) -> None:
     synced.type("destination", "webhook", "hook", "http://127.0.0.1:9/")
 

@@ -195,6 +195,27 @@ async def test_changes_are_delivered_again_by_their_numbers(admin: Visitor, serv
     assert "delivered" in page
 
 
+async def test_a_test_event_shows_what_the_receiver_said_and_a_replay_may_name_a_time(
+    signed_in: SignedIn, served: Served, tmp_path: Path
+) -> None:
+    operator = await signed_in("operator")
+    good = await served.hub.create_folder("files", tmp_path, events=("run.failed",))
+    address = f"/console/deliveries/{good.id}"
+    answer = await operator.send(f"{address}/test")
+    assert "The test event was taken" in words(answer.text)
+    assert lines_in(tmp_path) == 1
+    assert "Gets run.failed" in words(await operator.text(address))
+    nobody, _ = await served.hub.create_webhook("nobody", "http://127.0.0.1:9/hook")
+    answer = await operator.send(f"/console/deliveries/{nobody.id}/test")
+    assert "The test event was not taken" in words(answer.text)
+    assert (await operator.send(f"/console/deliveries/{nobody.id}/retry")).status_code == 303
+    wrong = await operator.send(f"{address}/replay", since="yesterday")
+    assert (wrong.status_code, "is not a time" in wrong.text) == (422, True)
+    assert (await operator.send(f"{address}/replay", since="2020-01-01T00:00")).status_code == 303
+    viewer = await signed_in("viewer")
+    assert (await viewer.send(f"{address}/test")).status_code == 403
+
+
 async def test_a_search_for_an_id_leads_straight_to_its_page(admin: Visitor, served: Served) -> None:
     made = await served.hub.create_folder(f"files {new_id().hex[-4:]}", served.hub.settings.home)
     answer = await admin.get("/console/search", q=made.id.hex[-8:])

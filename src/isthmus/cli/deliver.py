@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from isthmus.store.rows import Destination
 
 DestinationName = Annotated[str, typer.Argument(help="A destination's name, or the end of its id.")]
+Events = Annotated[
+    str | None,
+    typer.Option(
+        "--events",
+        help="Only these types of events, separated by commas; records.changed is changes of records.",
+        show_default=False,
+    ),
+]
 Objects = Annotated[
     str | None,
     typer.Option("--objects", help="Only changes of these objects, separated by commas.", show_default=False),
@@ -40,6 +48,7 @@ def register(app: typer.Typer) -> None:
     destination.command("deliver")(deliver_now)
     destination.command("attempts")(attempts)
     destination.command("dead-letters")(dead_letters)
+    destination.command("test")(send_test)
     destination.command("replay")(replay)
     destination.command("resume")(resume)
     destination.command("delete")(delete)
@@ -50,6 +59,7 @@ def add_webhook(
     name: Annotated[str, typer.Argument(help="How to call it.")],
     url: Annotated[str, typer.Argument(help="Where to send changes: an https address.")],
     objects: Objects = None,
+    events: Events = None,
     only_new: Annotated[bool, typer.Option("--only-new", help="Skip what the feed holds already.")] = False,
     home: Home = None,
     as_json: Json = False,
@@ -65,7 +75,9 @@ def add_webhook(
                 wanted = await synced_objects(tx, listed(objects))
                 after = await feed.head(tx) if only_new else 0
             with _name_taken(called):
-                made, secret = await opened.create_webhook(called, url, objects=wanted, after=after)
+                made, secret = await opened.create_webhook(
+                    called, url, objects=wanted, events=listed(events), after=after
+                )
         if as_json:
             print_json({"id": str(made.id), "name": called, "url": redact_url(url), "secret": secret})
             return
@@ -264,6 +276,32 @@ def dead_letters(name: DestinationName, home: Home = None, as_json: Json = False
         say(f"Next: `isthmus destination replay {row.name} --letter ID` delivers one after all.")
 
     run(work)
+
+
+def send_test(name: DestinationName, home: Home = None, as_json: Json = False) -> None:
+    """Send a test event now and show what the receiver said; exit code 1 when it was not taken."""
+
+    async def work() -> bool:
+        import msgspec
+
+        async with hub(home) as opened:
+            row = await _one(opened, name)
+            result = await opened.deliveries.send_test(opened.project.id, row.id)
+        if as_json:
+            print_json(msgspec.to_builtins(result))
+            return result.delivered
+        took = f"after {result.elapsed_s * 1000:,.0f} ms"
+        if result.delivered:
+            said = f", status {result.status}" if result.status is not None else ""
+            say(f"[green]✓[/] {escape(row.name)} took the test event {took}{said}.")
+        else:
+            say(f"[bold red]✗[/] {escape(row.name)}: {escape(str((result.failure or {}).get('message')))}")
+        if result.answer and result.status is not None:
+            say(f"  It said: {escape(result.answer)}")
+        return result.delivered
+
+    if not run(work):
+        raise typer.Exit(1)
 
 
 def replay(

@@ -66,12 +66,14 @@ class Workspace(Protocol):
         ...
 
     async def create_webhook(
-        self, name: str, url: str, *, objects: tuple[str, ...] = (), after: int = 0
+        self, name: str, url: str, *, objects: tuple[str, ...] = (), events: tuple[str, ...] = (), after: int = 0
     ) -> tuple[Destination, str]:
         """A webhook and its signing secret, which is shown once."""
         ...
 
-    async def create_folder(self, name: str, folder: Path, *, objects: tuple[str, ...] = ()) -> Destination:
+    async def create_folder(
+        self, name: str, folder: Path, *, objects: tuple[str, ...] = (), events: tuple[str, ...] = ()
+    ) -> Destination:
         """A destination that writes JSON lines into a folder."""
         ...
 

@@ -117,6 +117,8 @@ NOTICES: Final = {
     "sync-resumed": "Resumed.",
     "sync-reset": "Reset: the next run reads everything again. Unchanged records emit nothing.",
     "destination-resumed": "Resumed: waiting changes leave within a second while a worker runs.",
+    "destination-retried": "Tried again within a second while a worker runs.",
+    "nothing-to-replay": "Nothing came in that time, so nothing was sent.",
     "destination-paused": "Paused: changes wait in the feed, nothing is lost.",
     "destination-deleted": "The destination is gone, with its history. The change feed is untouched.",
     "replayed": "Delivered again.",
