@@ -114,12 +114,12 @@ class Streams:
         self, project_id: UUID, connection_id: UUID, wish: UploadWish, content: Spooled, planner: Planner | None
     ) -> Operation:
         for _ in range(REOPENED_MAX):
-            noted_s = self._clock.monotonic_s()
             desk = await self._desks.desk(project_id, connection_id)
             new = await self._uploader.drafted(desk, wish, content, planner)
             rule = await self._desks.rule(project_id, connection_id, new.object) if planner is not None else None
             if rule is not None and rule.required:
                 raise NotApproved("Writes to this object have to be approved, and uploads cannot wait for that.")
+            noted_s = self._clock.monotonic_s()
             planned = await self._ledger.plan(project_id, new)
             if planned.operation is None:
                 self._desks.forget(project_id, connection_id)

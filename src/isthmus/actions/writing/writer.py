@@ -117,7 +117,6 @@ class Writer:
         """Write it down; the task that carries it out, where there is one."""
         await self._after.refuse()
         for _ in range(REOPENED_MAX):
-            noted_s = self._clock.monotonic_s()
             try:
                 drafted = await self._draft(project_id, connection_id, wish, planner)
             except Failure:
@@ -128,6 +127,7 @@ class Writer:
             new = drafted.new
             if later and self._crew.full and new.waiting is None:
                 new = msgspec.structs.replace(new, sending=None, lease_s=0.0)
+            noted_s = self._clock.monotonic_s()
             planned = await self._ledger.plan(project_id, new)
             if planned.operation is None:
                 self._desks.forget(project_id, connection_id)
