@@ -39,6 +39,7 @@ TAGS: Final = {
     "proxy": "Raw calls with credentials, limits and safe repeats added.",
     "notices": "Whom to mail when something needs people, and what was told.",
     "keys": "Who may call this API.",
+    "retention": "How long things are kept, and what is never forgotten too early.",
     "audit": "What was done by whom.",
     "health": "For load balancers and monitoring.",
 }
@@ -100,6 +101,8 @@ EXAMPLES: Final[dict[str, Any]] = {
     "create_portal_link": {"expires_in": 86_400},
     "add_notice_address": {"address": "support@acme.example", "kinds": ["connection_trouble", "secret_expiring"]},
     "change_notice_address": {"kinds": ["secret_expiring"]},
+    "change_retention": {"requests": 14, "records": 365, "audit": None},
+    "erase_consumer": {"confirm": "customer-4711"},
     "send_test_mail": {"address": "support@acme.example"},
     "select_companies": {"companies": ["CRONUS USA, Inc."]},
     "authorize": {"name": "Contoso by sign-in", "client_id": "11111111-2222-3333-4444-555555555555"},
