@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from tests.api_server import Served
 
 from isthmus.connections.portal_links import digest_of
+from isthmus.store import consumers, integrations
 from isthmus_sandbox.worlds import identities
 
 _PROOF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
@@ -170,7 +173,26 @@ async def test_a_link_opens_nothing_when_it_is_over_made_up_or_used_without_its_
 
 
 def _row(shown: dict[str, Any]) -> Any:
-    from types import SimpleNamespace
-    from uuid import UUID
-
     return SimpleNamespace(id=UUID(shown["id"]))
+
+
+async def test_connecting_again_leads_to_the_connect_page_or_to_the_vendors_sign_in(
+    served: Served, api: httpx.AsyncClient, browser: Browser
+) -> None:
+    mine = await consumer(api, "contoso")
+    made = await api.post("/v1/integrations", json={"name": "Business Central", "modes": ["own_app"]})
+    assert made.status_code == 201, made.text
+    through = await served.connect(api, consumer=mine)
+    person = await served.hub.check(await served.house.sign_in(served.hub, name="person"))
+    async with served.hub.db.project(served.hub.project.id) as tx:
+        await integrations.assign(tx, UUID(through["id"]), UUID(made.json()["id"]))
+        await consumers.assign(tx, person.connection.id, UUID(mine))
+    await browser.open(await link(api, mine))
+    again = await browser.send(f"/c/{through['id']}/reconnect", f"/c/{through['id']}")
+    assert again.status_code == 303
+    assert again.headers["location"].startswith("/connect/")
+    page = await browser.client.get(again.headers["location"], follow_redirects=True)
+    assert "again" in words(page.text)
+    signing = await browser.send(f"/c/{person.connection.id}/reconnect", f"/c/{person.connection.id}")
+    assert "Continue to Microsoft" in words(signing.text)
+    assert served.house.cloud.login_url in signing.text
