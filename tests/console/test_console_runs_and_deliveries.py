@@ -234,3 +234,40 @@ async def test_the_records_copy_is_compared_with_the_vendors(admin: Visitor, ser
     page = await admin.text(f"/console/data/{sync.id}/record", company=company, id=changed, compare="1")
     assert "What differs at the vendor now" in words(page)
     assert "lastModifiedDateTime" in page
+
+
+async def test_a_test_event_says_how_it_went_and_a_stretch_of_time_is_delivered_again(
+    admin: Visitor, served: Served, tmp_path: Path
+) -> None:
+    made = await admin.send(
+        "/console/deliveries/new", name="me", url="http://127.0.0.1:9/", events=["run.failed", "nonsense"]
+    )
+    assert "Copy the signing secret now" in made.text
+    async with served.hub.db.project(served.hub.project.id) as tx:
+        (destination,) = await destinations.every(tx)
+    assert destination.filter["events"] == ["run.failed"]
+    base = f"/console/deliveries/{destination.id}"
+    tried = await admin.send(f"{base}/try-it")
+    assert tried.status_code == 502
+    assert "The test event was not taken" in words(tried.text)
+    assert "Nothing is lost" in words(tried.text)
+    assert "test" in words(await admin.text(base))
+    assert "Deliver again what came when?" in words(await admin.text(f"{base}/again"))
+    for form, said in (
+        ({"since": "soon"}, "“soon” is no time."),
+        ({"since": "2026-01-01T00:00", "until": "2026-01-02T00:00"}, "Nothing came into the feed in that time."),
+    ):
+        refused = await admin.send(f"{base}/again", **form)
+        assert refused.status_code == 422
+        assert said in words(refused.text)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    await admin.send("/console/deliveries/new", kind="folder", name="files", folder=str(folder))
+    connection = await served.house.connect(served.hub)
+    sync = await served.house.sync(served.hub, connection, "currencies")
+    await served.house.run(served.hub, sync)
+    async with served.hub.db.project(served.hub.project.id) as tx:
+        files = next(each for each in await destinations.every(tx) if each.kind == "files" or each.name == "files")
+    again = await admin.send(f"/console/deliveries/{files.id}/again", since="2020-01-01T00:00")
+    assert again.status_code == 303, words(again.text)
+    assert list(folder.iterdir())
