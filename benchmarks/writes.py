@@ -56,7 +56,7 @@ async def _rounds(process: asyncio.subprocess.Process, setting: Setting, told: d
     if await process.stdout.readline() != b"ready\n":
         raise RuntimeError("the writing worker does not start")
     for road in ROADS:
-        await _turn(process, road, WARM)
+        await _turn(process, road, min(WARM, setting.writes))
     for number in range(1, setting.rounds + 1):
         for road in ROADS:
             told[road].append(await _turn(process, road, setting.writes))

@@ -12,7 +12,7 @@ from benchmarks.samples import Measure, figure, ratio
 from benchmarks.setting import Setting, expect
 from rich.console import Console
 
-from benchmarks import latency, limits, report, scale, startup, throughput
+from benchmarks import latency, limits, report, scale, startup, throughput, writes
 from isthmus.odata.pages import slice_page
 
 TINY = Setting(
@@ -25,6 +25,7 @@ TINY = Setting(
     windows=2,
     limits_scale=1000.0,
     starts=1,
+    writes=20,
 )
 
 
@@ -75,6 +76,12 @@ async def test_the_vendors_limits_are_measured_with_one_worker_and_with_two() ->
     measures = await limits.measure(TINY)
     assert [each.wanted for each in measures] == ["at least", "at most"] * 2
     assert all(len(each.samples) == TINY.windows for each in measures if each.wanted == "at least")
+
+
+async def test_writes_are_measured_one_by_one_with_keys_and_in_batches() -> None:
+    measures = await writes.measure(TINY)
+    assert [each.unit for each in measures] == ["operations/s"] * 3 + ["x"]
+    assert all(each.value > 0 for each in measures)
 
 
 async def test_a_cold_start_is_measured() -> None:
