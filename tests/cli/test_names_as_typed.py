@@ -27,7 +27,8 @@ def test_a_destinations_objects_are_found_whatever_their_case(synced: House) -> 
     folder.mkdir()
     assert synced.type("destination", "folder", "files", str(folder), "--objects", "VENDORS").code == 0
     synced.type("destination", "deliver")
-    assert sum(len(path.read_text().splitlines()) for path in folder.rglob("*.jsonl")) == 5
+    lines = [line for path in folder.rglob("*.jsonl") for line in path.read_text().splitlines()]
+    assert sum('"object":"vendors"' in line and '"kind"' in line for line in lines) == 5
 
 
 def test_a_token_in_a_webhooks_address_is_never_printed(synced: House) -> None:

@@ -55,7 +55,7 @@ class Receiver:
             return b"401 Unauthorized"
         event: dict[str, Any] = json.loads(body)
         self.deliveries += 1
-        for change in event["changes"]:
+        for change in event.get("changes", []):  # other events tell what happened besides
             if change["id"] not in self._seen:
                 self._seen.add(change["id"])
                 self.counts[change["object"], change["kind"]] += 1
