@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from html import unescape
 from typing import Any
@@ -97,9 +99,11 @@ class Person:
 
     async def until(self, words: str) -> str:
         """Load the page again until it says so."""
-        for _ in range(400):
+        deadline_s = time.monotonic() + WAIT_MAX_S
+        while time.monotonic() < deadline_s:
             if words in self.words:
                 return self.page
+            await asyncio.sleep(0.1)  # as the page's own refresh would, only quicker
             await self.open(self.at)
         raise AssertionError(f"it never said “{words}”: {self.words}")
 

@@ -176,3 +176,21 @@ async def test_another_environment_is_chosen_from_the_list(
     ended = await acme.status(backend, session)
     async with acme.served.hub.db.project(acme.served.hub.project.id) as tx:
         assert (await connections.get(tx, UUID(ended["connection"]))).environment == "Sandbox"
+
+
+@pytest.mark.conformance("OA-36")
+async def test_a_consent_that_is_still_spreading_is_waited_for_on_the_page(
+    acme: Acme, backend: httpx.AsyncClient, person: Person
+) -> None:
+    """The browser is answered within seconds; the sign-in goes on behind the page until Microsoft knows the consent."""
+    await acme.integration("sign_in")
+    acme.house.sandbox.switch("consent-delay", 7)
+    session, url = await acme.link(backend)
+    await person.open(url)
+    await person.press("/accept")
+    await person.at_vendor()
+    assert "Checking…" in person.words or "Which companies?" in person.words
+    assert (await acme.status(backend, session))["status"] == "opened"
+    await person.until("Which companies?")
+    await person.press("/companies", company=[identities.US_COMPANY_ID])
+    assert (await acme.status(backend, session))["status"] == "connected"

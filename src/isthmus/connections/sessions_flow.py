@@ -6,6 +6,7 @@ person in the same session find what the first one has done. The network is neve
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -42,13 +43,19 @@ from isthmus.kernel.failures import (
 from isthmus.store import audit, connect_sessions, connections, consumers, events, grants, integrations
 from isthmus.store.connect_sessions import ConnectSession
 from isthmus.store.database import Database
-from isthmus.store.rows import Connection
+from isthmus.store.rows import Authorization, Connection
 from isthmus.vault.secrets import Secret
 
 TYPED: Final = ("tenant", "environment", "client_id")
 """What is typed and may be shown again; secrets are not among it."""
 
 NAME_CHARACTERS_MAX: Final = 100
+
+ARRIVAL_S: Final = 4.0
+"""How long the browser that comes back waits for an answer; most sign-ins are done in half a second."""
+
+HOLD_EVERY_S: Final = 5.0
+"""How often a sign-in that takes longer says that it is alive."""
 
 Purpose = Literal["sign_in", "consent"]
 Next = Literal["inputs", "vendor", "checking"]
@@ -78,6 +85,7 @@ class ConnectFlow:
         self._connecting = connecting
         self._offered = offered
         self._apps = SessionApps(keyring, offered)
+        self._under_way: set[asyncio.Task[None]] = set()
 
     # -- before the vendor ---------------------------------------------------------------------------------------
 
@@ -252,7 +260,8 @@ class ConnectFlow:
     async def come_back(self, session_id: UUID, visit: str, parameters: Mapping[str, str], journal: Journal) -> None:
         """The browser is back from the vendor. Coming back twice changes nothing (OA-25).
 
-        Raises SignInAgain for a state of another session or browser, and whatever the vendor says.
+        Raises SignInAgain for a state of another session or browser; whatever else fails is kept in the session.
+        Answers within seconds: a consent that is still spreading is waited for while the page shows it.
         """
         session = await self._sessions.show(session_id)
         if session.status in ("connected", "cancelled", "expired"):
@@ -265,17 +274,46 @@ class ConnectFlow:
             raise SignInAgain(
                 "The sign-in was started in another browser.", remedy="Start it again in this one; it takes a moment."
             )
-        if found.used_at is not None and session.step != "vendor":
-            return  # the same answer again: the first time has done everything
+        if found.used_at is not None:
+            return  # the same answer again: the first time does everything
+        arriving = asyncio.create_task(self._arrive(session_id, found, parameters, journal), name="sign-in")
+        done, _ = await asyncio.wait([arriving], timeout=ARRIVAL_S)
+        if done:
+            arriving.result()
+            return
+        await self._say_alive(session_id, arriving)
+        holding = asyncio.create_task(self._hold(session_id, arriving), name="sign-in held")
+        self._under_way.add(holding)
+        holding.add_done_callback(self._under_way.discard)
+
+    async def _arrive(
+        self, session_id: UUID, found: Authorization, parameters: Mapping[str, str], journal: Journal
+    ) -> None:
+        """Take the vendor's answer to its end; what fails is kept in the session."""
         try:
-            if context.get("purpose") == "consent":
+            if found.context.get("purpose") == "consent":
                 await self._consented(session_id, found.id, parameters, journal)
             else:
                 await self._connecting.finish_sign_in(dict(parameters), journal, quiet=True)
                 await self._to_checking(session_id, just_consented=True)
         except Failure as failure:
             await self._fail(session_id, failure, step="vendor")
-            raise
+
+    async def _hold(self, session_id: UUID, arriving: asyncio.Task[None]) -> None:
+        """A fresh consent is still spreading (OA-36): the page says “Checking…” and nobody begins a check meanwhile."""
+        while not arriving.done():
+            await asyncio.wait([arriving], timeout=HOLD_EVERY_S)
+            await self._say_alive(session_id, arriving)
+        await arriving
+
+    async def _say_alive(self, session_id: UUID, arriving: asyncio.Task[None]) -> None:
+        def held(now: ConnectSession) -> ConnectSession:
+            if arriving.done() or now.status != "opened" or now.step not in ("vendor", "checking"):
+                return now
+            return msgspec.structs.replace(now, step="checking", checking_at=self._clock.now())
+
+        with suppress(InvalidInput):  # the session has ended: so does the sign-in
+            await self._sessions.change(session_id, held)
 
     async def _consented(
         self, session_id: UUID, authorization_id: UUID, parameters: Mapping[str, str], journal: Journal

@@ -105,12 +105,7 @@ async def come_back(guest: Guests) -> Redirect:
     """Back from Microsoft; the address without its parameters is what stays in the history."""
     given = {name: guest.request.query_params.get(name) for name in VENDOR_PARAMETERS}
     parameters = {name: str(value) for name, value in given.items() if value}
-    try:
-        await guest.desk.flow.come_back(guest.session_id, guest.visit, parameters, NoJournal())
-    except Failure as failure:
-        scene = await guest.desk.sessions.scene(guest.session_id)
-        if scene.session.status != "failed":  # it was not this session's answer: say so, change nothing
-            raise failure
+    await guest.desk.flow.come_back(guest.session_id, guest.visit, parameters, NoJournal())
     return _go(guest, "")
 
 
