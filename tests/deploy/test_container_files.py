@@ -80,6 +80,12 @@ def test_every_copied_path_exists_and_is_not_ignored(instructions: list[tuple[st
         assert any(source == each or source.startswith(f"{each}/") for each in kept), source
 
 
+def test_both_engines_leave_the_same_things_out() -> None:
+    podman, docker = ((ROOT / name).read_text(encoding="utf-8") for name in (".containerignore", ".dockerignore"))
+    assert podman == docker
+    assert podman.splitlines()[0] == "*"
+
+
 def test_it_runs_as_nobody_in_particular_and_stops_when_asked(instructions: list[tuple[str, str]]) -> None:
     assert _of(instructions, "USER") == ["10001:10001"]
     assert _of(instructions, "STOPSIGNAL") == ["SIGTERM"]

@@ -12,6 +12,7 @@ from isthmus.actions.reading import setup
 from isthmus.configuration.ground import NoJournal
 from isthmus.configuration.shape import SyncPart
 from isthmus.configuration.sync_values import same_sync, wish_of
+from isthmus.connections.checking import save_companies
 from isthmus.connections.opening import Opener
 from isthmus.kernel.failures import Failure
 from isthmus.store import audit, integrations, projects, syncs
@@ -55,6 +56,8 @@ class NewConnections:
             present = await syncs.every(tx, owed.connection_id)
         missing = {name: part for name, part in parts.items() if not any(same_sync(row, name, part) for row in present)}
         async with self._opener.open(project_id, owed.connection_id, NoJournal()) as opened:
+            if not opened.companies:
+                await save_companies(self._db, opened)
             for name, part in missing.items():
                 wish = wish_of(name, part)
                 checked = await setup.check_wish(opened, wish, opened.companies)
