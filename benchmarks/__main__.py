@@ -17,7 +17,7 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from benchmarks import latency, limits, scale, startup, throughput, writes
+from benchmarks import delivering, idle, latency, limits, proxying, scale, scaling, startup, throughput, writes
 from benchmarks.peers import measure_peers
 from benchmarks.report import machine, print_table, write_json
 from benchmarks.samples import Measure
@@ -34,6 +34,10 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "scale": scale.measure,
     "limits": limits.measure,
     "startup": startup.measure,
+    "proxy": proxying.measure,
+    "delivering": delivering.measure,
+    "scaling": scaling.measure,
+    "idle": idle.measure,
     "writes": writes.measure,
 }
 

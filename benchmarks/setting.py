@@ -24,6 +24,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     idle_connections: int = 1_000
     idle_s: float = 135.0
     proxy_s: float = 8.0
+    deliveries: int = 20_000
     tell: Callable[[str], None] = lambda text: None
 
     @classmethod
@@ -37,6 +38,10 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
             starts=3,
             rounds=3,
             writes=500,
+            idle_connections=200,
+            idle_s=40.0,
+            proxy_s=2.0,
+            deliveries=4_000,
             tell=tell,
         )
 
