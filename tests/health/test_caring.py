@@ -193,7 +193,7 @@ async def test_the_end_of_a_secret_is_told_at_each_step_once(house: House, hub: 
 # -- idle sign-ins ---------------------------------------------------------------------------------
 
 
-@pytest.mark.conformance("OA-05")
+@pytest.mark.conformance("OA-16")
 async def test_a_sign_in_that_nobody_uses_is_renewed_well_inside_ninety_days(house: House, hub: Hub) -> None:
     connection = (await hub.check(await house.sign_in(hub))).connection
     async with hub.db.project(hub.project.id) as tx:
@@ -300,7 +300,6 @@ def certificate(ends_at: dt.datetime) -> CertificateFile:
     return CertificateFile(content=key.private_bytes(*plain) + made.public_bytes(serialization.Encoding.PEM))
 
 
-@pytest.mark.conformance("OA-39")
 async def test_a_certificate_tells_its_end_and_a_staged_secret_takes_over_from_it(house: House, hub: Hub) -> None:
     ended = dt.datetime.now(dt.UTC).replace(microsecond=0) - timedelta(days=1)
     app = AppCredentials(client_id=identities.CONFIDENTIAL_APP_ID, certificate=certificate(ended))

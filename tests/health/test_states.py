@@ -87,7 +87,7 @@ def test_a_passing_trouble_says_nothing_about_the_connection() -> None:
     assert state_after_run(f.RateLimited(), 3) == "degraded", "it goes on working, and says why it is slow"
 
 
-@pytest.mark.conformance("OA-15", "OA-16")
+@pytest.mark.conformance("OA-15")
 async def test_an_expired_secret_is_told_once_and_asked_for_no_more_by_schedule(house: House, hub: Hub) -> None:
     connection = await house.connect(hub)
     sync = await house.sync(hub, connection, "customers")
@@ -120,7 +120,7 @@ async def test_an_expired_secret_is_told_once_and_asked_for_no_more_by_schedule(
     assert len(await history(hub, connection)) == 2, "the same trouble again is no news"
 
 
-@pytest.mark.conformance("OA-20", "OA-49")
+@pytest.mark.conformance("OA-49")
 async def test_a_passing_trouble_never_disconnects(house: House, hub: Hub) -> None:
     connection = await house.connect(hub)
     sync = await house.sync(hub, connection, "customers")
