@@ -161,6 +161,7 @@ async def test_a_mistyped_secret_replaces_and_stages_nothing(house: House, hub: 
 # -- the end of a secret ---------------------------------------------------------------------------
 
 
+@pytest.mark.conformance("OA-37")
 async def test_the_end_of_a_secret_is_told_at_each_step_once(house: House, hub: Hub) -> None:
     connection = await house.connect(hub)
     now = dt.datetime.now(dt.UTC)
