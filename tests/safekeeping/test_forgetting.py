@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from tests.store.conftest import Place, make_place
 
-from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.failures import InvalidInput, PausedAfterRestore
 from isthmus.kernel.ids import new_id
 from isthmus.store import audit, destinations, feed, records, retention, runs
 from isthmus.store.database import Database
@@ -175,6 +175,8 @@ async def test_of_several_workers_one_forgets_once_an_hour_and_none_after_a_rest
     with psycopg.connect(database_url, autocommit=True) as owner:
         owner.execute("INSERT INTO isthmus.pauses (what) VALUES ('writes')")
         assert await retention.forget_due(place.db) == 0
+        with pytest.raises(PausedAfterRestore):
+            await retention.forget(place.db, place.project_id)
         owner.execute("DELETE FROM isthmus.pauses")
     async with place.db.project(place.project_id) as tx:
         assert (await retention.settings(tx)).ran_at is None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
-from tests.safekeeping.vaults import Colleague, Vault, filled, read_all, rotating
+from tests.safekeeping.vaults import Colleague, Vault, filled, read_all, rotated_until_killed
 
 from isthmus.connections.keyring import Keyring, Keyrings
 from isthmus.connections.rotation import Telling, rotate_data, rotate_master
@@ -60,16 +61,10 @@ async def test_a_data_key_is_rotated_while_a_colleague_reads_and_writes(empty: D
 async def test_a_data_rotation_that_is_killed_again_and_again_ends_with_every_secret(
     empty: Database, database_url: str, tmp_path: Path
 ) -> None:
-    vault = await filled(empty, tmp_path, 500)
-    for steps in (1, 2, 1, 3):
-        process = rotating("data", database_url, tmp_path, vault.project_id)
-        try:
-            assert process.stdout is not None
-            for _ in range(steps):
-                assert process.stdout.readline()
-        finally:
-            process.kill()
-            process.communicate()
+    vault = await filled(empty, tmp_path, 800)
+    for steps in (1, 2, 1, 2):
+        killed = await rotated_until_killed("data", database_url, tmp_path, vault.project_id, steps)
+        assert killed == -signal.SIGKILL
         ring = await Keyring.open(empty, vault.project_id, tmp_path, None)
         assert await read_all(empty, vault, ring) == vault.known
     async with empty.project(vault.project_id) as tx:
@@ -116,13 +111,7 @@ async def test_a_master_rotation_that_is_killed_is_finished_by_the_next_one(
     empty: Database, database_url: str, tmp_path: Path
 ) -> None:
     vault = await filled(empty, tmp_path, 3)
-    process = rotating("master", database_url, tmp_path, vault.project_id)
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-    finally:
-        process.kill()
-        process.communicate()
+    await rotated_until_killed("master", database_url, tmp_path, vault.project_id, 1)
     assert await read_all(empty, vault, await Keyring.open(empty, vault.project_id, tmp_path, None)) == vault.known
     await rotate_master(empty, tmp_path, {}, SystemClock(), Telling())
     assert await read_all(empty, vault, await Keyring.open(empty, vault.project_id, tmp_path, None)) == vault.known

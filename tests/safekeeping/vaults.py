@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -104,7 +103,7 @@ class Colleague:
 
 
 _ROTATE = """
-import asyncio, sys
+import asyncio, itertools, os, random, signal, sys, threading
 from pathlib import Path
 from uuid import UUID
 from isthmus.connections.keyring import Keyrings
@@ -112,10 +111,13 @@ from isthmus.connections.rotation import Telling, rotate_data, rotate_master
 from isthmus.kernel.clock import SystemClock
 from isthmus.store.database import Database
 
-def told(count):
-    print(count, flush=True)
+async def main(what, url, home, project, steps):
+    counted = itertools.count(1)
 
-async def main(what, url, home, project):
+    def told(_):
+        if next(counted) == int(steps):
+            threading.Timer(random.uniform(0, 0.004), os.kill, (os.getpid(), signal.SIGKILL)).start()
+
     async with await Database.open(url) as db:
         if what == "master":
             await rotate_master(db, Path(home), {}, SystemClock(), Telling(done=told))
@@ -126,11 +128,10 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def rotating(what: str, url: str, home: Path, project_id: UUID) -> subprocess.Popen[str]:
-    """A rotation in a process of its own, which prints a line for each step that is committed."""
-    return subprocess.Popen(
-        [sys.executable, "-c", _ROTATE, what, url, str(home), str(project_id)],
+async def rotated_until_killed(what: str, url: str, home: Path, project_id: UUID, steps: int) -> int:
+    """A rotation in a process of its own, killed a moment after so many steps were committed; its exit code."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _ROTATE, what, url, str(home), str(project_id), str(steps),
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    )  # fmt: skip
+    return await process.wait()

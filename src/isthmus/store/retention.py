@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
-from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.failures import InvalidInput, PausedAfterRestore
 from isthmus.store import audit
 from isthmus.store.database import Database, Transaction
 
@@ -122,8 +122,13 @@ async def held(tx: Transaction) -> Held:
 
 
 async def forget(db: Database, project_id: UUID) -> dict[str, int]:
-    """Forget what is old enough in one project; how many rows by kind. Safe to be killed and repeated."""
+    """Forget what is old enough in one project; how many rows by kind. Safe to be killed and repeated.
+
+    Raises PausedAfterRestore: after a restore nothing goes before somebody has looked.
+    """
     async with db.project(project_id) as tx:
+        if await tx.value("SELECT 1 FROM pauses LIMIT 1") is not None:
+            raise PausedAfterRestore("Nothing is forgotten yet: the database was restored from a backup.")
         found = await settings(tx)
         looked = await tx.value(
             "SELECT (report ->> 'records_at')::timestamptz > now() - interval '20 hours' FROM retention"
