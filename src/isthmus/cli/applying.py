@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.markup import escape
 
+from isthmus.cli.interactive import waiting
 from isthmus.cli.named import given
 from isthmus.cli.options import Home, Json
 from isthmus.cli.output import counted, err, out, print_json, say
@@ -78,7 +79,8 @@ def plan(
 
         loaded = load(Path(given(file, "file")), os.environ)
         async with hub(home) as opened:
-            found = await compared(opened, loaded)
+            with waiting():
+                found = await compared(opened, loaded)
         if as_json:
             print_json({"file": loaded.name, "project": opened.project.name, **found.plain()})
         else:
@@ -106,7 +108,8 @@ def apply(
         loaded = load(Path(given(file, "file")), os.environ)
         outcome = Outcome()
         async with hub(home) as opened, serialised(opened):
-            found = await compared(opened, loaded)
+            with waiting():
+                found = await compared(opened, loaded)
             for remark in () if as_json else found.remarks:
                 say(f"[yellow]![/] {escape(remark)}")
             if destroy:

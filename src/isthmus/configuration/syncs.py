@@ -32,6 +32,7 @@ from isthmus.configuration.sync_values import (
 from isthmus.kernel.failures import (
     CompanyNotFound,
     CredentialFailure,
+    Failure,
     FilterRefused,
     InvalidInput,
     UnknownField,
@@ -77,6 +78,9 @@ async def plan_syncs(ground: Ground, loaded: Loaded, remarks: list[str]) -> list
             if named:
                 raise
             remarks.append(f"{name} stands still, so its syncs stay as they are: {failure.message}")
+        except Failure as failure:
+            failure.message = f"{name}: {failure.message}"
+            raise
     return steps
 
 
