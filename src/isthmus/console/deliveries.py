@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -13,6 +14,7 @@ from litestar.types import ControllerRouterHandler
 
 from isthmus.console.asking import errors_of
 from isthmus.console.visit import Visit, Visiting
+from isthmus.delivery.deliveries import TestResult
 from isthmus.kernel.event_types import EVENT_TYPES, RECORDS_CHANGED
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.store import destinations, feed, syncs
@@ -21,9 +23,8 @@ from isthmus.store.rows import Destination
 ATTEMPTS_SHOWN: Final = 50
 LETTERS_SHOWN: Final = 100
 NAME_CHARACTERS_MAX: Final = 120
-
-NEWS: Final = {RECORDS_CHANGED: "Records were created, changed or deleted.", **EVENT_TYPES}
-"""Everything a destination can be told, with one sentence each."""
+REPLAY_NUMBERS_MAX: Final = 10_000
+"""Numbers that one click may replay: the page answers when they are delivered."""
 
 
 @get("/deliveries")
@@ -49,13 +50,14 @@ async def make(visit: Visiting) -> Response[Any]:
     """Keep it; a webhook's signing secret is shown this once."""
     kind = "folder" if visit.text("kind") == "folder" else "webhook"
     typed = {name: visit.text(name) for name in ("name", "url", "folder", "from")}
-    objects = tuple(visit.lists.get("objects", ()))
-    events = tuple(each for each in visit.lists.get("events", ()) if each in NEWS)
+    objects, events = tuple(visit.lists.get("objects", ())), tuple(visit.lists.get("events", ()))
     if not typed["name"] or len(typed["name"]) > NAME_CHARACTERS_MAX:
         return await _new(visit, kind, typed, {"name": "Give the destination a name."}, status=422)
     try:
         if kind == "folder":
-            made = await visit.here.create_folder(typed["name"], _folder(typed["folder"]), objects=objects)
+            made = await visit.here.create_folder(
+                typed["name"], _folder(typed["folder"]), objects=objects, events=events
+            )
             await visit.note("destination.made", typed["name"], kind=kind)
             return visit.go(f"/console/deliveries/{made.id}", "saved")
         after = 0
@@ -88,6 +90,25 @@ async def resume(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
     return visit.go(f"/console/deliveries/{destination_id}", "destination-resumed")
 
 
+@post("/deliveries/{destination_id:uuid}/retry", opt={"role": "operator"})
+async def retry(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
+    """Do not wait for the next attempt; since when it has been failing stays."""
+    destination = await _destination(visit, destination_id)
+    async with visit.services.db.project(visit.project.id) as tx:
+        await destinations.retry_now(tx, destination_id)
+    await visit.note("destination.retried", destination.name)
+    return visit.go(f"/console/deliveries/{destination_id}", "destination-retried")
+
+
+@post("/deliveries/{destination_id:uuid}/test", opt={"role": "operator"}, status_code=200)
+async def send_test(visit: Visiting, destination_id: FromPath[UUID]) -> Response[Any]:
+    """Send a test event now and show what the receiver said."""
+    destination = await _destination(visit, destination_id)
+    result = await visit.here.deliveries.send_test(visit.project.id, destination_id)
+    await visit.note("destination.tested", destination.name, delivered=result.delivered)
+    return await _page(visit, destination_id, tested=result)
+
+
 @post("/deliveries/{destination_id:uuid}/pause", opt={"role": "operator"})
 async def pause(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
     """Let changes wait in the feed."""
@@ -102,7 +123,9 @@ async def pause(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
 async def replay(visit: Visiting, destination_id: FromPath[UUID]) -> Response[Any]:
     """Send a stretch of the feed again."""
     destination = await _destination(visit, destination_id)
-    first, last = visit.text("first"), visit.text("last")
+    first, last, since = visit.text("first"), visit.text("last"), visit.text("since")
+    if since and not first and not last:
+        return await _replay_time(visit, destination, since, visit.text("until"))
     if not (first.isdigit() and last.isdigit() and len(first) < 16 and len(last) < 16):
         return await _page(visit, destination_id, {"first": "Give the first and the last change number."}, status=422)
     try:
@@ -116,6 +139,32 @@ async def replay(visit: Visiting, destination_id: FromPath[UUID]) -> Response[An
         )
         return await _page(visit, destination_id, {"first": words}, status=502)
     return visit.go(f"/console/deliveries/{destination_id}", "replayed")
+
+
+async def _replay_time(visit: Visit, destination: Destination, since: str, until: str) -> Response[Any]:
+    """Send again what came in a stretch of time."""
+    try:
+        begins, ends = _instant(since), _instant(until) if until else datetime.now(UTC)
+        report = await visit.here.deliveries.replay_time(
+            visit.project.id, destination.id, begins, ends, REPLAY_NUMBERS_MAX
+        )
+    except Failure as failure:
+        return await _page(visit, destination.id, errors_of(failure, "since"), status=422)
+    await visit.note("destination.replayed", destination.name, since=since, until=until)
+    if report.failure is not None:
+        words = f"{report.changes:,} were taken, then: {report.failure['message']} Go on with {report.next_number}."
+        return await _page(visit, destination.id, {"since": words}, status=502)
+    return visit.go(f"/console/deliveries/{destination.id}", "replayed" if report.changes else "nothing-to-replay")
+
+
+def _instant(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput(
+            f"“{text[:40]}” is not a time.", remedy="Write it like 2026-11-20T08:30 (UTC).", subject="since"
+        ) from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @post("/deliveries/{destination_id:uuid}/dead-letters/{letter_id:uuid}", opt={"role": "operator"}, status_code=200)
@@ -163,7 +212,12 @@ async def _destination(visit: Visit, destination_id: UUID) -> Destination:
 
 
 async def _page(
-    visit: Visit, destination_id: UUID, errors: dict[str, str] | None = None, *, status: int = 200
+    visit: Visit,
+    destination_id: UUID,
+    errors: dict[str, str] | None = None,
+    *,
+    status: int = 200,
+    tested: TestResult | None = None,
 ) -> Response[str]:
     async with visit.services.db.project(visit.project.id) as tx:
         destination = await destinations.get(tx, destination_id)
@@ -181,6 +235,9 @@ async def _page(
         letters_total=len(letters),
         took=[each.elapsed_s for each in reversed(attempts)],
         errors=errors or {},
+        tested=tested,
+        wanted_objects=destination.filter.get("objects") or [],
+        wanted_events=destination.filter.get("events") or [],
     )
 
 
@@ -197,7 +254,7 @@ async def _new(
         errors=errors,
         objects=objects,
         chosen=set(visit.lists.get("objects", ())),
-        events=NEWS,
+        event_types={RECORDS_CHANGED: "Records were created, updated or deleted.", **EVENT_TYPES},
         chosen_events=set(visit.lists.get("events", ())),
     )
 
@@ -208,6 +265,8 @@ HANDLERS: Final[list[ControllerRouterHandler]] = [
     make,
     destination_page,
     resume,
+    retry,
+    send_test,
     pause,
     replay,
     replay_letter,

@@ -18,7 +18,6 @@ from isthmus.console import (
     components,
     connections,
     deliveries,
-    destination_acts,
     files,
     home,
     integrations,
@@ -58,7 +57,6 @@ def create_console(services: Services) -> list[ControllerRouterHandler]:
             *notices.HANDLERS,
             *syncs.HANDLERS,
             *sync_acts.HANDLERS,
-            *destination_acts.HANDLERS,
             *records.HANDLERS,
         ),
         *(

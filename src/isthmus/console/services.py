@@ -71,7 +71,9 @@ class Workspace(Protocol):
         """A webhook and its signing secret, which is shown once."""
         ...
 
-    async def create_folder(self, name: str, folder: Path, *, objects: tuple[str, ...] = ()) -> Destination:
+    async def create_folder(
+        self, name: str, folder: Path, *, objects: tuple[str, ...] = (), events: tuple[str, ...] = ()
+    ) -> Destination:
         """A destination that writes JSON lines into a folder."""
         ...
 
