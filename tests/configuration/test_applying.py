@@ -253,6 +253,22 @@ def test_a_renamed_destination_keeps_its_place_and_its_secret(connected: House) 
     assert "Nothing to change" in _type(connected, "apply", renamed).words
 
 
+def test_a_renamed_integration_keeps_its_secret_and_a_new_secret_is_noticed_without_being_shown(house: House) -> None:
+    text = "version: 1\nintegrations: {old: {client_id: x, client_secret: '${BC_SECRET}'}}\n"
+    assert _type(house, "apply", text).code == 0
+    renamed = text.replace("old: {", "new: {was: old, ")
+
+    first = _type(house, "apply", renamed, "--json").json
+    assert [(each["sign"], [d["name"] for d in each["differences"]]) for each in first["done"]] == [("~", ["name"])]
+    assert _type(house, "apply", renamed, "--json").json["changed"] == 0
+    second = _type(house, "apply", renamed, "--json", BC_SECRET="canary-2")
+    assert [d["name"] for d in second.json["done"][0]["differences"]] == ["secret"]
+    assert "canary-2" not in second.out
+    assert _type(house, "apply", renamed, "--json", BC_SECRET="canary-2").json["changed"] == 0
+    gone = _type(house, "apply", "version: 1\nintegrations: {}\n", "--destroy", "--yes", "--json").json
+    assert gone["done"][0]["loses"].startswith("its secret")
+
+
 def test_a_new_secret_is_told_as_another_one_and_both_sign(connected: House) -> None:
     text = "version: 1\ndestinations: {a: {webhook: 'https://app.example.com/h', secret: '${HOOK_SECRET}'}}\n"
     assert _type(connected, "apply", text).code == 0
