@@ -192,9 +192,7 @@ async def rotate_data(
             subject=str(row.id),
             detail={"resealed": resealed, "retired": retired},
         )
-    return DataRotation(
-        resealed=resealed, retired=retired, waiting=waiting, unreadable=tuple(sorted(unreadable))
-    )
+    return DataRotation(resealed=resealed, retired=retired, waiting=waiting, unreadable=tuple(sorted(unreadable)))
 
 
 async def _announced(db: Database, keyrings: Keyrings, project_id: UUID) -> tuple[ProjectKey, dict[UUID, DataKey]]:

@@ -70,7 +70,7 @@ async def write_backup(url: str, file: Path, on_bytes: Callable[[int], None] = l
     The file appears when it is whole, readable for its owner alone. Raises InvalidInput when it is there already,
     DatabaseUnavailable, ConfigurationFailure with what `pg_dump` said.
     """
-    if file.exists():
+    if await asyncio.to_thread(file.exists):
         raise InvalidInput(f"{file} is there already.", remedy="Give another name; a backup is never overwritten.")
     manifest = await _described(url)
     draft = file.with_name(f".{file.name}.{new_id().hex[-8:]}.partial")
@@ -81,7 +81,9 @@ async def write_backup(url: str, file: Path, on_bytes: Callable[[int], None] = l
             out.flush()
             await asyncio.to_thread(os.fsync, out.fileno())
         try:
-            file.hardlink_to(draft)  # unlike a rename, this never replaces a file that came meanwhile
+            await asyncio.to_thread(
+                file.hardlink_to, draft
+            )  # unlike a rename, this never replaces a file that came meanwhile
         except FileExistsError as error:
             raise InvalidInput(f"{file} is there already.", remedy="Give another name.") from error
     finally:

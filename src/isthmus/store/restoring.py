@@ -187,9 +187,7 @@ async def _afterwards(connection: psycopg.AsyncConnection[Any], manifest: Manife
     return script.as_bytes(connection)
 
 
-async def _play(
-    url: str, file: Path, begin: int, size: int, after: bytes, on_bytes: Callable[[int], None]
-) -> None:
+async def _play(url: str, file: Path, begin: int, size: int, after: bytes, on_bytes: Callable[[int], None]) -> None:
     """The dump as SQL, between `BEGIN` and what comes afterwards. Without its last word nothing has happened."""
     given = environment(url)
     async with (

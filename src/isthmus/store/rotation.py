@@ -22,6 +22,7 @@ RESEALED_AT_ONCE: Final = 50
 _FIRST_KEY_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('isthmus first project key', 0))"
 """The lock of `projects.first_key`: while it is held no project gets its first key."""
 
+
 class SealedColumn(msgspec.Struct, frozen=True, kw_only=True):
     """A column that holds sealed values."""
 
