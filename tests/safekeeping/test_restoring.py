@@ -22,7 +22,7 @@ from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.operations import OperationState
 from isthmus.store.paused import Pause
 from isthmus.store.processes import Presence
-from isthmus.store.rows import Destination
+from isthmus.store.rows import Destination, Sync
 
 
 def elsewhere(house: House, url: str, home: Path) -> House:
@@ -46,14 +46,14 @@ async def target(postgres: EmbeddedPostgres, house: House, tmp_path: Path) -> Ho
     return elsewhere(house, new_copy(postgres, EMPTY), home)
 
 
-async def begun(house: House, hub: Hub) -> Pen:
+async def begun(house: House, hub: Hub) -> tuple[Pen, Sync]:
     """A connection, a person's sign-in, a destination that has got some changes, and changes."""
     pen = Pen(house, hub, await house.connect(hub))
     sync = await house.sync(hub, pen.connection, "customers")
     await house.run(hub, sync)
     (house.settings.home / "changes").mkdir()
     await hub.create_folder("archive", house.settings.home / "changes")
-    return pen
+    return pen, sync
 
 
 async def test_what_was_written_after_the_backup_is_found_and_not_written_twice(
@@ -61,7 +61,7 @@ async def test_what_was_written_after_the_backup_is_found_and_not_written_twice(
 ) -> None:
     file = tmp_path / "monday.backup"
     async with house.hub() as hub:
-        pen = await begun(house, hub)
+        pen, sync = await begun(house, hub)
         await house.sign_in(hub, name="person")
         house.sandbox.fault("status", method="POST", path="salesInvoices$", status=503, count=None)
         pen.writer = pen.another(WriterSettings(deadline_s=0.2))
@@ -75,6 +75,11 @@ async def test_what_was_written_after_the_backup_is_found_and_not_written_twice(
         assert sent.state is OperationState.CONFIRMED, sent.failure
         after = await pen.draft_invoice("AFTER-THE-BACKUP", idempotency_key="host-key-1")
         assert after.state is OperationState.CONFIRMED
+        at_backup = await house.head(hub)
+        house.change("customers", 2)
+        await house.run(hub, sync)
+        told = {each.id: each.remote_id for each in await house.changes_after(hub, at_backup)}
+        assert len(told) == 2
         head_before = await house.head(hub)
 
     assert MASTER_KEY.encode() not in file.read_bytes()
@@ -89,7 +94,12 @@ async def test_what_was_written_after_the_backup_is_found_and_not_written_twice(
             await pen.draft_invoice("AFTER-THE-BACKUP", idempotency_key="host-key-1")
         assert await destinations.pending(hub.db) == []
         assert await hub.writer.reconcile_due() == 0
-        assert await target.head(hub) > head_before + 1_000_000
+        at_restore = await target.head(hub)
+        assert at_restore > head_before + 1_000_000
+        await target.run(hub, sync)
+        again = {each.id: each.remote_id for each in await target.changes_after(hub, at_restore)}
+        assert sorted(again.values()) == sorted(told.values()), "reading goes on, and nothing is missing"
+        assert not again.keys() & told.keys(), "no change carries the id of another one"
     assert "1 write open at the backup" in await typed(target, "restored", "status")
 
     said = await typed(target, "restored", "reconcile", "--yes")
@@ -100,8 +110,8 @@ async def test_what_was_written_after_the_backup_is_found_and_not_written_twice(
         async with hub.db.project(hub.project.id) as tx:
             found = await operations.get(tx, waiting.id)
         assert (found.state, found.remote_id) == (OperationState.CONFIRMED, sent.remote_id)
-        again = await pen.draft_invoice("AFTER-THE-BACKUP", idempotency_key="host-key-1")
-        assert (again.state, again.remote_id) == (OperationState.CONFIRMED, after.remote_id)
+        repeated = await pen.draft_invoice("AFTER-THE-BACKUP", idempotency_key="host-key-1")
+        assert (repeated.state, repeated.remote_id) == (OperationState.CONFIRMED, after.remote_id)
         fresh = await pen.draft_invoice("NEW-AFTER-THE-RESTORE")
         assert fresh.state is OperationState.CONFIRMED
         async with hub.db.unscoped() as tx:
@@ -115,7 +125,7 @@ async def test_nothing_leaves_a_restored_database_before_somebody_has_looked(
 ) -> None:
     file = tmp_path / "tuesday.backup"
     async with house.hub() as hub:
-        pen = await begun(house, hub)
+        pen, _ = await begun(house, hub)
         person = await house.sign_in(hub, name="person")
         assert (await hub.check(person)).failure is None
         await typed(house, "backup", str(file))
