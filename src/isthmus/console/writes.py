@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -18,7 +19,7 @@ from isthmus.console.asking import errors_of
 from isthmus.console.operation_story import VERBS, tell, title_of
 from isthmus.console.visit import Visit, Visiting
 from isthmus.console.words import OPERATION_TONES
-from isthmus.kernel.failures import Failure, InvalidInput, RecordNotFound
+from isthmus.kernel.failures import Failure, InvalidInput, RecordNotFound, VendorTimeout
 from isthmus.store import connections, operations, writes
 from isthmus.store.operations import Operation, OperationState
 from isthmus.store.writes import WriteLine
@@ -28,6 +29,9 @@ TROUBLES_SHOWN: Final = 20
 ROWS_SHOWN: Final = 200
 
 REMOTE_ID_CHARACTERS_MAX: Final = 200
+PROPOSAL_WAIT_S: Final = 10.0
+"""How long the page of a waiting write asks the vendor for the record as it is."""
+
 ANSWER_WAIT_S: Final = 20.0
 """How long a page waits for the vendor; afterwards the story tells how it goes on."""
 
@@ -241,9 +245,16 @@ async def _proposal(visit: Visit, operation: Operation) -> tuple[dict[str, Any] 
     if operation.state is not OperationState.WAITING_FOR_APPROVAL:
         return operation.proposal, None
     try:
-        return msgspec.to_builtins(await visit.here.writer.proposal(visit.project.id, operation.id)), None
+        async with asyncio.timeout(PROPOSAL_WAIT_S):
+            return msgspec.to_builtins(await visit.here.writer.proposal(visit.project.id, operation.id)), None
     except Failure as failure:
         return operation.proposal, failure.to_dict()
+    except TimeoutError:
+        late = VendorTimeout(
+            f"The vendor has not answered within {PROPOSAL_WAIT_S:g} s.",
+            remedy="What you see was kept when the write was asked for. It is looked at once more before it is sent.",
+        )
+        return operation.proposal, late.to_dict()
 
 
 def _rank(line: WriteLine) -> tuple[int, str]:
