@@ -23,7 +23,14 @@ from isthmus.providers.writing import Writable, writable
 DESCRIPTION_AGE_S_MAX: Final = 60.0
 """How long a process keeps a decoded description; the database's copy is looked after by `connections.opening`."""
 
+KEPT_MAX: Final = 2_000
+"""Connections and routes whose description is remembered."""
+
+DISTINCT_MAX: Final = 20
+"""Descriptions that differ; most environments have the same, and share one in memory."""
+
 ENTRIES_KEPT: Final = 20
+_ASKED: Final = " asked"
 
 Open = Callable[[UUID, UUID, Journal], AbstractAsyncContextManager[OpenConnection]]
 """Opens a connection: project, connection, journal."""
@@ -74,10 +81,11 @@ class Descriptions:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._kept: dict[tuple[UUID, str], tuple[float, list[ObjectInfo], dict[str, ObjectInfo]]] = {}
+        self._distinct: list[tuple[list[ObjectInfo], dict[str, ObjectInfo]]] = []
 
     def forget(self, connection_id: UUID) -> None:
         """A connection was changed: its descriptions are read again."""
-        for key in [key for key in self._kept if key[0] == connection_id]:
+        for key in [key for key in self._kept if key[0] == connection_id and not key[1].endswith(_ASKED)]:
             del self._kept[key]
 
     async def of(self, opened: OpenConnection, route: str) -> tuple[list[ObjectInfo], dict[str, ObjectInfo]]:
@@ -90,7 +98,7 @@ class Descriptions:
 
     async def refreshed(self, opened: OpenConnection, route: str) -> bool:
         """Ask the vendor again, unless that was done a minute ago; whether it was asked."""
-        key = (opened.connection.id, f"{route} asked")
+        key = (opened.connection.id, f"{route}{_ASKED}")
         asked = self._kept.get(key)
         if asked is not None and self._clock.monotonic_s() - asked[0] <= DESCRIPTION_AGE_S_MAX:
             return False
@@ -101,9 +109,13 @@ class Descriptions:
     def _keep(
         self, key: tuple[UUID, str], objects: list[ObjectInfo]
     ) -> tuple[float, list[ObjectInfo], dict[str, ObjectInfo]]:
-        if len(self._kept) > 500:
+        if len(self._kept) >= KEPT_MAX:
             self._kept.clear()
-        found = (self._clock.monotonic_s(), objects, {obj.name: obj for obj in objects})
+        alike = next((known for known in self._distinct if known[0] == objects), None)
+        if alike is None:
+            alike = (objects, {obj.name: obj for obj in objects})
+            self._distinct = [*self._distinct[-DISTINCT_MAX + 1 :], alike]
+        found = (self._clock.monotonic_s(), *alike)
         self._kept[key] = found
         return found
 
