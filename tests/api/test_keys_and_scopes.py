@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -127,6 +128,7 @@ def _filled(path: str, known: dict[str, str]) -> str:
     """A path template with ids in it."""
     for name in (*PATH_NAMES, "key_id", "operation_id"):
         path = path.replace("{%s}" % name, known.get(name, NOWHERE))  # noqa: UP031  (braces)
+    path = re.sub(r"\{\w+_id\}", NOWHERE, path)
     return path.replace("{name}", "currencies").replace("{path}", "api/v2.0/companies")
 
 
