@@ -101,6 +101,7 @@ def worker(
 
 async def _work_until_told(opened: Hub, *, quiet: bool) -> None:
     from isthmus.cli.telling import Telling
+    from isthmus.engine.loops import ended
 
     telling = Telling(opened)
     async with opened.engine(on_left=telling.run_left) as engine:
@@ -111,8 +112,7 @@ async def _work_until_told(opened: Hub, *, quiet: bool) -> None:
                 await engine.run_worker()
             finally:
                 if follower is not None:
-                    follower.cancel()
-                    await asyncio.gather(follower, return_exceptions=True)
+                    await ended([follower])
                     with suppress(DatabaseUnavailable):
                         await telling.tell()
     say("Stopped.")

@@ -16,7 +16,7 @@ import psycopg
 from procrastinate.exceptions import ConnectorException
 from procrastinate.worker import Worker
 
-from isthmus.engine.loops import Periodic, repeat
+from isthmus.engine.loops import Periodic, ended, repeat
 from isthmus.engine.outage_log import calm_outages
 from isthmus.engine.queue import QUEUE, JobQueue, Task, Waiting
 from isthmus.engine.running import RunHandler, perform_run
@@ -196,9 +196,7 @@ class Engine:
                 if not self._stopping.is_set():
                     await asyncio.sleep(_WORKER_RESTART_S)
         finally:
-            for task in side:
-                task.cancel()
-            await asyncio.gather(*side, return_exceptions=True)
+            await ended(side)
 
     async def _work(self) -> None:
         settings = self.settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -14,6 +14,9 @@ from isthmus.kernel.failures import Failure
 
 FAILURES_BACKOFF_S_MAX: Final = 30.0
 
+CANCEL_AGAIN_S: Final = 0.5
+"""A loop that has not ended so long after it was cancelled has lost the cancellation."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -22,6 +25,15 @@ class Periodic(msgspec.Struct, frozen=True, kw_only=True):
 
     interval_s: float
     work: Callable[[], Awaitable[object]]
+
+
+async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended. Once is not enough: a pool's `wait_for` may swallow a cancellation (3.11)."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
 async def repeat(name: str, periodic: Periodic) -> None:
