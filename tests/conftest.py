@@ -51,6 +51,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = ordered(items)
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Where an embedded PostgreSQL may lie even when it drops root's rights: pytest closes its own folders, and every
+    further pytest on the machine closes them again.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="isthmus-test-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """One embedded PostgreSQL per test process."""

@@ -6,12 +6,9 @@ import json
 import os
 import resource
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -31,16 +28,6 @@ __all__ = ["database_url"]
 
 def typed(house: House, *arguments: str, **environ: str) -> AbstractContextManager[subprocess.Popen[str]]:
     return started([*ISTHMUS, *arguments], env=house.environ(**environ))
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """Where the embedded PostgreSQL may go even when it drops root's rights; pytest closes its own folders."""
-    folder = Path(tempfile.mkdtemp(prefix="isthmus-demo-test-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sync", "--help"], ["read", "--help"], ["--version"]], ids=" ".join)

@@ -110,9 +110,9 @@ class Walk:
 
 
 @pytest.fixture
-def walk(tmp_path: Path) -> Iterator[Walk]:
+def walk(open_folder: Path) -> Iterator[Walk]:
     """Both terminals open."""
-    walking = Walk(tmp_path)
+    walking = Walk(open_folder)
     try:
         walking.start()
         yield walking

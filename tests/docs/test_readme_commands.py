@@ -29,13 +29,13 @@ def commands() -> list[str]:
 
 
 def test_every_command_of_the_tour_works(
-    sandbox: SandboxThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sandbox: SandboxThread, open_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    home = tmp_path / "home"
+    home = open_folder / "home"
     home.mkdir()
     (home / "sandbox.json").write_text(json.dumps(sandbox.call(sandbox.running.summary)), encoding="utf-8")
     monkeypatch.setenv("ISTHMUS_HOME", str(home))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(open_folder)
     assert len(commands()) >= 8
     for line in commands():
         code = main(shlex.split(line)[1:])
