@@ -12,7 +12,7 @@ from benchmarks.samples import Measure, figure, ratio
 from benchmarks.setting import Setting, expect
 from rich.console import Console
 
-from benchmarks import latency, limits, report, scale, startup, throughput, writes
+from benchmarks import delivering, latency, limits, report, scale, startup, throughput, writes
 from isthmus.odata.pages import slice_page
 
 TINY = Setting(
@@ -100,3 +100,9 @@ async def test_results_are_printed_and_kept_with_every_sample(tmp_path: Path, mo
     assert "✓" in console.export_text()
     assert kept["measures"][0]["seconds"] == [2.0]
     assert kept["machine"]["postgresql"]
+
+
+async def test_deliveries_are_counted_when_a_receiver_has_verified_them() -> None:
+    (found,) = await delivering.measure(msgspec.structs.replace(TINY, deliveries=300))
+    assert found.value > 0
+    assert "signed requests/s" in found.note
