@@ -41,8 +41,8 @@ PREFIX: Final = b"/v1/proxy/"
 SMALL_BYTES_MAX: Final = 256 * 1024
 """A body up to this size is kept until the answer is there, so that it can be sent again where that is safe."""
 
-FRESH_S: Final = 1.0
-REMEMBERED_S: Final = 2.5
+FRESH_S: Final = 2.0
+REMEMBERED_S: Final = 4.0
 """How long a connection that was looked up is used without another look, and how long at most beside one."""
 
 REMEMBERED_MAX: Final = 1_000

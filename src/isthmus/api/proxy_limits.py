@@ -46,7 +46,7 @@ def proxy_limit_routes(services: Services, access: Access) -> Router:
 
     @put("/", guards=[access.needs(Scope.ADMIN)], summary="Set the proxy's limits")
     async def set_proxy_limits(request: Ask, data: JSONBody[ProxyLimitsView]) -> ProxyLimitsView:
-        """All of them; in force within two seconds."""
+        """All of them; in force within a few seconds."""
         project = await project_of(request, services)
         chosen = msgspec.convert(msgspec.structs.asdict(data), ProxyLimits)
         async with project.db.project(project.project.id) as tx:

@@ -65,6 +65,7 @@ class StreamingCall:
         journal: Journal,
         transport: StreamingTransport,
         clock: Clock,
+        rng: random.Random | None = None,
     ) -> None:
         self._origin = origin_of(api_url)
         self._errors = errors
@@ -73,7 +74,7 @@ class StreamingCall:
         self._journal = journal
         self._transport = transport
         self._clock = clock
-        self._rng = random.Random()  # noqa: S311  (jitter, not a secret)
+        self._rng = rng or random.Random()  # noqa: S311  (jitter, not a secret)
 
     @asynccontextmanager
     async def open(

@@ -7,6 +7,7 @@ app user and environment.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -150,6 +151,7 @@ class Opener:
         self._limits = limits
         self._holder = str(new_id())
         self._stack = AsyncExitStack()
+        self._rng = random.Random()  # noqa: S311  (jitter, not a secret)
         self._session: HttpTransport | None = None
         self._budgets: dict[str, SharedBudget] = {}
         self._renewals = asyncio.Semaphore(REFRESHES_MAX)
@@ -222,6 +224,7 @@ class Opener:
             journal=journal,
             transport=self.transport.trusting(cloud.ca_file),
             clock=self._clock,
+            rng=self._rng,
         )
         streams = StreamingCall(
             api_url=cloud.business_central_url,
@@ -231,6 +234,7 @@ class Opener:
             journal=journal,
             transport=self.transport.trusting(cloud.ca_file),
             clock=self._clock,
+            rng=self._rng,
         )
         target = Target(api_url=cloud.business_central_url, tenant=grant.tenant, environment=connection.environment)
         access = Access(provider=provider, target=target, call=call)
