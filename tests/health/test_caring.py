@@ -71,7 +71,7 @@ async def due(hub: Hub, kind: str) -> None:
 # -- secrets that wait -----------------------------------------------------------------------------
 
 
-@pytest.mark.conformance("OA-15")
+@pytest.mark.conformance("OA-15", "OA-38")
 async def test_a_staged_secret_takes_over_when_the_old_one_is_refused(house: House, hub: Hub) -> None:
     connection = await house.connect(hub)
     assert await hub.renewing.stage(connection.id, NewSecret(secret=GOOD), ForgetfulJournal(), actor="test")
