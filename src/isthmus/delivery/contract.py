@@ -60,6 +60,11 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         return delivery_id(self.destination, self.first, self.changes[-1].number)
 
     @property
+    def changed(self) -> int:
+        """How many changes of records are inside; events do not count."""
+        return sum(each.type == RECORDS_CHANGED for each in self.changes)
+
+    @property
     def first(self) -> int:
         """Number of the first change inside."""
         return self.changes[0].number

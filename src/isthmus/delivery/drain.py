@@ -157,7 +157,7 @@ class Drain:
                 attempt = self._attempt(delivery, outcome)
                 progress = await self._store.save_progress(destination.id, Progress(cursor=delivery.last), attempt)
                 batches += 1
-                changes += len(delivery.changes)
+                changes += delivery.changed
             else:
                 progress, dead = await self._failed(destination, delivery, progress, outcome, outcome.failure)
                 buried += dead
@@ -224,7 +224,7 @@ class Drain:
         return Attempt(
             first=delivery.first,
             last=delivery.changes[-1].number,
-            changes=len(delivery.changes),
+            changes=delivery.changed,
             attempt=delivery.attempt,
             delivered=outcome.failure is None,
             at=self._clock.now(),
@@ -240,7 +240,7 @@ async def carried(carrier: Carrier, destination: Destination, delivery: Delivery
     the destination, where people look, and holds up no other one.
     """
     with span("delivery", {"isthmus.destination_id": str(destination.id)}) as told:
-        told.set("isthmus.changes", len(delivery.changes))
+        told.set("isthmus.changes", delivery.changed)
         outcome = await _carried(carrier, destination, delivery)
         told.set("isthmus.delivered", outcome.failure is None)
         if outcome.failure is not None:

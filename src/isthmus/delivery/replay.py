@@ -67,7 +67,7 @@ async def _replay(
                 batches=batches, changes=changes, next_number=cursor + 1, failure=outcome.failure.to_dict()
             )
         batches += 1
-        changes += len(delivery.changes)
+        changes += delivery.changed
         cursor = delivery.last
         await store.save_progress(destination.id, await store.progress(destination.id))  # holds the lock
     return ReplayReport(batches=batches, changes=changes)
