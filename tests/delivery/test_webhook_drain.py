@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from tests.delivery.conftest import Crash, HandClock, HttpSender, MemoryStore, Receiver
 
-from isthmus.delivery.drain import REFUSALS_MAX, Drain
+from isthmus.delivery.drain import REFUSALS_MAX, STAYS_AWAY, Drain
 from isthmus.delivery.ports import Destination, SigningSecrets
 from isthmus.delivery.webhook import ANSWER_CHARACTERS_MAX, WebhookCarrier, kept_answer
 from isthmus.kernel.clock import SystemClock
@@ -138,6 +138,23 @@ async def test_after_three_days_a_batch_becomes_a_dead_letter_and_the_next_one_g
     store.append(1)
     await drain.run(destination)
     assert receiver.numbers[-1] == [3]
+
+
+async def test_a_receiver_that_takes_nothing_at_all_is_paused_behind_its_first_dead_letter(
+    drain: Drain, store: MemoryStore, receiver: Receiver, destination: Destination, clock: HandClock
+) -> None:
+    store.append(DELIVERY_BATCH_RECORDS_MAX + 1)
+    receiver.answers = [answer(500) for _ in range(40)]
+    paused = None
+    while paused is None:
+        report = await drain.run(destination)
+        paused = report.paused
+        if report.next_attempt_at is not None:
+            clock.move((report.next_attempt_at - clock.now()).total_seconds())
+    assert paused == STAYS_AWAY
+    (letter,) = store.letters.values()
+    assert (letter.first_number, letter.last_number) == (1, DELIVERY_BATCH_RECORDS_MAX)
+    assert store.kept[destination.id].pending_last == DELIVERY_BATCH_RECORDS_MAX + 1, "the next batch waits, it is kept"
 
 
 async def test_a_410_pauses_the_destination_at_once_and_keeps_the_batch(
