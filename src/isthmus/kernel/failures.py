@@ -450,7 +450,9 @@ class PausedAfterRestore(TransientFailure):
 
     code, turn = "paused_after_restore", Turn.YOU
     message_default = "This is paused, because the database was restored from a backup."
-    remedy_default = "Run `isthmus restored status`, then `isthmus restored reconcile`; it asks before anything goes on."
+    remedy_default = (
+        "Run `isthmus restored status`, then `isthmus restored reconcile`; it asks before anything goes on."
+    )
 
 
 class UnsafeLink(Failure):

@@ -159,7 +159,8 @@ async def pending(db: Database, limit: int = 100) -> list[Pending]:
             Pending,
             """SELECT d.project_id, d.id AS destination_id
                FROM destinations d JOIN feed_counters f ON f.project_id = d.project_id
-               WHERE NOT EXISTS (SELECT 1 FROM pauses WHERE what = 'deliveries') AND d.paused IS NULL AND d.cursor < f.last_number
+               WHERE NOT EXISTS (SELECT 1 FROM pauses WHERE what = 'deliveries')
+                 AND d.paused IS NULL AND d.cursor < f.last_number
                  AND (d.next_attempt_at IS NULL OR d.next_attempt_at <= now())
                  AND (d.drained_until IS NULL OR d.drained_until < now())
                ORDER BY random() LIMIT %s""",
