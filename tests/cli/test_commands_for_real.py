@@ -232,7 +232,7 @@ def test_destinations_take_changes_and_tell_what_became_of_them(synced: House, t
     folder = tmp_path / "changes"
     folder.mkdir()
     assert synced.type("destination", "folder", "files", str(folder)).code == 0
-    assert "5 changes delivered" in synced.type("destination", "deliver").words
+    assert "changes delivered" in synced.type("destination", "deliver").words
     lines = [line for path in folder.rglob("*.jsonl") for line in path.read_text().splitlines()]
     assert sum('"kind"' in line for line in lines) == 5
     made = synced.type("destination", "webhook", "host", "http://127.0.0.1:9/hook", "--json").json
