@@ -280,14 +280,20 @@ async def by_key(tx: Transaction) -> None:
 
 
 async def _update(tx: Transaction, position: _Position, rows: _Rows) -> None:
-    await versions.keep(tx, position.stream_id, list(rows.ids))
+    """The rows are found by their keys and hashed against the new values; joined one by one they would be compared each
+    with each, in a partition whose size the planner does not know yet.
+    """
+    ids = list(rows.ids)
+    await versions.keep(tx, position.stream_id, ids)
+    await tx.connection.execute(b"SET LOCAL enable_hashjoin = on; SET LOCAL enable_nestloop = off")
     await tx.execute(
         """UPDATE records r
            SET hash = d.hash, stamp = d.stamp, raw = d.raw, deleted = false, changed_at = now()
            FROM unnest(%b::text[], %b::bytea[], %b::text[], %b::bytea[]) AS d (remote_id, hash, stamp, raw)
-           WHERE r.stream_id = %s AND r.remote_id = d.remote_id""",
-        (list(rows.ids), list(rows.hashes), list(rows.stamps), list(rows.raws), position.stream_id),
+           WHERE r.stream_id = %s AND r.remote_id = ANY (%b::text[]) AND r.remote_id = d.remote_id""",
+        (ids, list(rows.hashes), list(rows.stamps), list(rows.raws), position.stream_id, ids),
     )
+    await tx.connection.execute(b"SET LOCAL enable_hashjoin = off; SET LOCAL enable_nestloop = on")
 
 
 async def _copy(tx: Transaction, position: _Position, rows: _Rows) -> None:

@@ -210,9 +210,19 @@ async def _runs(tx: Transaction, days: int) -> int:
 
 
 async def _records(tx: Transaction, days: int) -> int:
-    """Payloads of records that have not changed for so long and whose changes everybody has received."""
+    """Payloads of records that have not changed for so long and whose changes everybody has received; earlier versions
+    of records as well, which nobody has to receive.
+    """
     received = (await held(tx)).at
-    return await tx.execute(
+    earlier = await tx.execute(
+        """DELETE FROM record_versions WHERE (stream_id, remote_id, replaced_at) IN (
+               SELECT stream_id, remote_id, replaced_at FROM record_versions
+               WHERE replaced_at < now() - make_interval(days => %s) LIMIT %s)""",
+        (days, BATCH_ROWS),
+    )
+    if earlier == BATCH_ROWS:
+        return earlier
+    return earlier + await tx.execute(
         """UPDATE records r SET raw = %(forgotten)b
            FROM (SELECT stream_id, remote_id FROM records
                  WHERE changed_at < least(now() - make_interval(days => %(days)s), coalesce(%(received)s, now()))

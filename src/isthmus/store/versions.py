@@ -14,7 +14,7 @@ KEPT_DAYS: Final = 30
 """Long enough to answer “who changed this last week?”, short enough not to become an archive."""
 
 VERSIONS_MAX: Final = 10
-"""Of one record, the newest; what is older goes when it changes again."""
+"""Of one record, the newest; what is older goes when it changes again, so that a busy record takes no more place."""
 
 PRUNED_AT_ONCE: Final = 1_000
 
@@ -35,6 +35,15 @@ async def keep(tx: Transaction, stream_id: int, remote_ids: list[str]) -> None:
            WHERE r.stream_id = %s AND r.remote_id = ANY (%b::text[]) AND NOT r.deleted
            ON CONFLICT DO NOTHING""",
         (stream_id, remote_ids),
+    )
+    await tx.execute(
+        """DELETE FROM record_versions v USING (
+               SELECT remote_id, replaced_at,
+                      row_number() OVER (PARTITION BY remote_id ORDER BY replaced_at DESC) AS place
+               FROM record_versions WHERE stream_id = %s AND remote_id = ANY (%b::text[])) counted
+           WHERE v.stream_id = %s AND v.remote_id = counted.remote_id AND v.replaced_at = counted.replaced_at
+             AND counted.place > %s""",
+        (stream_id, remote_ids, stream_id, VERSIONS_MAX),
     )
     await tx.execute(
         """DELETE FROM record_versions v USING (
