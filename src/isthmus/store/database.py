@@ -295,7 +295,9 @@ async def _back_off(attempt: int) -> None:
 async def _application_conninfo(url: str, idle_s: float) -> str:
     base: dict[str, Any] = dict(conninfo_to_dict(url))
     given = str(base.pop("options", "") or "")
-    wanted = f"-c search_path={SCHEMA} -c timezone=UTC -c idle_in_transaction_session_timeout={idle_s * 1_000:.0f}"
+    # What is noted before a socket is touched is on the disk then, whatever the server has as its default.
+    lasting = "-c timezone=UTC -c synchronous_commit=on"
+    wanted = f"-c search_path={SCHEMA} {lasting} -c idle_in_transaction_session_timeout={idle_s * 1_000:.0f}"
     path = f"{given} {wanted}".strip()
     own_login = {**base, "user": "isthmus_app", "options": path}
     if not base.get("password"):

@@ -29,11 +29,18 @@ from isthmus.store.operations import (
     get,
 )
 
-_SEAL: Final = """concat_ws('/', c.xmin, g.xmin,
-    (SELECT string_agg(k.xmin::text, ',' ORDER BY k.remote_id) FROM companies k WHERE k.connection_id = c.id),
+_SEAL: Final = """md5(jsonb_build_array(c.grant_id, c.provider, c.environment, c.settings, c.integration_id,
+    CASE WHEN c.state = 'disconnected' OR (c.state = 'needs_reauth' AND c.failure ->> 'code' = 'sign_in_again')
+         THEN c.state END,
+    g.kind, g.cloud, g.tenant, g.client_id, g.scopes, g.settings,
+    (SELECT jsonb_agg(jsonb_build_array(k.remote_id, k.name, k.display_name, k.selected, k.missing_since IS NULL)
+                      ORDER BY k.remote_id) FROM companies k WHERE k.connection_id = c.id),
     (SELECT string_agg(encode(s.hash, 'hex'), ',' ORDER BY s.route) FROM object_schemas s WHERE s.connection_id = c.id),
-    (SELECT string_agg(a.xmin::text, ',' ORDER BY a.id) FROM approval_rules a WHERE a.project_id = c.project_id))"""
-"""Versions of everything that a remembered connection consists of: any change by anybody gives another text."""
+    (SELECT string_agg(a.xmin::text, ',' ORDER BY a.id) FROM approval_rules a WHERE a.project_id = c.project_id)
+    )::text)"""
+"""What a write is checked against, of everything that a remembered connection consists of. A health that is looked at
+again and a token that is renewed change nothing: the sign-in itself goes by its number in the grant's settings, and
+tokens are read from the database whenever they are renewed."""
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -309,7 +316,8 @@ async def hold(tx: Transaction, held: Sequence[Operation], lease_s: float) -> bo
 
 async def send(tx: Transaction, sendings: Sequence[Sending]) -> dict[UUID, datetime]:
     """Note that these are about to be sent; the instant of each that still belongs to whoever sends. Commit before the
-    socket is touched. `certain_s` after that instant nothing of it can still take effect.
+    socket is touched. `certain_s` after that instant nothing of it can still take effect. With its lease a planned
+    one has lost its lock, so then it is not sent.
     """
     rows = await tx.tuples(
         """UPDATE operations o SET state = 'sent', attempts = o.attempts + 1, sent_at = n.at,
@@ -321,6 +329,7 @@ async def send(tx: Transaction, sendings: Sequence[Sending]) -> dict[UUID, datet
                  FROM json_to_recordset(%s::json) AS u (id uuid, fence bigint, resolved jsonb, body text,
                                                         baseline jsonb, lease_s float8, certain_s float8)) n
            WHERE o.id = n.id AND o.fence = n.fence AND o.state IN ('planned', 'uncertain')
+             AND (o.state = 'uncertain' OR o.leased_until > clock_timestamp())
            RETURNING o.id, o.sent_at""",
         (_json([msgspec.structs.asdict(each) for each in sendings]),),
     )
@@ -392,11 +401,13 @@ def after(operation: Operation, step: Step, settled: Settled) -> Operation:
 async def take(tx: Transaction, operation_id: UUID, worker: str, lease_s: float) -> Operation | None:
     """Take an open operation up under the next fence; None while somebody else holds it, or when it is settled.
 
-    One that is *sent* has lost its sender, so it is uncertain from now on.
+    One that is *sent* has lost its sender, so it is uncertain from now on. One that is planned has lost its lock with
+    its lease: somebody else may have it by now.
     """
     return await tx.row(
         Operation,
         f"""UPDATE operations SET fence = fence + 1, worker = %s,
+                   holds_lock = holds_lock AND state <> 'planned',
                    state = CASE WHEN state = 'sent' THEN 'uncertain' ELSE state END,
                    leased_until = clock_timestamp() + make_interval(secs => %s)
             WHERE id = %s AND state IN {OPEN} AND (leased_until IS NULL OR leased_until < clock_timestamp())

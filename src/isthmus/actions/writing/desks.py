@@ -17,7 +17,7 @@ from isthmus.actions.writing.desk import Descriptions, Desk, Open, RoutedJournal
 from isthmus.connections.dead import refuse_dead
 from isthmus.connections.opening import OpenConnection
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import RecordNotFound
+from isthmus.kernel.failures import RecordNotFound, TransientFailure
 from isthmus.store import approvals, operations_moving
 from isthmus.store.approvals import ApprovalRule
 from isthmus.store.database import Database
@@ -26,6 +26,9 @@ KEPT_S: Final = 60.0
 """How long an opened connection is used without looking; its seal is checked with every plan all the same."""
 
 KEPT_MAX: Final = 1_000
+
+REOPENED_MAX: Final = 20
+"""How often a write is checked again because its connection was changed that very moment."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -55,7 +58,7 @@ class Desks:
         journal = self._journal.begin()
         kept = await self._find(project_id, connection_id)
         if seal is not None and kept.seal != seal:
-            self.forget(project_id, connection_id)
+            self.forget(project_id, connection_id, kept.seal)
             kept = await self._find(project_id, connection_id)
         refuse_dead(kept.opened.connection)
         return Desk(kept.opened, self._descriptions, journal, kept.seal)
@@ -73,10 +76,12 @@ class Desks:
             kept.rules, integration_id=kept.integration_id, connection_id=connection_id, object=object
         )
 
-    def forget(self, project_id: UUID, connection_id: UUID) -> None:
-        """The seal is an old one: open anew."""
-        self._kept.pop((project_id, connection_id), None)
-        self._descriptions.forget(connection_id)
+    def forget(self, project_id: UUID, connection_id: UUID, seal: str | None) -> None:
+        """That seal is an old one: open anew, unless another write has done so already."""
+        kept = self._kept.get((project_id, connection_id))
+        if kept is not None and kept.seal == seal:
+            del self._kept[project_id, connection_id]
+            self._descriptions.forget(connection_id)
 
     async def _find(self, project_id: UUID, connection_id: UUID) -> Kept:
         key = (project_id, connection_id)
@@ -100,3 +105,12 @@ class Desks:
         while len(self._kept) > KEPT_MAX:
             self._kept.popitem(last=False)
         return kept
+
+
+def changed_again_and_again() -> TransientFailure:
+    """What a write meets whose connection was another one each time it was to be written down."""
+    return TransientFailure(
+        "The connection is being changed again and again; nothing was written down or sent.",
+        remedy="Send it again in a moment.",
+        unsent=True,
+    )

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from isthmus.actions.writing.after_restore import AfterRestore
 from isthmus.actions.writing.crew import Crew
-from isthmus.actions.writing.desks import Desks
+from isthmus.actions.writing.desks import REOPENED_MAX, Desks, changed_again_and_again
 from isthmus.actions.writing.keys import fresh, stored
 from isthmus.actions.writing.ledger import Ledger
 from isthmus.actions.writing.uploading import (
@@ -24,15 +24,11 @@ from isthmus.actions.writing.uploading import (
 )
 from isthmus.actions.writing.wishes import check_key
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import NotApproved, RateLimited, RunSuperseded, TransientFailure
+from isthmus.kernel.failures import NotApproved, RateLimited, RunSuperseded
 from isthmus.store import operations
 from isthmus.store.database import Database
 from isthmus.store.operations import Operation, Planner
 from isthmus.transport.streaming import StreamedAnswer
-
-REOPENED_MAX: Final = 5
-"""How often an upload is checked again because its connection was changed that very moment."""
-
 
 UPLOADS_AT_ONCE: Final = 8
 """In one process: each may take as much of the disk as the largest upload."""
@@ -122,7 +118,7 @@ class Streams:
             noted_s = self._clock.monotonic_s()
             planned = await self._ledger.plan(project_id, new)
             if planned.operation is None:
-                self._desks.forget(project_id, connection_id)
+                self._desks.forget(project_id, connection_id, desk.seal)
                 continue
             operation = fresh(planned)
             if operation is None:
@@ -132,4 +128,4 @@ class Streams:
             except RunSuperseded:
                 async with self._db.project(project_id) as tx:
                     return await operations.get(tx, operation.id)
-        raise TransientFailure("The connection is being changed again and again.")
+        raise changed_again_and_again()

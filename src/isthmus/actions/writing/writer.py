@@ -16,7 +16,7 @@ from isthmus.actions.writing.batches import BatchCarrier
 from isthmus.actions.writing.carrying import Carrier
 from isthmus.actions.writing.crew import Crew
 from isthmus.actions.writing.desk import Desk, Open
-from isthmus.actions.writing.desks import Desks
+from isthmus.actions.writing.desks import REOPENED_MAX, Desks, changed_again_and_again
 from isthmus.actions.writing.dry_running import dry_run
 from isthmus.actions.writing.keys import fresh, stored
 from isthmus.actions.writing.ledger import Ledger, tell
@@ -48,9 +48,6 @@ RECONCILED_AT_ONCE = 16
 
 DUE_AT_ONCE = 500
 """Operations that one round of reconciliation takes up."""
-
-REOPENED_MAX = 5
-"""How often a write is checked again because its connection was changed that very moment."""
 
 _log = logging.getLogger(__name__)
 
@@ -130,7 +127,7 @@ class Writer:
             noted_s = self._clock.monotonic_s()
             planned = await self._ledger.plan(project_id, new)
             if planned.operation is None:
-                self._desks.forget(project_id, connection_id)
+                self._desks.forget(project_id, connection_id, new.seal)
                 continue
             operation = fresh(planned)
             if operation is None:
@@ -138,7 +135,7 @@ class Writer:
             if operation.state is OperationState.WAITING_FOR_APPROVAL or new.lease_s == 0.0:
                 return operation, None
             return operation, self._crew.start(self._carried(drafted.desk, operation, drafted.ready, noted_s))
-        raise TransientFailure("The connection is being changed again and again.")
+        raise changed_again_and_again()
 
     async def _draft(self, project_id: UUID, connection_id: UUID, wish: WriteWish, planner: Planner | None) -> Drafted:
         desk = await self._desks.desk(project_id, connection_id)
@@ -222,12 +219,12 @@ class Writer:
                 made = [row for row in map(fresh, planned) if row is not None]
                 await tell(tx, made)
             if any(each.operation is None for each in planned):
-                self._desks.forget(project_id, connection_id)
+                self._desks.forget(project_id, connection_id, desk.seal)
                 continue
             ready = {each.new.id: each.ready for each in drafted if each.ready is not None}
             work = self._crew.start(self._carried_batch(desk, made, ready, refused, isolated=wish.all_or_nothing))
             return [each.operation.id for each in planned if each.operation is not None], work
-        raise TransientFailure("The connection is being changed again and again.")
+        raise changed_again_and_again()
 
     async def _carried_batch(
         self,
