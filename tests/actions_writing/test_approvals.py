@@ -6,6 +6,7 @@ import pytest
 from tests.actions_writing.conftest import Pen, confirmed, refused
 from tests.hub_fixtures import US
 
+from isthmus.actions.writing import BatchWish
 from isthmus.kernel.failures import Conflict, IdempotencyMismatch, InvalidInput, NotApproved
 from isthmus.kernel.ids import new_id
 from isthmus.store import approvals, audit, events, listing
@@ -115,8 +116,6 @@ async def test_the_rule_that_names_most_holds_and_a_new_one_holds_at_once(pen: P
 
 
 async def test_rows_of_an_all_or_nothing_batch_are_approved_together(strict: Pen) -> None:
-    from isthmus.actions.writing import BatchWish
-
     rows = tuple(strict.wish("create", "vendors", {"displayName": f"B{n}"}, company=US) for n in range(3))
     batch = BatchWish(rows=rows, all_or_nothing=True, idempotency_key="b1")
     waiting = await strict.writer.submit_batch(strict.project_id, strict.connection.id, batch, planner=HOST)
@@ -126,3 +125,40 @@ async def test_rows_of_an_all_or_nothing_batch_are_approved_together(strict: Pen
         confirmed(await strict.stored(row.id))
     again = await strict.writer.submit_batch(strict.project_id, strict.connection.id, batch, planner=HOST)
     assert [row.id for row in again] == [row.id for row in waiting]
+
+
+async def test_rows_that_need_no_approval_wait_with_the_others_of_an_all_or_nothing_batch(pen: Pen) -> None:
+    async with pen.hub.db.project(pen.project_id) as tx:
+        await approvals.set_rule(tx, required=True, object="vendors")
+    rows = (
+        pen.wish("create", "customers", {"displayName": "Together"}),
+        pen.wish("create", "vendors", {"displayName": "Together"}),
+    )
+    batch = BatchWish(rows=rows, all_or_nothing=True)
+    waiting = await pen.writer.submit_batch(pen.project_id, pen.connection.id, batch, planner=HOST)
+    assert {row.state for row in waiting} == {WAITING}
+    assert pen.rows("customers", displayName="Together") == []
+    await pen.writer.approve(pen.project_id, waiting[1].id, BOSS)
+    for row in waiting:
+        confirmed(await pen.stored(row.id))
+
+
+async def test_an_approved_change_sends_exactly_what_was_shown(strict: Pen) -> None:
+    made = confirmed(await strict.submit("create", "customers", {"displayName": "Exact", "city": "Bern"}))
+    waiting = await ask(
+        strict, "update", "customers", {"displayName": "Exact", "city": "Chur"}, record_id=made.remote_id
+    )
+    assert waiting.proposal is not None
+    assert waiting.proposal["request"]["body"] == '{"city":"Chur"}'
+    done = confirmed(await strict.writer.approve(strict.project_id, waiting.id, BOSS))
+    assert (await strict.stored(done.id)).sent_body == b'{"city":"Chur"}'
+
+
+async def test_a_write_that_nobody_has_approved_is_not_sent_by_asking_for_it_again(pen: Pen) -> None:
+    failed = await ask(pen, "update", "customers", {"city": "Chur"}, record_id="00000000-0000-0000-0000-000000000001")
+    assert refused(failed)["code"]
+    async with pen.hub.db.project(pen.project_id) as tx:
+        await approvals.set_rule(tx, required=True)
+    with pytest.raises(NotApproved):
+        await pen.writer.retry(pen.project_id, failed.id)
+    assert (await pen.stored(failed.id)).state is OperationState.FAILED

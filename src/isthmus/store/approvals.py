@@ -107,7 +107,8 @@ async def remove_rule(tx: Transaction, rule_id: UUID) -> bool:
 async def approve(
     tx: Transaction, versions: Mapping[UUID, str | None], by: Planner, worker: str, lease_s: float
 ) -> list[Operation]:
-    """Plan writes that wait, held by `worker`; each is bound to the version that is given for it. Those that do not
+    """Plan writes that wait, held by `worker`; each is bound to the version that is given for it, and
+    `bound` in its wish says that this version was not its planner's. Those that do not
     wait any more are left out."""
     return await tx.rows(
         Operation,
@@ -115,7 +116,7 @@ async def approve(
                   decided_at = clock_timestamp(), next_attempt_at = NULL, worker = %s,
                   leased_until = clock_timestamp() + make_interval(secs => %s),
                   wish = CASE WHEN n.version IS NULL THEN o.wish
-                              ELSE o.wish || jsonb_build_object('if_match', n.version) END
+                              ELSE o.wish || jsonb_build_object('if_match', n.version, 'bound', true) END
            FROM unnest(%s::uuid[], %s::text[]) AS n (id, version)
            WHERE o.id = n.id AND o.state = 'waiting_for_approval' AND o.approval_expires_at > clock_timestamp()
            RETURNING o.*""",

@@ -13,6 +13,7 @@ from isthmus.actions.writing.proposing import propose
 from isthmus.actions.writing.settings import WriterSettings
 from isthmus.actions.writing.wishes import BatchWish, WriteWish, check_shape, fingerprint
 from isthmus.kernel.ids import new_id
+from isthmus.store.approvals import ApprovalRule
 from isthmus.store.operations import NewOperation, Planner, Waiting
 
 
@@ -32,12 +33,21 @@ class Planning:
         self._settings = settings
         self._worker = worker
 
-    async def drafted(self, desk: Desk, wish: WriteWish, planner: Planner | None, *more: bytes) -> Drafted:
-        """Check a wish. `more` goes into the fingerprint. Raises what `prepare.draft` raises."""
+    async def rule(self, desk: Desk, wish: WriteWish) -> ApprovalRule | None:
+        """The rule by which a write waits for a person; None where it need not. Raises UnknownObject."""
+        obj = await desk.describe(wish.object, desk.provider.parse_route(wish.route))
+        rule = await self._desks.rule(desk.project_id, desk.connection_id, obj.name)
+        return rule if rule is not None and rule.required else None
+
+    async def drafted(
+        self, desk: Desk, wish: WriteWish, planner: Planner | None, *more: bytes, strictest: ApprovalRule | None = None
+    ) -> Drafted:
+        """Check a wish. `more` goes into the fingerprint; `strictest` is the rule of what has to wait together with it.
+        Raises what `prepare.draft` raises."""
         check_shape(wish)
         found = await draft(desk, wish, self._settings)
-        rule = None
-        if planner is not None:
+        rule = strictest
+        if planner is not None and rule is None:
             rule = await self._desks.rule(desk.project_id, desk.connection_id, found.obj.name)
         waiting = None
         if rule is not None and rule.required:

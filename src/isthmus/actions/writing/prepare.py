@@ -80,19 +80,27 @@ async def prepare(desk: Desk, operation: Operation, settings: WriterSettings) ->
     wish = wish_of(operation)
     obj = await desk.describe(operation.object, operation.route)
     desk.provider.refuse(obj, wish.verb, wish.action)
-    return await prepare_wish(desk, obj, wish, operation.company, settings)
+    bound = bool(operation.wish.get("bound"))
+    return await prepare_wish(desk, obj, wish, operation.company, settings, bound=bound)
 
 
 async def prepare_wish(
-    desk: Desk, obj: ObjectInfo, wish: WriteWish, company_id: str | None, settings: WriterSettings
+    desk: Desk,
+    obj: ObjectInfo,
+    wish: WriteWish,
+    company_id: str | None,
+    settings: WriterSettings,
+    *,
+    bound: bool = False,
 ) -> Prepared:
-    """The request of a wish whose names are resolved."""
+    """The request of a wish whose names are resolved. `bound`: its version is that of the record which was read when it
+    was approved, so it is read again, and only what differs is sent, as it was shown."""
     spec = _spec(wish, company_id)
     match wish.verb:
         case Verb.CREATE:
             return await _create(desk, obj, spec)
         case Verb.UPDATE:
-            return await _update(desk, obj, wish, spec, settings)
+            return await _update(desk, obj, wish, spec, settings, bound=bound)
         case Verb.UPSERT:
             return await _upsert(desk, obj, wish, spec, settings)
         case Verb.DELETE:
@@ -143,11 +151,13 @@ async def _create(desk: Desk, obj: ObjectInfo, spec: WriteSpec) -> Prepared:
     return _ready(desk, obj, msgspec.structs.replace(spec, verb=Verb.CREATE, body=checked.body))
 
 
-async def _update(desk: Desk, obj: ObjectInfo, wish: WriteWish, spec: WriteSpec, settings: WriterSettings) -> Prepared:
+async def _update(
+    desk: Desk, obj: ObjectInfo, wish: WriteWish, spec: WriteSpec, settings: WriterSettings, *, bound: bool
+) -> Prepared:
     """A change relies on a version: the caller's, or the one that is read here (BC-60, BC-61)."""
     body, objects = wish.body or b"", await desk.objects(obj.route)
     checked = desk.provider.check(obj, objects, Verb.UPDATE, body)
-    if spec.etag is not None and not checked.problems:
+    if spec.etag is not None and not checked.problems and not bound:
         return _ready(desk, obj, msgspec.structs.replace(spec, body=checked.body))
     present = await read_record(desk, obj, spec, settings)
     if wish.if_match is not None and present.etag != wish.if_match:

@@ -34,12 +34,14 @@ from isthmus.kernel.failures import (
     DatabaseUnavailable,
     Failure,
     InvalidInput,
+    NotApproved,
     PausedAfterRestore,
     RunSuperseded,
     TransientFailure,
 )
 from isthmus.kernel.ids import new_id
 from isthmus.store import approvals, operations, operations_moving
+from isthmus.store.approvals import ApprovalRule
 from isthmus.store.database import Database
 from isthmus.store.operations import DueOperation, Operation, OperationState, Planner
 
@@ -264,10 +266,11 @@ class Writer:
         found: list[Drafted] = []
         refused: dict[int, Failure] = {}
         whole = self._planning.whole(desk, wish)
+        strictest = await self._strictest(desk, wish) if wish.all_or_nothing and planner is not None else None
         for position, row in enumerate(wish.rows):
             more = (whole, position.to_bytes(4, "big")) if wish.idempotency_key is not None else ()
             try:
-                drafted = await self._planning.drafted(desk, row, planner, *more)
+                drafted = await self._planning.drafted(desk, row, planner, *more, strictest=strictest)
             except TransientFailure:
                 raise
             except Failure as failure:
@@ -289,6 +292,18 @@ class Writer:
             )
             found.append(msgspec.structs.replace(drafted, new=new))
         return found, refused
+
+    async def _strictest(self, desk: Desk, wish: BatchWish) -> ApprovalRule | None:
+        """Rows that take place together wait together: the rule of those that wait, and for the shortest time."""
+        found = []
+        for position, row in enumerate(wish.rows):
+            try:
+                rule = await self._planning.rule(desk, row)
+            except Failure as failure:
+                failure.subject = f"rows[{position}]" + (f".{failure.subject}" if failure.subject else "")
+                raise
+            found += [rule] if rule is not None else []
+        return min(found, key=lambda rule: rule.expires_s, default=None)
 
     # -- afterwards ----------------------------------------------------------------------------------------------
 
@@ -349,7 +364,19 @@ class Writer:
         return ended + sum(await asyncio.gather(*(one(due) for due in found if not due.unapproved)))
 
     async def retry(self, project_id: UUID, operation_id: UUID) -> Operation:
-        """Send a failed operation, or one that needs a person, again, because a person says so. Raises InvalidInput."""
+        """Send a failed operation, or one that needs a person, again, because a person says so.
+
+        Raises InvalidInput, and NotApproved where writes to the object have to be approved by now and this one was not.
+        """
+        operation = await self.get(project_id, operation_id)
+        if operation.planned_by is not None and operation.decided_by is None:
+            await self._desks.current(project_id, operation.connection_id)
+            rule = await self._desks.rule(project_id, operation.connection_id, operation.object)
+            if rule is not None and rule.required:
+                raise NotApproved(
+                    "Writes to this object have to be approved, and nobody has approved this one.",
+                    remedy="Plan it anew; then it waits for somebody.",
+                )
         async with self._db.project(project_id) as tx:
             await operations_moving.reopen(tx, operation_id)
         with self._after.allowing(operation_id):
