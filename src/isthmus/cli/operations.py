@@ -22,6 +22,9 @@ SEARCHED_MAX = 1_000
 
 HOURS_MAX = 720
 
+ROUND_BY_HAND_S = 600.0
+"""How long a person waits for one round over everything that is due."""
+
 OperationId = Annotated[str, typer.Argument(help="The operation's id, or the end of it.")]
 
 
@@ -110,7 +113,7 @@ def reconcile(
     async def work() -> int:
         async with hub(home) as opened:
             if operation is None:
-                settled = await opened.writer.reconcile_due()
+                settled = await opened.writer.reconcile_due(round_s=ROUND_BY_HAND_S)
                 print_json({"settled": settled}) if as_json else say(f"{settled} settled.")
                 return 0
             found = await _chosen(opened, operation)

@@ -200,14 +200,17 @@ class DueOperation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def due(db: Database, limit: int = 100) -> list[DueOperation]:
-    """Open operations of all projects that nobody holds and whose time has come, oldest first; and those that nobody
-    has approved in time."""
+    """Open operations of all projects that nobody holds and whose time has come, the oldest of every connection first,
+    so that none of them crowds the others out; and those that nobody has approved in time."""
     async with db.system() as tx:
         return await tx.rows(
             DueOperation,
-            f"""(SELECT id, project_id, connection_id, false AS unapproved FROM operations WHERE state IN {OPEN}
-                 AND coalesce(leased_until, '-infinity') < now() AND coalesce(next_attempt_at, '-infinity') <= now()
-                 ORDER BY id LIMIT %(limit)s)
+            f"""(SELECT id, project_id, connection_id, false AS unapproved FROM (
+                     SELECT id, project_id, connection_id,
+                            row_number() OVER (PARTITION BY connection_id ORDER BY id) AS n
+                     FROM operations WHERE state IN {OPEN} AND coalesce(leased_until, '-infinity') < now()
+                     AND coalesce(next_attempt_at, '-infinity') <= now()) waiting
+                 ORDER BY n, id LIMIT %(limit)s)
                 UNION ALL
                 (SELECT id, project_id, connection_id, true FROM operations
                  WHERE state = 'waiting_for_approval' AND next_attempt_at <= now() LIMIT %(limit)s)""",  # noqa: S608 - a constant

@@ -19,7 +19,7 @@ from isthmus.kernel.failures import Conflict, Failure, OutcomeUnknown, Undone
 from isthmus.providers.writing import Sighting, Verb, Verdict
 from isthmus.store import operations
 from isthmus.store.database import Database
-from isthmus.store.operations import Operation, OperationState
+from isthmus.store.operations import Operation, OperationState, Step
 
 
 class Resolver:
@@ -96,6 +96,18 @@ class Resolver:
             detail = f"Looking for it failed for too long: {failure.message}"
             return await self._carrier.settle(desk, operation, judging.asked(operation, detail, desk.journal.taken()))
         return await self._wait(desk, operation, failure)
+
+    def unreachable(self, operation: Operation, failure: Failure) -> Step:
+        """Nobody can look, or send, before somebody signs in again: that is waited for, for a day at most."""
+        planned = operation.state is OperationState.PLANNED
+        if self._carrier.too_old(operation):
+            if planned:
+                return judging.failed(operation, failure, [])
+            return judging.asked(operation, f"Nobody could look for it: {failure.message}", [])
+        if planned:
+            return judging.postponed(operation, failure, [], self._settings)
+        pause_s = self._settings.pause_s(operation.looks)
+        return judging.doubtful(operation, failure, [], certain_s=None, next_s=pause_s, looked=True)
 
     async def _wait(self, desk: Desk, operation: Operation, failure: Failure | None) -> Operation:
         """Until the next look: soon, and once more right when the lost request can no longer take effect."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 from uuid import UUID
 
@@ -75,9 +75,13 @@ class Streams:
         """
         check_key(wish.idempotency_key)
         await self._after.refuse()
-        async with self._turn(), spooled(parts) as content:
-            begun = self._crew.start(self._uploaded(project_id, connection_id, wish, content, planner))
-            return await asyncio.shield(begun)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._turn())
+            content = await stack.enter_async_context(spooled(parts))
+            # From here on file and place belong to whoever sends: a caller that goes away does not take them along.
+            work = self._uploaded(project_id, connection_id, wish, content, planner)
+            begun = self._crew.start(_closing(stack.pop_all(), work))
+        return await asyncio.shield(begun)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -129,3 +133,8 @@ class Streams:
                 async with self._db.project(project_id) as tx:
                     return await operations.get(tx, operation.id)
         raise changed_again_and_again()
+
+
+async def _closing(stack: AsyncExitStack, work: Awaitable[Operation]) -> Operation:
+    async with stack:
+        return await work

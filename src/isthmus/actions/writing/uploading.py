@@ -45,8 +45,14 @@ from isthmus.transport.streaming import PART_BYTES_MAX, StreamedAnswer
 STREAM_BYTES_MAX: Final = 350 * 1024 * 1024
 """The vendor's own limit for uploads (BC-77, BC-88), and ours for downloads."""
 
+DEADLINE_S: Final = 600.0
+"""How long an upload is tried, its wait for the vendor's budget included; its lease is longer."""
+
 TAKEN_S: Final = 900.0
 """How long somebody may take to hand over the bytes of one upload."""
+
+UPLOAD_TAIL_S: Final = 120.0
+"""Beyond the deadline: the last attempt may have begun right before it."""
 
 UPLOAD: Final = "upload"
 
@@ -221,14 +227,15 @@ class Uploader:
     async def _request(self, desk: Desk, operation: Operation) -> Request:
         obj = await desk.describe(operation.object, operation.route)
         place = await self._place(desk, operation)
-        return desk.provider.upload_request(desk.target, obj, operation.company, operation.remote_id or "", place)
+        request = desk.provider.upload_request(desk.target, obj, operation.company, operation.remote_id or "", place)
+        return msgspec.structs.replace(request, deadline_s=DEADLINE_S)
 
     async def _place(self, desk: Desk, operation: Operation) -> StreamPlace:
         obj = await desk.describe(operation.object, operation.route)
         return desk.provider.stream_place(obj, await desk.objects(obj.route), str(operation.wish["stream"]))
 
     def _sending(self, desk: Desk, operation_id: UUID, fence: int) -> Sending:
-        lease_s = self._settings.lease_s(batch=True)
+        lease_s = DEADLINE_S + self._settings.grace_s + UPLOAD_TAIL_S
         certain_s = lease_s + operation_s_max(desk, self._settings)
         return Sending(
             id=operation_id, fence=fence, resolved={}, body=None, baseline={}, lease_s=lease_s, certain_s=certain_s

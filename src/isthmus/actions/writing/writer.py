@@ -24,6 +24,7 @@ from isthmus.actions.writing.planning import Drafted, Planning
 from isthmus.actions.writing.prepare import Prepared
 from isthmus.actions.writing.proposing import Proposal
 from isthmus.actions.writing.resolving import Resolver
+from isthmus.actions.writing.rounds import ROUND_S, Rounds
 from isthmus.actions.writing.settings import BATCH_ROWS_MAX, WriterSettings
 from isthmus.actions.writing.splitting import may_be_deep, split
 from isthmus.actions.writing.streams import Streams
@@ -31,22 +32,20 @@ from isthmus.actions.writing.uploading import UPLOAD, Uploader
 from isthmus.actions.writing.wishes import BatchWish, DryRun, WriteWish, check_key, check_shape
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
-    DatabaseUnavailable,
     Failure,
     InvalidInput,
     NotApproved,
     PausedAfterRestore,
+    RateLimited,
     RunSuperseded,
+    SignInAgain,
     TransientFailure,
 )
 from isthmus.kernel.ids import new_id
 from isthmus.store import approvals, operations, operations_moving
 from isthmus.store.approvals import ApprovalRule
 from isthmus.store.database import Database
-from isthmus.store.operations import DueOperation, Operation, OperationState, Planner
-
-RECONCILED_AT_ONCE = 16
-"""Side by side in one process; the vendors' budgets bound each connection."""
+from isthmus.store.operations import Operation, OperationState, Planner
 
 DUE_AT_ONCE = 500
 """Operations that one round of reconciliation takes up."""
@@ -75,6 +74,7 @@ class Writer:
         self._resolver = Resolver(db, self._carrier, clock, self._settings)
         self._uploader = Uploader(self._ledger, self._carrier, clock, self._settings, self._worker)
         self.streams = Streams(db, self._desks, self._ledger, self._crew, self._uploader, self._after, clock)
+        self._rounds = Rounds(self._crew, clock, self.reconcile)
         self._approver = Approver(db, self._desks, self._settings, self._worker)
 
     async def drain(self) -> None:
@@ -186,9 +186,16 @@ class Writer:
         """Plan up to 1,000 writes and carry them out in the vendor's batches; one operation per row, in order.
 
         A row that cannot be made fails by itself; with `all_or_nothing` it fails the call. After `wait_s` the rows are
-        given as they stand. Raises InvalidInput, IdempotencyMismatch.
+        given as they stand. Raises InvalidInput, IdempotencyMismatch, and RateLimited where nobody would wait for it
+        and too much is under way.
         """
         self._check_batch(wish)
+        if wait_s is not None and self._crew.full:
+            raise RateLimited(
+                "As many writes are under way here as one process should have; nothing of the batch was sent.",
+                remedy="Send it again in a while, or wait for its end (without `Prefer`).",
+                unsent=True,
+            )
         begun = self._crew.start(self._begin_batch(project_id, connection_id, wish, planner))
         ids, work = await asyncio.shield(begun)
         if wait_s is None:
@@ -333,35 +340,24 @@ class Writer:
                 return await operations.get(tx, operation_id)
             seals = await operations_moving.connection_seals(tx, [taken.connection_id])
         try:
-            desk = await self._desks.desk(project_id, taken.connection_id, seals.get(taken.connection_id))
+            try:
+                desk = await self._desks.desk(project_id, taken.connection_id, seals.get(taken.connection_id))
+            except SignInAgain as dead:
+                return await self._ledger.settle(project_id, taken, self._resolver.unreachable(taken, dead))
             if taken.verb == UPLOAD:
                 return await self._uploader.resolve(desk, taken)
             return await self._resolver.resolve(desk, taken)
         except RunSuperseded:
             return await self.get(project_id, operation_id)
 
-    async def reconcile_due(self, limit: int = DUE_AT_ONCE) -> int:
-        """One round over everything whose time has come, of all projects; how many were settled."""
+    async def reconcile_due(self, limit: int = DUE_AT_ONCE, *, round_s: float = ROUND_S) -> int:
+        """One round over everything whose time has come, of all projects; how many were settled. What takes longer
+        than `round_s` goes on by itself."""
         found = await operations.due(self._db, limit)
         ended = await self._approver.expire([due for due in found if due.unapproved])
         if await self._after.paused():
             return ended
-        gate = asyncio.Semaphore(RECONCILED_AT_ONCE)
-
-        async def one(due: DueOperation) -> bool:
-            async with gate:
-                try:
-                    return (await self.reconcile(due.project_id, due.id)).state.settled
-                except DatabaseUnavailable:
-                    raise
-                except Failure as failure:  # its lease runs out, then it is taken up again
-                    _log.warning("operation %s: %s", due.id, failure)
-                    return False
-                except Exception:  # noqa: BLE001 - a defect that one operation meets must not hold up everybody's
-                    _log.exception("operation %s met a defect", due.id)
-                    return False
-
-        return ended + sum(await asyncio.gather(*(one(due) for due in found if not due.unapproved)))
+        return ended + await self._rounds.go([due for due in found if not due.unapproved], round_s)
 
     async def retry(self, project_id: UUID, operation_id: UUID) -> Operation:
         """Send a failed operation, or one that needs a person, again, because a person says so.
