@@ -58,7 +58,7 @@ lint: $(VENV)/.dev ## style, types, and the direction of every arrow
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.dev ## measured ratios on this machine, printed and kept in benchmarks/results
 	@$(BIN)/python -m benchmarks

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from isthmus.kernel.version import VERSION
+
 if TYPE_CHECKING:
     from isthmus.client.business_central import BusinessCentral
 
 __all__ = ["BusinessCentral", "__version__"]
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:

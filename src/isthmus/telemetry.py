@@ -37,10 +37,10 @@ def telemetry(environ: Mapping[str, str]) -> Iterator[None]:
     if provider is None:
         yield
         return
-    from isthmus import __version__
+    from isthmus.kernel.version import VERSION
 
     try:
-        with traced_by(OpenTelemetryTracer(provider.get_tracer("isthmus", __version__))):
+        with traced_by(OpenTelemetryTracer(provider.get_tracer("isthmus", VERSION))):
             yield
     finally:
         provider.shutdown()
@@ -57,9 +57,9 @@ def _provider(environ: Mapping[str, str]) -> TracerProvider | None:
     except ImportError:
         _log.warning("%s is set, but the extra is missing: pip install 'isthmus[otel]'. No traces are sent.", ENDPOINT)
         return None
-    from isthmus import __version__
+    from isthmus.kernel.version import VERSION
 
-    service = {"service.name": environ.get("OTEL_SERVICE_NAME") or "isthmus", "service.version": __version__}
+    service = {"service.name": environ.get("OTEL_SERVICE_NAME") or "isthmus", "service.version": VERSION}
     provider = TracerProvider(resource=Resource.create(service), shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint=_address(environ), timeout=EXPORT_TIMEOUT_S)
     provider.add_span_processor(

@@ -14,12 +14,12 @@ from litestar.openapi.spec import Components, Schema, SecurityScheme
 from litestar.plugins import OpenAPISchemaPlugin
 from msgspec import json
 
-from isthmus import __version__
 from isthmus.api.openapi_words import DESCRIPTION, EXAMPLES, REFUSALS, TAGS, proxy_paths
 from isthmus.api.operations import BODIES
 from isthmus.api.problems import Problem
 from isthmus.api.record_writes import RECORD_ACTS, RECORD_BODIES
 from isthmus.api.streams import stream_paths
+from isthmus.kernel.version import VERSION
 
 OPENAPI_JSON: Final = "application/vnd.oai.openapi+json"
 
@@ -137,7 +137,7 @@ def openapi_config() -> OpenAPIConfig:
     """What Litestar needs to describe the API."""
     return OpenAPIConfig(
         title="Isthmus",
-        version=__version__,
+        version=VERSION,
         summary="Connect Business Central, read it, follow its changes, write to it.",
         use_handler_docstrings=True,
         operation_id_creator=operation_id,

@@ -22,9 +22,9 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from isthmus import __version__
 from isthmus.kernel.failures import ConfigurationFailure, DatabaseUnavailable, InvalidInput
 from isthmus.kernel.ids import new_id
+from isthmus.kernel.version import VERSION
 from isthmus.store.migrate import SCHEMA
 from isthmus.store.programs import environment, program
 
@@ -166,7 +166,7 @@ async def _described(url: str) -> Manifest:
                 format=FORMAT,
                 backup_id=f"bak_{new_id().hex}",
                 made_at=await value(b"SELECT clock_timestamp()"),
-                isthmus=__version__,
+                isthmus=VERSION,
                 schema=str(await value(b"SELECT version_num FROM alembic_version")),
                 oldest_schema=str(await value(b"SELECT oldest_schema FROM compatibility")),
                 server=str(await value(b"SHOW server_version")),

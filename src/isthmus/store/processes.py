@@ -15,10 +15,10 @@ from uuid import UUID
 
 import msgspec
 
-from isthmus import __version__
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import ConfigurationFailure
 from isthmus.kernel.ids import new_id
+from isthmus.kernel.version import VERSION
 from isthmus.store.database import Database
 from isthmus.store.migrate import HEAD, PRESENCE_LOCK
 
@@ -86,7 +86,7 @@ class Presence:
                     "kind": self.kind,
                     "host": socket.gethostname(),
                     "pid": os.getpid(),
-                    "version": __version__,
+                    "version": VERSION,
                     "schema": self._schema,
                     "masters": master_keys,
                     "read": read_at,
