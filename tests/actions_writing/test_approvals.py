@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from tests.actions_writing.conftest import Pen, confirmed, refused
 from tests.hub_fixtures import US
@@ -162,3 +163,33 @@ async def test_a_write_that_nobody_has_approved_is_not_sent_by_asking_for_it_aga
     with pytest.raises(NotApproved):
         await pen.writer.retry(pen.project_id, failed.id)
     assert (await pen.stored(failed.id)).state is OperationState.FAILED
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+async def test_what_waited_when_the_backup_was_made_is_looked_for_however_late_it_is_approved(
+    strict: Pen, database_url: str, isolated: bool
+) -> None:
+    rows = tuple(strict.wish("create", "vendors", {"displayName": f"Old {n}"}) for n in range(2))
+    batch = BatchWish(rows=rows, all_or_nothing=isolated)
+    waiting = await strict.writer.submit_batch(strict.project_id, strict.connection.id, batch, planner=HOST)
+    for row in waiting[: 1 if isolated else 2]:
+        await strict.writer.approve(strict.project_id, row.id, BOSS)
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute(
+            """UPDATE isthmus.operations SET state = 'waiting_for_approval', claim = NULL, remote_id = NULL,
+                      attempts = 0, first_sent_at = NULL, sent_at = NULL, certain_at = NULL, resolved = NULL,
+                      decided_by = NULL, finished_at = NULL, record = NULL"""
+        )
+        owner.execute(
+            """INSERT INTO isthmus.restored (backup_id, backup_made_at, restored_at, guard_until)
+               VALUES ('bak', now() - interval '5 hours', now(), now() - interval '1 second')"""
+        )
+        try:
+            writer = strict.another()
+            for row in waiting[: 1 if isolated else 2]:
+                await writer.approve(strict.project_id, row.id, BOSS)
+        finally:
+            owner.execute("DELETE FROM isthmus.restored")
+    for number, row in enumerate(waiting):
+        confirmed(await strict.stored(row.id))
+        assert len(strict.rows("vendors", displayName=f"Old {number}")) == 1

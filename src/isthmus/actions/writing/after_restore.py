@@ -2,8 +2,8 @@
 
 Two kinds of write may have been sent in that time without this database knowing it: those that were planned when the
 backup was made, and those that a host repeats because it never got an answer. Both are looked for at the vendor before
-they are sent, as if their first try had been at the moment of the backup; for as long as hosts repeat
-(`restoring.GUARD`).
+they are sent, as if their first try had been at the moment of the backup: the former whenever their turn comes (an
+approval may take a month), the latter for as long as hosts repeat (`restoring.GUARD`).
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class AfterRestore:
         self._read_s: float | None = None
         self._paused = False
         self._guard: Restored | None = None
+        self._came: Restored | None = None
         self._allowed: set[UUID] = set()
 
     async def refuse(self) -> None:
@@ -65,14 +66,14 @@ class AfterRestore:
         return self._guard is not None
 
     async def came_out(self, operation: Operation) -> bool:
-        """Whether the operation came out of the backup."""
+        """Whether the operation came out of the backup: it may have been sent then, however long ago that is by now."""
         await self._know()
-        return self._guard is not None and operation.created_at < self._guard.restored_at
+        return self._came is not None and operation.created_at < self._came.restored_at
 
     async def look_first(self, desk: Desk, operation: Operation, prepared: Prepared) -> Step | None:
         """The end of a write that was found to have been sent, or that nobody can tell about; None lets it be sent."""
         old = await self.came_out(operation)
-        guard, spec = self._guard, prepared.spec
+        guard, spec = self._came if old else self._guard, prepared.spec
         if operation.id in self._allowed or guard is None or not (old or spec.verb is Verb.CREATE):
             return None
         as_sent = msgspec.structs.replace(
@@ -124,5 +125,6 @@ class AfterRestore:
         async with self._db.unscoped() as tx:
             self._paused = Pause.WRITES in await paused.paused(tx)
             came = await paused.restored(tx)
+        self._came = came
         self._guard = came if came is not None and came.guard_until > self._clock.now() else None
         self._read_s = now_s

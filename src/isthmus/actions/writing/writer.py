@@ -429,7 +429,7 @@ class Writer:
 
     async def _carried_approved(self, desk: Desk, rows: Sequence[Operation]) -> None:
         try:
-            if rows[0].isolated and not await self._after.guarding():
+            if rows[0].isolated and not (await self._after.guarding() or await self._after.came_out(rows[0])):
                 await self._batches.carry_out(desk, rows, isolated=True)
             else:
                 for row in rows:
