@@ -115,7 +115,7 @@ async def test_nobody_takes_up_what_is_held_or_settled(place: Place) -> None:
 
 
 async def test_of_many_that_want_a_stale_operation_one_gets_it_and_the_old_holder_is_fenced_off(place: Place) -> None:
-    operation = await planned(place, lease_s=0.0)
+    operation = await planned(place)
     await sent(place, operation, lease_s=0.0)
     got = [each for each in await asyncio.gather(*(taken(place, operation) for _ in range(5))) if each is not None]
     assert [(each.state, each.fence) for each in got] == [(OperationState.UNCERTAIN, operation.fence + 1)]
@@ -126,7 +126,7 @@ async def test_of_many_that_want_a_stale_operation_one_gets_it_and_the_old_holde
 
 async def test_what_is_taken_up_says_whether_the_longest_operation_time_has_passed(place: Place) -> None:
     for certain_s, late in ((60.0, False), (0.0, True)):
-        operation = await planned(place, lease_s=0.0)
+        operation = await planned(place)
         await sent(place, operation, lease_s=0.0, certain_s=certain_s)
         again = await taken(place, operation)
         assert again is not None
@@ -164,8 +164,11 @@ async def test_a_plan_under_an_old_seal_is_not_written_down(place: Place) -> Non
     (found,) = await plans(place, new(place, seal=seal))
     assert found.fresh
     async with place.db.project(place.project_id) as tx:
-        await tx.execute("UPDATE companies SET selected = NOT selected")
-        await tx.execute("UPDATE connections SET name = name")
+        await tx.execute("UPDATE connections SET name = name, state = 'degraded', since = now()")
+    (current,) = await plans(place, new(place, seal=seal))
+    assert current.fresh
+    async with place.db.project(place.project_id) as tx:
+        await tx.execute("UPDATE connections SET environment = environment || ' 2'")
     (late,) = await plans(place, new(place, seal=seal))
     assert (late.operation, late.fresh) == (None, False)
 
