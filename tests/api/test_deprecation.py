@@ -66,7 +66,7 @@ async def test_the_description_the_log_and_the_measurements_tell_it_too(
 
     schema = frame.application.openapi_schema.to_schema()
     assert schema["paths"]["/v1/old"]["get"]["deprecated"] is True
-    line = json.loads(caplog.records[-1].getMessage())
+    line = json.loads([each for each in caplog.records if each.name == "isthmus.http"][-1].getMessage())
     assert line["deprecated_since"] == "2027-01-10"
     text = frame._metrics.text().decode()
     assert 'isthmus_deprecated_requests_total{route="/v1/old"} 1.0' in text
