@@ -17,7 +17,7 @@ ROUND_S: Final = 10.0
 """After so long a round takes nothing more up, and the next one begins beside what is still under way."""
 
 AT_ONCE_PER_CONNECTION: Final = 16
-"""Side by side for one connection: more than the vendor has room for, because some only wait for the lock of another."""
+"""Side by side for one connection: more than the vendor has room for, because some only wait for a lock."""
 
 CONNECTIONS_AT_ONCE: Final = 64
 """Connections that are looked after at a time in one process."""
