@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from litestar import Router, delete, get, patch, post, put
 from litestar.params import FromPath, JSONBody
+from litestar.types import ControllerRouterHandler
 
 from isthmus.api.access import Access, Ask, Scope, caller_of, project_of
 from isthmus.api.connections import CheckedConnection, Secret, checked_view
@@ -123,7 +124,15 @@ class EndedConnection(msgspec.Struct, frozen=True, kw_only=True):
 
 def care_routes(services: Services, access: Access) -> Router:
     """The routes, beside those of `connections`."""
+    handlers = [*_health(services, access), *_secrets(services, access), *_moving_and_ending(services, access)]
+    return Router(
+        "/connections",
+        route_handlers=handlers,
+        tags=["connections"],
+    )
 
+
+def _health(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @get("/{connection_id:uuid}/health", guards=[access.needs(Scope.READ)], summary="Show a connection's health")
     async def show_health(request: Ask, connection_id: FromPath[UUID]) -> HealthReport:
         """State, reason, whose turn, the one thing that fixes it, the secret's end, and the history."""
@@ -135,6 +144,10 @@ def care_routes(services: Services, access: Access) -> Router:
         changes = [msgspec.convert(msgspec.structs.asdict(each), ChangeView) for each in history]
         return HealthReport(health=health_view(connection), secret=secret, history=changes)
 
+    return [show_health]
+
+
+def _secrets(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @put("/{connection_id:uuid}/secret", guards=[access.needs(Scope.CONNECT)], summary="Replace the secret")
     async def renew_secret(
         request: Ask, connection_id: FromPath[UUID], data: JSONBody[GivenSecret]
@@ -181,6 +194,10 @@ def care_routes(services: Services, access: Access) -> Router:
             await one(connections.get, tx, connection_id, "connection")
         await project.renewing.unstage(connection_id, actor=caller_of(request).actor)
 
+    return [renew_secret, date_secret, stage_secret, unstage_secret]
+
+
+def _moving_and_ending(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @put("/{connection_id:uuid}/environment", guards=[access.needs(Scope.CONNECT)], summary="Choose the environment")
     async def move_connection(
         request: Ask, connection_id: FromPath[UUID], data: JSONBody[Environment]
@@ -228,20 +245,7 @@ def care_routes(services: Services, access: Access) -> Router:
             at_the_vendor=ended.at_the_vendor,
         )
 
-    return Router(
-        "/connections",
-        route_handlers=[
-            show_health,
-            renew_secret,
-            date_secret,
-            stage_secret,
-            unstage_secret,
-            move_connection,
-            show_losses,
-            disconnect_connection,
-        ],
-        tags=["connections"],
-    )
+    return [move_connection, show_losses, disconnect_connection]
 
 
 def _given(data: GivenSecret) -> NewSecret:

@@ -136,6 +136,7 @@ def destination_routes(services: Services, access: Access) -> Router:
         route_handlers=[
             *_reading(services, access),
             *_changing(services, access),
+            *_running(services, access),
             *redelivery_handlers(services, access),
         ],
         tags=["destinations"],
@@ -217,6 +218,10 @@ def _changing(services: Services, access: Access) -> list[Any]:
             await note(tx, request, "destination.change", destination_id, name=row.name, changed=changed)
         return await _view(project, destination_id)
 
+    return [create_webhook, change_destination]
+
+
+def _running(services: Services, access: Access) -> list[Any]:
     @post("/{destination_id:uuid}/pause", status_code=200, guards=[access.needs(Scope.ADMIN)], summary="Pause")
     async def pause_destination(
         request: Ask, destination_id: FromPath[UUID], data: JSONBody[PauseReason]
@@ -257,14 +262,7 @@ def _changing(services: Services, access: Access) -> list[Any]:
             await destinations.delete(tx, destination_id)
             await note(tx, request, "destination.delete", destination_id, name=row.name)
 
-    return [
-        create_webhook,
-        change_destination,
-        pause_destination,
-        resume_destination,
-        new_secret,
-        delete_destination,
-    ]
+    return [pause_destination, resume_destination, new_secret, delete_destination]
 
 
 async def _change(tx: Transaction, row: Destination, data: DestinationChange) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from litestar import Router, delete, get, post, put
 from litestar.params import FromPath, JSONBody
+from litestar.types import ControllerRouterHandler
 
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.connections import Secret
@@ -156,7 +157,15 @@ class ConnectPageView(msgspec.Struct, frozen=True, kw_only=True):
 
 def integration_routes(services: Services, access: Access) -> Router:
     """Integrations."""
+    handlers = [*_looking(services, access), *_changing(services, access)]
+    return Router(
+        "/integrations",
+        route_handlers=handlers,
+        tags=["integrations"],
+    )
 
+
+def _looking(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @get("/", guards=[access.needs(Scope.READ)], summary="List integrations")
     async def list_integrations(request: Ask) -> IntegrationList:
         """Oldest first, with the number of connections that each has."""
@@ -171,6 +180,10 @@ def integration_routes(services: Services, access: Access) -> Router:
         """Everything but the secret."""
         return await _shown(services, await project_of(request, services), integration_id)
 
+    return [list_integrations, show_integration]
+
+
+def _changing(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @post("/", guards=[access.needs(Scope.ADMIN)], summary="Add an integration")
     async def create_integration(request: Ask, data: JSONBody[NewIntegration]) -> IntegrationView:
         """Set a provider up once: your app, what is shared and why, and the ways to connect."""
@@ -218,18 +231,7 @@ def integration_routes(services: Services, access: Access) -> Router:
             await integrations.delete(tx, integration_id)
             await note(tx, request, "integration.delete", integration_id, name=before.name)
 
-    return Router(
-        "/integrations",
-        route_handlers=[
-            list_integrations,
-            show_integration,
-            create_integration,
-            replace_integration,
-            replace_secret,
-            delete_integration,
-        ],
-        tags=["integrations"],
-    )
+    return [create_integration, replace_integration, replace_secret, delete_integration]
 
 
 def connect_page_routes(services: Services, access: Access) -> Router:

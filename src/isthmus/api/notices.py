@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from litestar import Router, delete, get, patch, post
 from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.types import ControllerRouterHandler
 
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.finding import note
@@ -89,7 +90,15 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 def notice_routes(services: Services, access: Access) -> Router:
     """The routes."""
+    handlers = [*_looking(services, access), *_telling(services, access)]
+    return Router(
+        "/notices",
+        route_handlers=handlers,
+        tags=["notices"],
+    )
 
+
+def _looking(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @get("/", guards=[access.needs(Scope.READ)], summary="List notices")
     async def list_notices(request: Ask, limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100) -> NoticeList:
         """What people were told, and what still waits, newest first."""
@@ -122,6 +131,10 @@ def notice_routes(services: Services, access: Access) -> Router:
             result=[_view(row) for row in rows], can_mail=project.notifier.can_mail, kinds=dict(notices.KINDS)
         )
 
+    return [list_notices, list_notice_addresses]
+
+
+def _telling(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @post("/addresses", guards=[access.needs(Scope.ADMIN)], summary="Tell an address")
     async def add_notice_address(request: Ask, data: JSONBody[NewNoticeAddress]) -> NoticeAddressView:
         """One mail per kind and outage, the same trouble at most once an hour."""
@@ -160,18 +173,7 @@ def notice_routes(services: Services, access: Access) -> Router:
         await project.notifier.send_trial(project.project.id, address)
         return Accepted(address=address, accepted=True)
 
-    return Router(
-        "/notices",
-        route_handlers=[
-            list_notices,
-            list_notice_addresses,
-            add_notice_address,
-            change_notice_address,
-            remove_notice_address,
-            send_test_mail,
-        ],
-        tags=["notices"],
-    )
+    return [add_notice_address, change_notice_address, remove_notice_address, send_test_mail]
 
 
 def _view(row: notices.NoticeAddress) -> NoticeAddressView:

@@ -46,7 +46,11 @@ def record_write_routes(services: Services, access: Access) -> Router:
     """The routes."""
     return Router(
         "/connections/{connection_id:uuid}/objects/{object_name:str}/records",
-        route_handlers=[*_collection(services, access), *_single(services, access)],
+        route_handlers=[
+            *_collection(services, access),
+            *_single(services, access),
+            *_ending_and_acting(services, access),
+        ],
         tags=["operations"],
         request_max_body_size=BODY_BYTES_MAX,
     )
@@ -152,6 +156,10 @@ def _single(services: Services, access: Access) -> list[Any]:
         wish = await _change(request, object_name, remote_id, company, route, if_match, idempotency_key)
         return await carried_out(request, services, connection_id, wish, prefer, dry_run)
 
+    return [update_record, replace_record]
+
+
+def _ending_and_acting(services: Services, access: Access) -> list[Any]:
     @delete("/{remote_id:str}", status_code=200, guards=[access.needs(Scope.WRITE)], summary="Delete a record")
     async def delete_record(
         request: Ask,
@@ -208,7 +216,7 @@ def _single(services: Services, access: Access) -> list[Any]:
         )
         return await carried_out(request, services, connection_id, wish, prefer, dry_run)
 
-    return [update_record, replace_record, delete_record, act_on_record]
+    return [delete_record, act_on_record]
 
 
 async def _change(

@@ -11,6 +11,7 @@ from uuid import UUID
 from litestar import Response, Router, get, put
 from litestar.params import FromPath, HeaderParameter
 from litestar.response import Stream
+from litestar.types import ControllerRouterHandler
 
 from isthmus.actions.writing import STREAM_BYTES_MAX, DownloadWish, UploadWish
 from isthmus.api.access import Access, Ask, Scope, project_of
@@ -25,7 +26,15 @@ _TYPE: Final = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}(?:;[\x20-\x7
 
 def stream_routes(services: Services, access: Access) -> Router:
     """The routes."""
+    handlers = [*_downloading(services, access), *_uploading(services, access)]
+    return Router(
+        "/connections/{connection_id:uuid}/objects/{object_name:str}/records/{remote_id:str}/streams",
+        route_handlers=handlers,
+        tags=["streams"],
+    )
 
+
+def _downloading(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @get("/{stream:path}", guards=[access.needs(Scope.READ)], summary="Download bytes", include_in_schema=False)
     async def download_stream(
         request: Ask,
@@ -63,6 +72,10 @@ def stream_routes(services: Services, access: Access) -> Router:
             parts(), media_type=kind if _TYPE.fullmatch(kind) else "application/octet-stream", headers=headers
         )
 
+    return [download_stream]
+
+
+def _uploading(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @put(
         "/{stream:path}",
         status_code=200,
@@ -100,11 +113,7 @@ def stream_routes(services: Services, access: Access) -> Router:
         )
         return answered(request, done)
 
-    return Router(
-        "/connections/{connection_id:uuid}/objects/{object_name:str}/records/{remote_id:str}/streams",
-        route_handlers=[download_stream, upload_stream],
-        tags=["streams"],
-    )
+    return [upload_stream]
 
 
 def stream_paths() -> dict[str, Any]:
