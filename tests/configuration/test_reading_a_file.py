@@ -207,6 +207,20 @@ def test_a_number_or_truth_where_text_is_meant_is_told_to_be_quoted(file: Path) 
     assert (found.remedy, found.spot.column) == ("Put it in quotes.", 51)
 
 
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        (
+            "connections: {acme: {syncs: {items: {backfill: soon}}}}",
+            "Choose one of: full, none, or a whole number.",
+        ),
+        ("project: {retention: {records: -3}}", "Choose a number from 1 to 36,500, or forever."),
+    ],
+)
+def test_a_value_of_several_kinds_is_refused_with_all_that_it_may_be(file: Path, text: str, remedy: str) -> None:
+    assert _only(file, f"version: 1\n{text}\n").remedy == remedy
+
+
 def test_a_file_that_is_not_there_says_so(file: Path) -> None:
     with pytest.raises(InvalidInput, match="No such file"):
         load(file, {})

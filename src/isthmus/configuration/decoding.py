@@ -100,17 +100,18 @@ class Decoder:
                 return self._union(node, kind, path, spot, extra)
         if not isinstance(node, yaml.ScalarNode):
             return self.wrong(spot, f"{_called(path)} is {_words(kind)}, not {_form(node)}.", "Give one value.")
+        instead = str(extra.get("instead", ""))
         match kind:
             case inspect.StrType():
                 return self._text(node, kind, path, spot, extra)
             case inspect.IntType():
-                return self._number(node, kind, path, spot)
+                return self._number(node, kind, path, spot, instead)
             case inspect.BoolType():
                 if node.tag != _BOOL:
                     return self.wrong(spot, f"{_called(path)} is true or false.", "Write true or false, unquoted.")
                 return node.value.casefold() in _TRUE
             case inspect.LiteralType():
-                return self._literal(node, kind, path, spot)
+                return self._literal(node, kind, path, spot, instead)
         raise TypeError(f"no way to decode {kind!r}")
 
     # -- shapes --------------------------------------------------------------------------------------------------
@@ -200,6 +201,8 @@ class Decoder:
             words = " or ".join(_words(_bare(each)) for each in members)
             return self.wrong(spot, f"{_called(path)} is {words}.", "Give one of these.")
         chosen = (fitting or members)[0]
+        others = [_words(_bare(each)) for each in members if each is not chosen]
+        extra = {**extra, "instead": "".join(f", or {each}" for each in others)}
         while isinstance(chosen, inspect.Metadata):
             extra, chosen = {**extra, **(chosen.extra or {})}, chosen.type
         return self._of_kind(node, chosen, path, spot, extra)
@@ -233,7 +236,7 @@ class Decoder:
             )
         return text
 
-    def _number(self, node: yaml.ScalarNode, kind: inspect.IntType, path: Path, spot: Spot) -> Any:
+    def _number(self, node: yaml.ScalarNode, kind: inspect.IntType, path: Path, spot: Spot, instead: str) -> Any:
         text = node.value.replace("_", "")
         if node.tag != _INT or not re.fullmatch(r"-?\d{1,15}", text):
             return self.wrong(spot, f"{_called(path)} is a whole number.", "Write it in digits, unquoted.")
@@ -241,16 +244,16 @@ class Decoder:
         if (kind.ge is not None and number < kind.ge) or (kind.le is not None and number > kind.le):
             least, most = kind.ge, kind.le
             within = f"from {least:,} to {most:,}" if most is not None else f"{least:,} or more"
-            return self.wrong(spot, f"{_called(path)} is {number:,}.", f"Choose a number {within}.")
+            return self.wrong(spot, f"{_called(path)} is {number:,}.", f"Choose a number {within}{instead}.")
         return number
 
-    def _literal(self, node: yaml.ScalarNode, kind: inspect.LiteralType, path: Path, spot: Spot) -> Any:
+    def _literal(self, node: yaml.ScalarNode, kind: inspect.LiteralType, path: Path, spot: Spot, instead: str) -> Any:
         for each in kind.values:
             if str(each) == node.value:
                 return each
         names = [str(each) for each in kind.values]
         near = nearest(node.value, names)
-        return self.wrong(spot, f"“{node.value[:80]}” cannot be {_called(path)}.", _choice(near, names), near)
+        return self.wrong(spot, f"“{node.value[:80]}” cannot be {_called(path)}.", _choice(near, names, instead), near)
 
 
 def _bare(kind: inspect.Type) -> inspect.Type:
@@ -308,5 +311,5 @@ def _tag_words(tag: str) -> str:
     return names.get(tag.rpartition(":")[2], "something else")
 
 
-def _choice(near: Sequence[str], names: Sequence[str]) -> str:
-    return f"Write {' or '.join(near)}." if near else f"Choose one of: {', '.join(names)}."
+def _choice(near: Sequence[str], names: Sequence[str], instead: str = "") -> str:
+    return f"Write {' or '.join(near)}." if near else f"Choose one of: {', '.join(names)}{instead}."
