@@ -354,6 +354,20 @@ async def test_a_connection_that_is_made_later_gets_its_integrations_syncs_once(
         assert left == ["customers"], "what somebody took away stays away"
 
 
+async def test_a_sync_that_does_not_fit_a_new_connection_keeps_the_others_from_nothing(house: House) -> None:
+    wanted = "{customers: {companies: ['No Such Company']}, items: {}}"
+    loaded = load(_write(house, f"version: 1\nintegrations: {{bc: {{client_id: x, syncs: {wanted}}}}}\n"), {})
+    async with house.hub() as hub:
+        await apply(hub, await plan(hub, loaded))
+        connection = await house.connect(hub)
+        async with hub.db.project(hub.project.id) as tx:
+            [bc] = await integrations.every(tx)
+            await integrations.assign(tx, connection.id, bc.id)
+        await NewConnections(hub.db, hub.opener).work()
+        async with hub.db.project(hub.project.id) as tx:
+            assert [each.object for each in await syncs.every(tx, connection.id)] == ["items"]
+
+
 async def test_two_applies_at_once_follow_each_other_and_do_the_work_once(connected: House) -> None:
     text = "version: 1\ndestinations: {a: {webhook: 'https://app.example.com/h'}, b: {folder: .}}\n"
     loaded = load(_write(connected, text), {})

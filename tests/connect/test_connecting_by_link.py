@@ -19,6 +19,12 @@ async def told(acme: Acme) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
         return [(each.type, each.subject, each.data) for each in (await events.read(tx, 0)).events]
 
 
+async def being_connected(acme: Acme) -> int:
+    """Pending connections that the console's home page leaves to the customer."""
+    async with acme.served.hub.db.project(acme.served.hub.project.id) as tx:
+        return len(await connect_sessions.being_connected(tx))
+
+
 async def stored_in_the_clear(acme: Acme, secret: str) -> bool:
     """Whether a session's row or its connection's holds a secret that can be read."""
     async with acme.served.hub.db.project(acme.served.hub.project.id) as tx:
@@ -40,7 +46,9 @@ async def test_a_person_signs_in_and_chooses_companies(acme: Acme, backend: http
     await person.at_vendor()
     await person.until("Which companies?")
     assert (await acme.status(backend, session))["connection"] is None
+    assert await being_connected(acme) == 1, "their turn, not the operator's"
     await person.press("/companies", company=[identities.US_COMPANY_ID])
+    assert await being_connected(acme) == 0
     assert "Business Central is connected to Acme Billing" in person.words
     ended = await acme.status(backend, session)
     assert ended["status"] == "connected"

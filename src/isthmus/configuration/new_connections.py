@@ -13,8 +13,8 @@ from isthmus.configuration.ground import NoJournal
 from isthmus.configuration.shape import SyncPart
 from isthmus.configuration.sync_values import same_sync, wish_of
 from isthmus.connections.checking import save_companies
-from isthmus.connections.opening import Opener
-from isthmus.kernel.failures import Failure
+from isthmus.connections.opening import OpenConnection, Opener
+from isthmus.kernel.failures import CredentialFailure, Failure, TransientFailure
 from isthmus.store import audit, integrations, projects, syncs
 from isthmus.store.database import Database
 from isthmus.store.integrations import OwedSyncs
@@ -58,15 +58,28 @@ class NewConnections:
         async with self._opener.open(project_id, owed.connection_id, NoJournal()) as opened:
             if not opened.companies:
                 await save_companies(self._db, opened)
+            refused: list[Failure] = []
             for name, part in missing.items():
-                wish = wish_of(name, part)
-                checked = await setup.check_wish(opened, wish, opened.companies)
-                async with self._db.project(project_id) as tx:
-                    sync = await setup.save_sync(tx, owed.connection_id, checked, wish)
-                    if part.paused is True:
-                        await syncs.set_state(tx, sync.id, "paused")
-                    detail = {"object": sync.object, "connection": str(owed.connection_id)}
-                    await audit.note(tx, actor=ACTOR, action="sync.create", subject=str(sync.id), detail=detail)
+                try:
+                    await self._make_one(project_id, owed.connection_id, opened, name, part)
+                except (TransientFailure, CredentialFailure):
+                    raise
+                except Failure as failure:  # this one does not fit this connection; the others are made
+                    refused.append(failure)
+        if refused:
+            raise refused[0]
         async with self._db.project(project_id) as tx:
             await integrations.note_syncs_made(tx, owed.connection_id)
         return len(missing)
+
+    async def _make_one(
+        self, project_id: UUID, connection_id: UUID, opened: OpenConnection, name: str, part: SyncPart
+    ) -> None:
+        wish = wish_of(name, part)
+        checked = await setup.check_wish(opened, wish, opened.companies)
+        async with self._db.project(project_id) as tx:
+            sync = await setup.save_sync(tx, connection_id, checked, wish)
+            if part.paused is True:
+                await syncs.set_state(tx, sync.id, "paused")
+            detail = {"object": sync.object, "connection": str(connection_id)}
+            await audit.note(tx, actor=ACTOR, action="sync.create", subject=str(sync.id), detail=detail)

@@ -15,7 +15,7 @@ from isthmus.console.fixes import WARN_DAYS, button_of
 from isthmus.console.freshness import by_trouble
 from isthmus.console.visit import Visiting
 from isthmus.console.words import ago, plural
-from isthmus.store import connections, destinations, feed, health, overview, writes
+from isthmus.store import connect_sessions, connections, destinations, feed, health, overview, writes
 from isthmus.store.database import Transaction
 from isthmus.store.health import EndingSecret
 from isthmus.store.rows import Connection, Destination
@@ -62,7 +62,9 @@ async def home_page(visit: Visiting) -> Response[str]:
         waiting = await overview.dead_letters_waiting(tx)
         undecided = await writes.waiting(tx)
         ending = await health.ending_secrets(tx, WARN_DAYS)
-    troubles = _troubles(every, lines, targets) + _undecided(undecided) + _ending(ending, every, now)
+        making = await connect_sessions.being_connected(tx)
+    settled = [each for each in every if each.state != "pending" or each.id not in making]  # else it is their turn
+    troubles = _troubles(settled, lines, targets) + _undecided(undecided) + _ending(ending, every, now)
     if waiting:
         troubles.append(_dead_letters(waiting))
     setup = _setup(every, lines, targets)

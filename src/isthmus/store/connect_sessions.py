@@ -138,6 +138,16 @@ async def latest(tx: Transaction, limit: int = 50, *, consumer_id: UUID | None =
     )
 
 
+async def being_connected(tx: Transaction) -> frozenset[UUID]:
+    """Connections that somebody is making just now: a link leads there, and nothing has gone wrong."""
+    rows = await tx.tuples(
+        """SELECT connection_id FROM connect_sessions
+           WHERE status IN ('pending', 'opened') AND expires_at > now()
+             AND connection_id IS NOT NULL AND NOT reconnect"""
+    )
+    return frozenset(row[0] for row in rows)
+
+
 async def save(
     tx: Transaction,
     session: ConnectSession,
