@@ -127,7 +127,7 @@ async def test_the_hosts_app_works_on_its_own_after_an_administrator_has_agreed(
 ) -> None:
     await acme.integration("app")
     let_in(acme, identities.WEB_APP_ID)
-    session, url = await acme.link(backend)
+    session, url = await acme.link(backend, preset={"tenant": identities.TENANT_ID})
     await person.open(url)
     await person.press("/accept")
     await person.press("/inputs", mode="app")
@@ -142,6 +142,31 @@ async def test_the_hosts_app_works_on_its_own_after_an_administrator_has_agreed(
     async with acme.served.hub.db.project(acme.served.hub.project.id) as tx:
         grant = await grants.get(tx, (await connections.get(tx, UUID(ended["connection"]))).grant_id)
     assert (grant.kind, grant.tenant) == ("client_credentials", identities.TENANT_ID)
+
+
+async def test_the_hosts_app_is_led_into_no_organization_that_the_host_has_not_named(
+    acme: Acme, backend: httpx.AsyncClient, person: Person
+) -> None:
+    await acme.integration("app")
+    let_in(acme, identities.WEB_APP_ID)
+    session, url = await acme.link(backend)
+    await person.open(url)
+    await person.press("/accept")
+    await person.press("/inputs", mode="app")
+    assert "This way needs a link that was made for one organization." in person.words
+    assert (await acme.status(backend, session))["connection"] is None
+
+
+async def test_nobody_goes_to_the_vendor_before_they_have_agreed(
+    acme: Acme, backend: httpx.AsyncClient, person: Person
+) -> None:
+    await acme.integration("sign_in")
+    session, url = await acme.link(backend)
+    await person.open(url)
+    await person.open(f"/connect/s/{session['id']}/go")
+    assert "So that invoices carry the right name and address." in person.words
+    async with acme.served.hub.db.project(acme.served.hub.project.id) as tx:
+        assert await connections.every(tx) == []
 
 
 @pytest.mark.conformance("OA-43")

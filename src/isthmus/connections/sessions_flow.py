@@ -196,10 +196,13 @@ class ConnectFlow:
 
         The state that comes back is good once, for this session and for the browser whose `visit` this is (OA-22).
         """
+        await self._open_and_accepted(session_id)
         scene = await self._sessions.scene(session_id)
         mode = Mode(str(scene.session.inputs.get("mode") or modes_of(scene.session, scene.integration)[0]))
         purpose = purpose or ("consent" if mode is Mode.APP else "sign_in")
         try:
+            if mode is Mode.APP:
+                await self._vouched_for(scene.session)
             if purpose == "consent":
                 url = await self._consent_url(scene, mode, visit, redirect_uri)
             else:
@@ -209,6 +212,29 @@ class ConnectFlow:
             raise
         await self._step(session_id, "vendor")
         return url
+
+    async def _open_and_accepted(self, session_id: UUID) -> None:
+        """Nothing of the connection is touched for a session that is over, or that nobody has agreed to."""
+
+        def checked(session: ConnectSession) -> ConnectSession:
+            if session.accepted_at is None:
+                raise InvalidInput("First agree to what will be shared.", remedy="Go back to the first page.")
+            return session
+
+        await self._sessions.change(session_id, checked)
+
+    async def _vouched_for(self, session: ConnectSession) -> None:
+        """The host's app works on its own in an organization that the host has named, and in no other.
+
+        What comes back from the consent page names an organization, but proves nothing: whoever holds a link could
+        name one that has let the host's app in before (OA-35).
+        """
+        place = await self.place_of(session)
+        if not place.get("tenant") and not session.preset.get("tenant"):
+            raise InvalidInput(
+                "This way needs a link that was made for one organization.",
+                remedy="Ask for a link that names your organization, or choose another way to connect.",
+            )
 
     async def _sign_in_url(self, scene: SessionScene, mode: Mode, visit: str, redirect_uri: str) -> str:
         session = scene.session
@@ -335,6 +361,7 @@ class ConnectFlow:
                 ),
             )
             return
+        await self._vouched_for(session)
         app = self._offered.credentials(scene.integration)
         connection = await self._connection_for(scene, Mode.APP, {**session.inputs, "tenant": tenant})
         await self._connecting.use_app(connection.id, app, tenant=tenant, cloud=cloud)
@@ -357,6 +384,7 @@ class ConnectFlow:
 
     async def choose_environment(self, session_id: UUID, name: str) -> None:
         """Look at another environment of the same tenant; its companies are found anew."""
+        await self._open_and_accepted(session_id)
         session = await self._sessions.show(session_id)
         if session.reconnect or session.connection_id is None:
             raise InvalidInput("This connection keeps its environment.")
