@@ -20,13 +20,13 @@ $(VENV)/bin/python:
 
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing (locked, with hashes) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/runtime.txt
 	@echo "$(CURDIR)/src" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/isthmus.pth"
 	@printf '#!%s\nimport sys\nfrom isthmus.cli import main\nsys.exit(main())\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/isthmus && chmod +x $(BIN)/isthmus
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
 	@touch $@
 
 demo: $(VENV)/.runtime ## the whole road on this machine: connect, read, change, deliver, export (KEEP=1: the console stays)
@@ -59,6 +59,7 @@ lint: $(VENV)/.dev ## style, types, and the direction of every arrow
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
 
 bench: $(VENV)/.dev ## measured ratios on this machine, printed and kept in benchmarks/results
 	@$(BIN)/python -m benchmarks

@@ -159,12 +159,16 @@ async def test_groups_give_roles_and_their_loss_takes_them(opened: Opened, provi
 
 async def test_only_the_domains_that_are_allowed_come_in(opened: Opened, provider: IdentityProvider) -> None:
     visitor = await opened(domains=("acme.example",))
+    provider.claims = {"email_verified": True}
     assert (await come_back(visitor)).status_code == 303
-    provider.claims = {"email_verified": False}
-    assert "Not from your organization" in words((await come_back(visitor)).text)
-    provider.claims = {"email": "ada@evil.example"}
-    assert "you came as ada@evil.example" in words((await come_back(visitor)).text)
-    provider.claims = {"email": "ada@notacme.example"}
+    for unproven in ({"email_verified": False}, {"email_verified": "false"}, {}):
+        provider.claims = unproven
+        assert "which your identity provider has not verified" in words((await come_back(visitor)).text)
+    provider.claims = {"email": None, "preferred_username": "eve@acme.example", "email_verified": True}
+    assert (await come_back(visitor)).status_code == 403, "a name that people choose proves nothing"
+    provider.claims = {"email": "ada@evil.example", "email_verified": True}
+    assert "you came as ada@evil.example." in words((await come_back(visitor)).text)
+    provider.claims = {"email": "ada@notacme.example", "email_verified": True}
     assert (await come_back(visitor)).status_code == 403
 
 

@@ -65,13 +65,17 @@ class Journey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Who(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom the provider has vouched for. `values` are those of the role claim."""
+    """Whom the provider has vouched for. `values` are those of the role claim.
+
+    `email` is to be shown; it says where somebody belongs only when `email_proven`: what people may choose for
+    themselves (`preferred_username`, an address that nobody has verified) does not.
+    """
 
     issuer: str
     subject: str
     name: str
     email: str
-    email_unverified: bool
+    email_proven: bool
     values: tuple[str, ...]
 
 
@@ -318,7 +322,7 @@ def _who(claims: Mapping[str, Any], role_claim: str) -> Who:
         subject=str(claims["sub"]),
         name=name,
         email=email,
-        email_unverified=claims.get("email_verified") is False,
+        email_proven=_is_email(claims, "email") and claims.get("email_verified") in (True, "true"),
         values=_values(claims, role_claim),
     )
 

@@ -91,11 +91,13 @@ async def _person(services: Services, oidc: OidcSettings, who: Who) -> Person:
     """Who this is here, made or refreshed. Raises Refused."""
     if oidc.domains:
         domain = who.email.rpartition("@")[2].lower()
-        if who.email_unverified or domain not in oidc.domains:
+        if not who.email_proven or domain not in oidc.domains:
+            unproven = who.email and not who.email_proven
             raise Refused(
                 "Not from your organization",
                 f"Only people with an e-mail address of {', '.join(oidc.domains)} may come in; you came as "
-                f"{who.email or 'somebody without one'}.",
+                f"{who.email or 'somebody without one'}"
+                + (", which your identity provider has not verified." if unproven else "."),
             )
     known = await console_people.identified(services.db, who.issuer, who.subject)
     explicit = next((role for role, value in oidc.roles if value != ANYBODY and value in who.values), None)
