@@ -13,7 +13,7 @@ from tests.api_server import Served
 from tests.hub_fixtures import US_ID
 from tests.patience import WAIT_MAX_S
 
-from isthmus.api.proxy import SMALL_BYTES_MAX
+from isthmus.api.proxying import SMALL_BYTES_MAX
 
 CUSTOMERS = f"/v1/proxy/api/v2.0/companies({US_ID})/customers"
 SMALL_PAGES = {"Prefer": "odata.maxpagesize=3"}

@@ -85,23 +85,31 @@ class Access:
         """A guard that lets keys with this scope pass."""
 
         async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-            caller = await self.caller(connection)
-            if not caller.scopes & {scope.value, Scope.ADMIN.value}:
-                raise Refused(
-                    403,
-                    "scope_missing",
-                    "The key may not do this",
-                    f"This needs a key with the scope “{scope.value}”: {SCOPES[scope]}.",
-                    f"Make one: isthmus keys create NAME --scope {scope.value}",
-                )
+            await self.admit(connection.scope, connection.headers.get("authorization", ""), scope)
 
         return guard
 
+    async def admit(self, scope: Any, authorization: str, needed: Scope) -> Caller:
+        """Who asks with this header, if their key has the scope. Raises Refused (401, 403, 429)."""
+        caller = await self._caller(scope, authorization)
+        if needed.value not in caller.scopes and Scope.ADMIN.value not in caller.scopes:
+            raise Refused(
+                403,
+                "scope_missing",
+                "The key may not do this",
+                f"This needs a key with the scope “{needed.value}”: {SCOPES[needed]}.",
+                f"Make one: isthmus keys create NAME --scope {needed.value}",
+            )
+        return caller
+
     async def caller(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Caller:
-        """Who asks, noted for the handler, the log and the answer's headers. Raises Refused (401, 429)."""
-        known = await self._find(_bearer(connection))
+        """Who asks, with whatever scopes. Raises Refused (401, 429)."""
+        return await self._caller(connection.scope, connection.headers.get("authorization", ""))
+
+    async def _caller(self, scope: Any, authorization: str) -> Caller:
+        """Who asks, noted for the handler, the log and the answer's headers."""
+        known = await self._find(_bearer(authorization))
         remaining = self._spend(known)
-        scope: Any = connection.scope
         scope["isthmus.caller"] = known.caller
         scope["isthmus.project"], scope["isthmus.key"] = str(known.caller.project_id), str(known.caller.key_id)
         scope["isthmus.headers"] = {
@@ -180,8 +188,7 @@ async def project_of(request: Request[Any, Any, Any], services: Services) -> Pro
     return await services.of(caller_of(request).project_id)
 
 
-def _bearer(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
-    text = connection.headers.get("authorization", "")
+def _bearer(text: str) -> str:
     scheme, _, key = text.partition(" ")
     key = key.strip()
     if scheme.lower() != "bearer" or not key or len(text) > _HEADER_CHARACTERS_MAX or not key.isascii():

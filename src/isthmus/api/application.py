@@ -26,8 +26,8 @@ from isthmus.api.operations import operation_routes
 from isthmus.api.payloads import payload_routes
 from isthmus.api.portal import portal_routes
 from isthmus.api.problems import EXCEPTION_HANDLERS
-from isthmus.api.proxy import proxy_routes
 from isthmus.api.proxy_limits import proxy_limit_routes
+from isthmus.api.proxying import ProxyDoor
 from isthmus.api.record_writes import record_write_routes
 from isthmus.api.records import change_routes, record_routes
 from isthmus.api.runs import run_routes
@@ -49,6 +49,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     openapi: Any
     plugins: list[Any]
     metrics: Metrics
+    proxy: ProxyDoor
     body_bytes_max: int = BODY_BYTES_MAX
 
 
@@ -84,7 +85,6 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
             record_write_routes(services, access),
             stream_routes(services, access),
             approval_routes(services, access),
-            proxy_routes(services, access, metrics),
             proxy_limit_routes(services, access),
         ],
     )
@@ -99,4 +99,5 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
         openapi=openapi_config(),
         plugins=[RawSchema()],
         metrics=metrics,
+        proxy=ProxyDoor(services, access, metrics),
     )

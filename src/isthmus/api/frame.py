@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-import structlog
+import msgspec
 from litestar import Litestar
 
 from isthmus.api.deprecation import deprecation_of
@@ -32,18 +32,31 @@ SECURITY_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
 """Added where an answer does not carry its own: the console's pages name what they load."""
 
 
-class Frame:
-    """The ASGI application that a server runs. `application` is the Litestar application inside."""
+class Door(Protocol):
+    """An application with requests of its own, which pass the framework by."""
 
-    def __init__(self, application: Litestar, metrics: Metrics, trust: ProxyTrust | None = None) -> None:
+    def takes(self, scope: Scope) -> bool:
+        """True for a request that belongs there."""
+        ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        ...
+
+
+class Frame:
+    """The ASGI application that a server runs. `application` is the Litestar application inside, `door` stands before
+    it.
+    """
+
+    def __init__(
+        self, application: Litestar, metrics: Metrics, trust: ProxyTrust | None = None, door: Door | None = None
+    ) -> None:
         self.application = application
+        self._door = door
         self._trust = trust or ProxyTrust()
         self._metrics = metrics
-        self._log = structlog.wrap_logger(
-            logging.getLogger("isthmus.http"),
-            wrapper_class=structlog.stdlib.BoundLogger,
-            processors=[structlog.stdlib.filter_by_level, structlog.processors.JSONRenderer()],
-        )
+        self._log = logging.getLogger("isthmus.http")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -66,7 +79,7 @@ class Frame:
 
     async def _served(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         """The status that went out. Raises what the application lets through."""
-        inside: Any = self.application
+        inside: Any = self._door if self._door is not None and self._door.takes(scope) else self.application
         started_s = time.perf_counter()
         status = 500
 
@@ -88,18 +101,21 @@ class Frame:
             old = deprecation_of(scope)
             if old is not None:
                 self._metrics.deprecated(route)
-            self._log.info(
-                "request",
-                request_id=request_id,
-                method=scope["method"],
-                route=route,
-                status=status,
-                elapsed_ms=round(elapsed_s * 1_000, 2),
-                project=scope.get("isthmus.project"),
-                key=scope.get("isthmus.key"),
-                trace_id=trace_now() or None,
-                **({"deprecated_since": old.since.isoformat()} if old is not None else {}),
-            )
+            if self._log.isEnabledFor(logging.INFO):
+                line = {
+                    "request_id": request_id,
+                    "method": scope["method"],
+                    "route": route,
+                    "status": status,
+                    "elapsed_ms": round(elapsed_s * 1_000, 2),
+                    "project": scope.get("isthmus.project"),
+                    "key": scope.get("isthmus.key"),
+                    "trace_id": trace_now() or None,
+                    "event": "request",
+                }
+                if old is not None:
+                    line["deprecated_since"] = old.since.isoformat()
+                self._log.info(msgspec.json.encode(line).decode())
         return status
 
 

@@ -25,6 +25,8 @@ class Metrics:
         self._seconds = Histogram(
             "isthmus_http_request_seconds", "Time to answer.", ("route",), buckets=_BUCKETS_S, registry=self.registry
         )
+        self._counters: dict[tuple[str, str, int], Counter] = {}  # one look each, not one a request
+        self._histograms: dict[str, Histogram] = {}
         self._proxied = Counter(
             "isthmus_proxy_attempts", "Requests sent to vendors by the proxy, repeats included.", registry=self.registry
         )
@@ -42,8 +44,15 @@ class Metrics:
 
     def request(self, method: str, route: str, status: int, elapsed_s: float) -> None:
         """Count an answer. Routes are templates, so that the number of series stays small."""
-        self._requests.labels(method if method in METHODS else "other", route, str(status)).inc()
-        self._seconds.labels(route).observe(elapsed_s)
+        of_request = (method if method in METHODS else "other", route, status)
+        counter = self._counters.get(of_request)
+        if counter is None:
+            counter = self._counters[of_request] = self._requests.labels(*map(str, of_request))
+        histogram = self._histograms.get(route)
+        if histogram is None:
+            histogram = self._histograms[route] = self._seconds.labels(route)
+        counter.inc()
+        histogram.observe(elapsed_s)
 
     def proxied(self, attempts: int) -> None:
         """Count what the proxy sent."""

@@ -137,12 +137,38 @@ def request_id_of(request: Request[Any, Any, Any]) -> str:
 
 def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Response[Any]:
     """The response that carries a problem."""
+    return Response(
+        content=msgspec.json.encode(problem),
+        status_code=problem.status,
+        media_type=PROBLEM_JSON,
+        headers=_with_retry_after(problem, headers),
+    )
+
+
+def wire_problem(error: Exception, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Whatever went wrong as status, headers and body, for an answer that is not the framework's."""
+    more: Mapping[str, str] = {}
+    match error:
+        case Failure():
+            problem = problem_of(error, request_id)
+        case Refused():
+            problem, more = problem_of_refusal(error, request_id), error.headers
+        case _:
+            problem = _problem_of_defect(error, request_id)
+    body = msgspec.json.encode(problem)
+    headers = {
+        "content-type": PROBLEM_JSON,
+        "content-length": str(len(body)),
+        **_with_retry_after(problem, more),
+    }
+    return problem.status, [(name.encode(), value.encode("latin-1")) for name, value in headers.items()], body
+
+
+def _with_retry_after(problem: Problem, headers: Mapping[str, str] | None) -> dict[str, str]:
     more = dict(headers or {})
     if problem.retry_after is not None:
         more.setdefault("retry-after", str(max(1, round(problem.retry_after))))
-    return Response(
-        content=msgspec.json.encode(problem), status_code=problem.status, media_type=PROBLEM_JSON, headers=more
-    )
+    return more
 
 
 def on_failure(request: Request[Any, Any, Any], failure: Failure) -> Response[Any]:
@@ -152,7 +178,12 @@ def on_failure(request: Request[Any, Any, Any], failure: Failure) -> Response[An
 
 def on_refused(request: Request[Any, Any, Any], refused: Refused) -> Response[Any]:
     """A refusal of the API itself."""
-    problem = Problem(
+    return answer(problem_of_refusal(refused, request_id_of(request)), refused.headers)
+
+
+def problem_of_refusal(refused: Refused, request_id: str) -> Problem:
+    """A refusal as it goes over the wire."""
+    return Problem(
         type=f"urn:isthmus:problem:{refused.code}",
         title=refused.title,
         status=refused.status,
@@ -161,9 +192,8 @@ def on_refused(request: Request[Any, Any, Any], refused: Refused) -> Response[An
         remedy=refused.remedy,
         retryable=refused.retry_after_s is not None,
         retry_after=refused.retry_after_s,
-        request_id=request_id_of(request),
+        request_id=request_id,
     )
-    return answer(problem, refused.headers)
 
 
 _FRAMEWORK: Final[Mapping[int, tuple[str, str, str]]] = {
@@ -211,9 +241,12 @@ def _words(error: HTTPException, title: str) -> str:
 
 def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """A defect of isthmus: the log has the traceback under the request's id, the answer has the id."""
-    request_id = request_id_of(request)
+    return answer(_problem_of_defect(error, request_id_of(request)))
+
+
+def _problem_of_defect(error: Exception, request_id: str) -> Problem:
     _log.error("request %s met a defect", request_id, exc_info=error)
-    problem = Problem(
+    return Problem(
         type="urn:isthmus:problem:defect",
         title="A defect in isthmus",
         status=500,
@@ -223,7 +256,6 @@ def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any
         turn=Turn.ISTHMUS.value,
         request_id=request_id,
     )
-    return answer(problem)
 
 
 EXCEPTION_HANDLERS: Final[Mapping[type[Exception], Any]] = {

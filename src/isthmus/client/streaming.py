@@ -38,6 +38,15 @@ class _Turn(NamedTuple):
     waited_s: float
 
 
+class _Wish(NamedTuple):
+    """What a caller wants sent, and where that is noted."""
+
+    request: Request
+    content: Content | None
+    bounds: _Bounds
+    journal: Journal
+
+
 class StreamingTransport(Protocol):
     """A transport that streams; `transport.http` has two."""
 
@@ -84,30 +93,29 @@ class StreamingCall:
         *,
         bytes_max: int,
         refusal_bytes_max: int = ERROR_BYTES_MAX,
+        journal: Journal | None = None,
     ) -> AsyncIterator[StreamedAnswer]:
         """Raises UnsafeLink, the token source's CredentialFailure, or the provider's Failure, whose `response` holds so
-        much of the refusal.
+        much of the refusal. `journal` is noted in instead of the call's own.
         """
         if origin_of(request.url) != self._origin:
             raise UnsafeLink(subject=redact_url(request.url))
-        async with AsyncExitStack() as stack:
-            yield await self._answered(stack, request, content, _Bounds(bytes_max, refusal_bytes_max))
+        wish = _Wish(request, content, _Bounds(bytes_max, refusal_bytes_max), journal or self._journal)
+        answer, exchange = await self._answered(wish)
+        async with exchange:
+            yield answer
 
-    async def _answered(
-        self, stack: AsyncExitStack, request: Request, content: Content | None, bounds: _Bounds
-    ) -> StreamedAnswer:
-        """A 2xx whose body is still on its way; `stack` ends it."""
+    async def _answered(self, wish: _Wish) -> tuple[StreamedAnswer, AsyncExitStack]:
+        """A 2xx whose body is still on its way, and what ends it."""
+        request, content = wish.request, wish.content
         ends_s = self._clock.monotonic_s() + request.deadline_s
         token, renewed, attempt, wait_s = await self._tokens.access_token(), False, 0, 0.0
         while True:
             attempt += 1
             try:
                 async with AsyncExitStack() as exchange:
-                    answer = await self._exchange(
-                        exchange, request, token, content, bounds, _Turn(attempt, ends_s, wait_s)
-                    )
-                    stack.push_async_exit(exchange.pop_all())
-                    return answer
+                    answer = await self._exchange(exchange, wish, token, _Turn(attempt, ends_s, wait_s))
+                    return answer, exchange.pop_all()
             except Failure as failure:
                 if isinstance(content, Once) and content.begun:
                     raise content.failure or failure from failure  # nothing is left that could be sent again
@@ -121,16 +129,9 @@ class StreamingCall:
                 wait_s = decision.wait_s
             await self._clock.sleep(wait_s)
 
-    async def _exchange(
-        self,
-        exchange: AsyncExitStack,
-        request: Request,
-        token: str,
-        content: Content | None,
-        bounds: _Bounds,
-        turn: _Turn,
-    ) -> StreamedAnswer:
+    async def _exchange(self, exchange: AsyncExitStack, wish: _Wish, token: str, turn: _Turn) -> StreamedAnswer:
         """One admission, one head of an answer, one journal entry."""
+        request, bounds = wish.request, wish.bounds
         asked_s = self._clock.monotonic_s()
         try:
             async with asyncio.timeout(max(0.0, turn.ends_s - asked_s)):
@@ -146,13 +147,13 @@ class StreamingCall:
         )
         answer: StreamedAnswer | None = None
         try:
-            answer = await exchange.enter_async_context(self._transport.open(timed, content, bounds.answer))
+            answer = await exchange.enter_async_context(self._transport.open(timed, wish.content, bounds.answer))
             if not answer.ok:
                 raise await self._refused(request, answer, bounds.refusal)
         except Failure as failure:
-            self._note(request, answer, failure, started_s, turn)
+            self._note(wish, answer, failure, started_s, turn)
             raise
-        self._note(request, answer, None, started_s, turn)
+        self._note(wish, answer, None, started_s, turn)
         return answer
 
     async def _renewed(self, token: str, headers: Mapping[str, str]) -> str:
@@ -175,14 +176,14 @@ class StreamingCall:
 
     def _note(
         self,
-        request: Request,
+        wish: _Wish,
         answer: StreamedAnswer | None,
         failure: Failure | None,
         started_s: float,
         turn: _Turn,
     ) -> None:
-        vendor = failure.vendor if failure else None
-        self._journal.note(
+        request, vendor = wish.request, failure.vendor if failure else None
+        wish.journal.note(
             JournalEntry(
                 at=self._clock.now(),
                 purpose=request.purpose,

@@ -61,6 +61,11 @@ async def get(tx: Transaction, connection_id: UUID) -> Connection:
     return connection
 
 
+async def some(tx: Transaction, connection_ids: Sequence[UUID]) -> list[Connection]:
+    """Those of them that there are, in no order."""
+    return await tx.rows(Connection, "SELECT * FROM connections WHERE id = ANY (%s)", (list(connection_ids),))
+
+
 async def credential_number(tx: Transaction, connection_id: UUID) -> int:
     """`grants.credential_number` of the connection's grant."""
     found = await tx.value(

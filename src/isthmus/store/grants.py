@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -67,6 +67,11 @@ async def get(tx: Transaction, grant_id: UUID) -> Grant:
     if grant is None:
         raise InvalidInput(f"There is no grant {grant_id}.")
     return grant
+
+
+async def some(tx: Transaction, grant_ids: Sequence[UUID]) -> list[Grant]:
+    """Those of them that there are, in no order."""
+    return await tx.rows(Grant, "SELECT * FROM grants WHERE id = ANY (%s)", (list(grant_ids),))
 
 
 async def every(tx: Transaction) -> list[Grant]:

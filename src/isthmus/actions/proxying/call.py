@@ -138,7 +138,11 @@ async def calling(
     """
     request = await request_of(opened, call, limits)
     streaming = opened.streams.open(
-        request, call.stream, bytes_max=limits.response_bytes, refusal_bytes_max=REFUSAL_BYTES_MAX
+        request,
+        call.stream,
+        bytes_max=limits.response_bytes,
+        refusal_bytes_max=REFUSAL_BYTES_MAX,
+        journal=notes,
     )
     async with AsyncExitStack() as stack:
         answer: StreamedAnswer | Response
