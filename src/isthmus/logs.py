@@ -24,6 +24,7 @@ Event = MutableMapping[str, Any]
 
 def set_up_logs(level: str, form: str, stream: TextIO | None = None) -> None:
     """Send the log of this process to stderr in that form. Does nothing where logs have been set up already."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # none of our forms names them
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(json_lines() if form == "json" else _Plain(_PLAIN))
     logging.basicConfig(level=level.upper(), handlers=[handler])

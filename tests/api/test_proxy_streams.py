@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from tests.hub_fixtures import US_ID
 from tests.patience import WAIT_MAX_S
 
 from isthmus.api.proxying import SMALL_BYTES_MAX
+from isthmus.api.proxying.passing import LISTENS_AFTER_S
 
 CUSTOMERS = f"/v1/proxy/api/v2.0/companies({US_ID})/customers"
 SMALL_PAGES = {"Prefer": "odata.maxpagesize=3"}
@@ -50,6 +52,52 @@ async def test_a_body_of_unknown_length_passes_by_and_is_never_sent_twice(
     served.house.sandbox.fault("status", status=503, path="customers", count=1)
     small = await client.post(CUSTOMERS, json={"displayName": "Twice"})
     assert (small.status_code, small.headers["x-isthmus-attempts"]) == (201, "2")
+
+
+@pytest.mark.parametrize("blanks", [30, SMALL_BYTES_MAX], ids=["small", "large"])
+async def test_a_body_that_comes_slowly_arrives_whole(connected: tuple[Served, httpx.AsyncClient], blanks: int) -> None:
+    _, client = connected
+
+    async def slowly() -> AsyncIterator[bytes]:
+        text = b'{"displayName":' + b" " * blanks + b'"Slow and steady"}'
+        for start in range(0, len(text), len(text) // 4):
+            yield text[start : start + len(text) // 4]
+            await asyncio.sleep(2 * LISTENS_AFTER_S)
+
+    made = await client.post(CUSTOMERS, content=slowly(), headers={"Content-Type": "application/json"})
+    assert (made.status_code, made.json()["displayName"]) == (201, "Slow and steady")
+
+
+async def test_a_caller_that_goes_away_while_it_sends_is_no_error_of_ours(
+    connected: tuple[Served, httpx.AsyncClient],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    served, client = connected
+    address = urlsplit(served.address)
+    before = len(served.house.requests("customers"))
+
+    def answers() -> list[int]:
+        lines = [json.loads(each.getMessage()) for each in caplog.records if each.name == "isthmus.http"]
+        return [line["status"] for line in lines if line["method"] == "POST"]
+
+    with caplog.at_level(logging.INFO, logger="isthmus.http"):
+        _, writer = await asyncio.open_connection(address.hostname, address.port)
+        head = [
+            f"POST {CUSTOMERS} HTTP/1.1",
+            f"Host: {address.netloc}",
+            f"Authorization: {client.headers['authorization']}",
+            f"isthmus-connection: {client.headers['isthmus-connection']}",
+            "Content-Length: 4000",
+        ]
+        writer.write(("\r\n".join(head) + '\r\n\r\n{"displayName":').encode())
+        await writer.drain()
+        await asyncio.sleep(2 * LISTENS_AFTER_S)
+        writer.close()
+        async with asyncio.timeout(WAIT_MAX_S):
+            while not answers():  # noqa: ASYNC110  (a log tells nobody)
+                await asyncio.sleep(0.02)
+    assert answers() == [499]
+    assert len(served.house.requests("customers")) == before
 
 
 async def test_the_limits_of_a_project_hold_and_can_be_set(connected: tuple[Served, httpx.AsyncClient]) -> None:

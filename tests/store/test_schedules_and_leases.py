@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -97,6 +98,27 @@ async def test_all_processes_together_are_never_granted_more_than_the_budget(
     assert sum(grant.requests for grant in granted) <= 100
     assert sum(grant.concurrent for grant in granted) <= 5
     assert max(grant.requests for grant in granted) > 0
+
+
+async def test_what_a_process_asks_at_the_same_time_is_answered_together(database: Database) -> None:
+    transactions = 0
+
+    class Counting(Database):
+        async def transact(self, *arguments: Any) -> Any:
+            nonlocal transactions
+            transactions += 1
+            return await database.transact(*arguments)
+
+    store = DatabaseLeaseStore(Counting.__new__(Counting))
+    scopes = [f"tenant {number}/{new_id()}" for number in range(50)]
+    granted = await asyncio.gather(*(store.lease(scope, "me", asking(1, 60)) for scope in scopes))
+    assert {grant.requests for grant in granted} == {60}, "each scope has its own ledger"
+    assert transactions == 1
+    again = await asyncio.gather(
+        store.lease(scopes[0], "me", asking(2, 30)), store.lease(scopes[0], "you", asking(1, 80))
+    )
+    assert [grant.requests for grant in again] == [30, 70], "two reports on one ledger are booked one after the other"
+    assert transactions == 2
 
 
 async def test_a_pause_of_one_process_reaches_the_others(database: Database) -> None:

@@ -65,6 +65,7 @@ class _Known:
 
     def __init__(self, caller: Caller, ends_s: float, burst: int, now_s: float) -> None:
         self.caller = caller
+        self.told = (str(caller.project_id), str(caller.key_id))  # as the log names them
         self.believed_until_s = now_s + REMEMBERED_S
         self.ends_s = ends_s
         self.used_s = -math.inf
@@ -111,11 +112,11 @@ class Access:
         known = await self._find(_bearer(authorization))
         remaining = self._spend(known)
         scope["isthmus.caller"] = known.caller
-        scope["isthmus.project"], scope["isthmus.key"] = str(known.caller.project_id), str(known.caller.key_id)
-        scope["isthmus.headers"] = {
-            "ratelimit-limit": str(self._rate.burst),
-            "ratelimit-remaining": str(int(remaining)),
-        }
+        scope["isthmus.project"], scope["isthmus.key"] = known.told
+        scope["isthmus.headers"] = (
+            (b"ratelimit-limit", b"%d" % self._rate.burst),
+            (b"ratelimit-remaining", b"%d" % int(remaining)),
+        )
         await self._note_use(known)
         return known.caller
 

@@ -27,6 +27,8 @@ class ProxyTrust:
         The client is the last address that is no proxy of ours, read from the right: whoever stands further left may
         have been invented. The host is never taken from a header: `ISTHMUS_PUBLIC_URL` says what the address is.
         """
+        if not self._networks:
+            return
         client = scope.get("client")
         peer = _address(client[0]) if client else None
         if peer is None or not self._trusts(peer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -21,7 +21,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-SECURITY_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
+Header = tuple[bytes, bytes]
+
+SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -88,7 +90,9 @@ class Frame:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 told = deprecation_of(scope)
-                more = scope.get("isthmus.headers", {}) | (told.headers if told is not None else {})
+                more = list(scope.get("isthmus.headers", ()))
+                if told is not None:
+                    more += [(name.encode(), value.encode("latin-1")) for name, value in told.headers.items()]
                 message["headers"] = _completed(message, request_id, more)
             await send(message)
 
@@ -115,18 +119,29 @@ class Frame:
                 }
                 if old is not None:
                     line["deprecated_since"] = old.since.isoformat()
-                self._log.info(msgspec.json.encode(line).decode())
+                self._write(msgspec.json.encode(line).decode())
         return status
+
+    def _write(self, line: str) -> None:
+        """Every request writes one: nobody asks which line of code it was, so the stack is not searched for it."""
+        self._log.handle(logging.LogRecord(self._log.name, logging.INFO, __file__, 0, line, None, None))
 
 
 def _header(scope: Scope, name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in scope.get("headers", ()) if key == name), "")
+    for key, value in scope.get("headers", ()):
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return ""
 
 
-def _completed(start: Message, request_id: str, more: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+def _completed(start: Message, request_id: str, more: Sequence[Header]) -> list[Header]:
     """The answer's headers with the request's id and what is missing for safety."""
     given = [(bytes(name).lower(), bytes(value)) for name, value in start.get("headers", ())]
     names = {name for name, _ in given}
+    if b"x-request-id" in names:
+        given = [pair for pair in given if pair[0] != b"x-request-id"]
     given += [pair for pair in SECURITY_HEADERS if pair[0] not in names]
-    given += [(name.encode(), value.encode("latin-1")) for name, value in more.items()]
-    return [*(pair for pair in given if pair[0] != b"x-request-id"), (b"x-request-id", request_id.encode())]
+    given += more
+    given.append((b"x-request-id", request_id.encode()))
+    return given

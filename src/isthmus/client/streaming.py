@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import TracebackType
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -85,8 +86,7 @@ class StreamingCall:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  (jitter, not a secret)
 
-    @asynccontextmanager
-    async def open(
+    def open(
         self,
         request: Request,
         content: Content | None = None,
@@ -94,20 +94,17 @@ class StreamingCall:
         bytes_max: int,
         refusal_bytes_max: int = ERROR_BYTES_MAX,
         journal: Journal | None = None,
-    ) -> AsyncIterator[StreamedAnswer]:
-        """Raises UnsafeLink, the token source's CredentialFailure, or the provider's Failure, whose `response` holds so
-        much of the refusal. `journal` is noted in instead of the call's own.
+    ) -> AbstractAsyncContextManager[StreamedAnswer]:
+        """Entering raises UnsafeLink, the token source's CredentialFailure, or the provider's Failure, whose `response`
+        holds so much of the refusal. `journal` is noted in instead of the call's own.
         """
-        if origin_of(request.url) != self._origin:
-            raise UnsafeLink(subject=redact_url(request.url))
-        wish = _Wish(request, content, _Bounds(bytes_max, refusal_bytes_max), journal or self._journal)
-        answer, exchange = await self._answered(wish)
-        async with exchange:
-            yield answer
+        return _Opening(self, _Wish(request, content, _Bounds(bytes_max, refusal_bytes_max), journal or self._journal))
 
     async def _answered(self, wish: _Wish) -> tuple[StreamedAnswer, AsyncExitStack]:
         """A 2xx whose body is still on its way, and what ends it."""
         request, content = wish.request, wish.content
+        if origin_of(request.url) != self._origin:
+            raise UnsafeLink(subject=redact_url(request.url))
         ends_s = self._clock.monotonic_s() + request.deadline_s
         token, renewed, attempt, wait_s = await self._tokens.access_token(), False, 0, 0.0
         while True:
@@ -199,3 +196,22 @@ class StreamingCall:
                 correlation_id=vendor.correlation_id if vendor else None,
             )
         )
+
+
+class _Opening:
+    """`StreamingCall.open` as a context: a class, because a proxy makes one a call."""
+
+    def __init__(self, call: StreamingCall, wish: _Wish) -> None:
+        self._call = call
+        self._wish = wish
+        self._exchange: AsyncExitStack | None = None
+
+    async def __aenter__(self) -> StreamedAnswer:
+        answer, self._exchange = await self._call._answered(self._wish)
+        return answer
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._exchange is not None:
+            await self._exchange.__aexit__(kind, error, trace)

@@ -150,6 +150,7 @@ class Opener:
         self._clock = clock
         self._limits = limits
         self._holder = str(new_id())
+        self._leases = DatabaseLeaseStore(db)
         self._stack = AsyncExitStack()
         self._rng = random.Random()  # noqa: S311  (jitter, not a secret)
         self._session: HttpTransport | None = None
@@ -276,7 +277,7 @@ class Opener:
             found = SharedBudget(
                 self._limits or provider.declaration.limits,
                 self._clock,
-                DatabaseLeaseStore(self._db),
+                self._leases,
                 scope=scope,
                 holder=self._holder,
             )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final
 
@@ -95,16 +94,15 @@ class HttpTransport:
         """
         return await self._send(request, self._settings.ca_file)
 
-    @asynccontextmanager
-    async def open(self, request: Request, content: Content | None, bytes_max: int) -> AsyncIterator[StreamedAnswer]:
+    def open(
+        self, request: Request, content: Content | None, bytes_max: int
+    ) -> AbstractAsyncContextManager[StreamedAnswer]:
         """One attempt whose bodies come and go in parts. Raises as `send` does."""
-        async with self._open(request, content, bytes_max, self._settings.ca_file) as answer:
-            yield answer
+        return self._open(request, content, bytes_max, self._settings.ca_file)
 
-    @asynccontextmanager
-    async def _open(
+    def _open(
         self, request: Request, content: Content | None, bytes_max: int, ca_file: str | None
-    ) -> AsyncIterator[StreamedAnswer]:
+    ) -> AbstractAsyncContextManager[StreamedAnswer]:
         if self._session is None:
             raise RuntimeError("HttpTransport is used outside its `async with` block")
         address = parse_address(request.url)
@@ -123,12 +121,7 @@ class HttpTransport:
             allow_redirects=False,
             ssl=self._context(ca_file),
         )
-        try:
-            answer = await sending
-        except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
-            raise _explain(error, request, address.host or "") from error
-        async with answer:
-            yield StreamedAnswer(answer, _headers(answer), bytes_max)
+        return _Exchange(sending, request, address.host or "", bytes_max)
 
     def trusting(self, ca_file: str | None) -> TrustingTransport:
         """The same session, but checking servers against another certificate authority (a cloud's own, OA-23)."""
@@ -194,6 +187,32 @@ class TrustingTransport:
     ) -> AbstractAsyncContextManager[StreamedAnswer]:
         """As `HttpTransport.open`."""
         return self._transport._open(request, content, bytes_max, self._ca_file)
+
+
+class _Exchange:
+    """One attempt under way: entered when the head of its answer is there, left when nobody wants the rest. A class,
+    because a proxy makes one a call.
+    """
+
+    def __init__(
+        self, sending: AbstractAsyncContextManager[aiohttp.ClientResponse], request: Request, host: str, bytes_max: int
+    ) -> None:
+        self._sending = sending
+        self._request = request
+        self._host = host
+        self._bytes_max = bytes_max
+
+    async def __aenter__(self) -> StreamedAnswer:
+        try:
+            answer = await self._sending.__aenter__()
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
+            raise _explain(error, self._request, self._host) from error
+        return StreamedAnswer(answer, _headers(answer), self._bytes_max)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._sending.__aexit__(kind, error, trace)
 
 
 def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 import msgspec
@@ -70,6 +70,19 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     short_of_concurrency: bool
 
 
+class _Place:
+    """One request's place in the budget: waited for, held, given up. A class, because every request makes one."""
+
+    def __init__(self, budget: SlidingWindowBudget) -> None:
+        self._budget = budget
+
+    async def __aenter__(self) -> None:
+        await self._budget._come_in()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._budget._go_out()
+
+
 class SlidingWindowBudget:
     """Admits requests within an allowance (by default the whole budget). Fits `client.protocols.Budget`.
 
@@ -105,7 +118,7 @@ class SlidingWindowBudget:
 
         Raises RateLimited (unsent) when too many wait already.
         """
-        return self._admitted()
+        return _Place(self)
 
     def refused(self, retry_after_s: float | None) -> None:
         """The vendor answered 429: nobody is admitted for the named time, or for a growing one where none is named."""
@@ -165,8 +178,7 @@ class SlidingWindowBudget:
         self._admitted_count, self._in_flight_peak = 0, self._in_flight
         return usage
 
-    @asynccontextmanager
-    async def _admitted(self) -> AsyncIterator[None]:
+    async def _come_in(self) -> None:
         if self._waiting >= self._waiting_max:
             raise RateLimited(f"More than {self._waiting_max} requests wait for the vendor's budget.", unsent=True)
         self._waiting += 1
@@ -179,12 +191,11 @@ class SlidingWindowBudget:
                 self._in_flight_peak = max(self._in_flight_peak, self._in_flight)
         finally:
             self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
-            self._leaving.append(self._clock.monotonic_s() + self._occupied_s)
-            self._notify()
+
+    def _go_out(self) -> None:
+        self._in_flight -= 1
+        self._leaving.append(self._clock.monotonic_s() + self._occupied_s)
+        self._notify()
 
     def _room(self) -> bool:
         now_s = self._clock.monotonic_s()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from yarl import URL
 
 from isthmus.kernel.failures import InvalidInput
 
+PARSED_MAX: Final = 256
+"""Addresses whose parsing is remembered: one call asks several times where its address leads."""
+
 _UNREADABLE: Final = re.compile(r"[\x00-\x20\\\x7f]")
 
 
+@lru_cache(maxsize=PARSED_MAX)
 def parse_address(address: str) -> URL:
     """An absolute http(s) address, its text untouched (vendor links are followed byte for byte, BC-28).
 
@@ -32,6 +37,7 @@ def parse_address(address: str) -> URL:
     return url
 
 
+@lru_cache(maxsize=PARSED_MAX)
 def origin_of(address: str) -> str:
     """Scheme, host and port of an address in one spelling, for comparison."""
     url = parse_address(address)

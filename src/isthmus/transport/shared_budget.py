@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Final
 
@@ -60,7 +59,12 @@ class SharedBudget:
 
     def admit(self) -> AbstractAsyncContextManager[None]:
         """Wait for a place in this process's share; see `SlidingWindowBudget.admit`."""
-        return self._admitted()
+        if self._renewer is None or self._renewer.done():
+            ended, self._renewer = self._renewer, None
+            if ended is not None and not ended.cancelled():
+                ended.result()  # whatever ended the last one unexpectedly is told, not hidden
+            self._renewer = asyncio.create_task(self._keep_renewed(), name=f"budget {self._scope}")
+        return self._local.admit()
 
     @property
     def renewing(self) -> asyncio.Task[None] | None:
@@ -78,16 +82,6 @@ class SharedBudget:
         self._tell_pause = True
         self._ask_soon()
 
-    @asynccontextmanager
-    async def _admitted(self) -> AsyncIterator[None]:
-        if self._renewer is None or self._renewer.done():
-            ended, self._renewer = self._renewer, None
-            if ended is not None and not ended.cancelled():
-                ended.result()  # whatever ended the last one unexpectedly is told, not hidden
-            self._renewer = asyncio.create_task(self._keep_renewed(), name=f"budget {self._scope}")
-        async with self._local.admit():
-            yield
-
     def _ask_soon(self) -> None:
         self._hurry.set()
 
@@ -103,9 +97,16 @@ class SharedBudget:
                 continue
             begun = True
             await self._renewed()
-            await self._clock.sleep(self._lease_s / _HURRIED_RENEWALS_PER_LEASE)
+            await self._clock.sleep(self._tick_s(self._lease_s / _HURRIED_RENEWALS_PER_LEASE))
             if not self._hurry.is_set():
-                await self._hurry_or(self._lease_s / _RENEWALS_PER_LEASE)
+                await self._hurry_or(self._tick_s(self._lease_s / _RENEWALS_PER_LEASE))
+
+    def _tick_s(self, step_s: float) -> float:
+        """Until the next moment that all budgets of a process have in common, half a step to one and a half away: those
+        that renew together share a transaction.
+        """
+        wait_s = step_s - self._clock.monotonic_s() % step_s
+        return wait_s if wait_s >= step_s / 2 else wait_s + step_s
 
     async def _hurry_or(self, seconds: float) -> None:
         hurry = asyncio.ensure_future(self._hurry.wait())

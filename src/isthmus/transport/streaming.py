@@ -83,20 +83,29 @@ class StreamedAnswer:
         """How long the body is, where the vendor says so."""
         return self._answer.content_length
 
-    async def parts(self) -> AsyncIterator[bytes]:
-        """The body. Raises TooLarge, CorruptResponse, ConnectionBroken, VendorTimeout."""
+    def parts(self) -> AsyncIterator[bytes]:
+        """The body. Its reader meets TooLarge, CorruptResponse, ConnectionBroken, VendorTimeout."""
+        return _Parts(self)
+
+    async def part(self) -> bytes:
+        """The next part of the body; empty at its end. Raises as `parts` does."""
+        if self.bytes_received == 0:
+            self._refuse_unseen()
+        try:
+            part = await self._answer.content.read(PART_BYTES_MAX)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(error) from error
+        self.bytes_received += len(part)
+        if self.bytes_received > self._bytes_max:
+            raise self._too_large()
+        return part
+
+    def _refuse_unseen(self) -> None:
+        """What its head already says about a body."""
         if self.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             raise CorruptResponse("The stream is packed, although it was not asked for that.")
         if self.size is not None and self.size > self._bytes_max:
             raise self._too_large()
-        try:
-            async for part in self._answer.content.iter_chunked(PART_BYTES_MAX):
-                self.bytes_received += len(part)
-                if self.bytes_received > self._bytes_max:
-                    raise self._too_large()
-                yield part
-        except (aiohttp.ClientError, OSError) as error:
-            raise _broken(error) from error
 
     async def refusal(self, bytes_max: int = ERROR_BYTES_MAX) -> Response:
         """The beginning of a body that says why not."""
@@ -112,6 +121,22 @@ class StreamedAnswer:
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The stream is larger than {self._bytes_max // (1024 * 1024)} MiB.")
+
+
+class _Parts:
+    """Iterates over a body. A class and no generator, whose life the loop would have to keep a list of."""
+
+    def __init__(self, answer: StreamedAnswer) -> None:
+        self._answer = answer
+
+    def __aiter__(self) -> _Parts:
+        return self
+
+    async def __anext__(self) -> bytes:
+        part = await self._answer.part()
+        if not part:
+            raise StopAsyncIteration
+        return part
 
 
 def _broken(error: Exception) -> Failure:

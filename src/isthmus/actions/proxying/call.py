@@ -5,7 +5,8 @@ status.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Final
 
 import msgspec
@@ -84,13 +85,9 @@ class RawAnswer:
         self.attempts, self.waited_s, self.remaining = notes.attempts, notes.waited_s, remaining
         self._answer = answer
 
-    async def parts(self) -> AsyncIterator[bytes]:
-        """The body. Raises the Failure that cuts it short."""
-        if isinstance(self._answer, Response):
-            yield self._answer.body
-            return
-        async for part in self._answer.parts():
-            yield part
+    def parts(self) -> AsyncIterator[bytes]:
+        """The body. Its reader meets the Failure that cuts it short."""
+        return _once(self._answer.body) if isinstance(self._answer, Response) else self._answer.parts()
 
 
 class CallNotes:
@@ -127,37 +124,59 @@ async def request_of(opened: OpenConnection, call: RawCall, limits: ProxyLimits)
     )
 
 
-@asynccontextmanager
-async def calling(
-    opened: OpenConnection, call: RawCall, notes: CallNotes, limits: ProxyLimits
-) -> AsyncIterator[RawAnswer]:
-    """The vendor's answer, whose body is still on its way; any answer is an answer, redirects too (they are never
-    followed). A place in the vendor's budget is held until the end.
+class Calling:
+    """`async with Calling(opened, call, notes, limits) as answer`: the vendor's answer, whose body is still on its way;
+    any answer is an answer, redirects too (they are never followed). A place in the vendor's budget is held until the
+    end.
 
-    Raises InvalidInput for a path that is not below the connection, and the Failure of a call without any answer.
+    Entering raises InvalidInput for a path that is not below the connection, TooLarge, and the Failure of a call
+    without any answer.
     """
-    request = await request_of(opened, call, limits)
-    streaming = opened.streams.open(
-        request,
-        call.stream,
-        bytes_max=limits.response_bytes,
-        refusal_bytes_max=REFUSAL_BYTES_MAX,
-        journal=notes,
-    )
-    async with AsyncExitStack() as stack:
+
+    def __init__(self, opened: OpenConnection, call: RawCall, notes: CallNotes, limits: ProxyLimits) -> None:
+        self._opened = opened
+        self._call = call
+        self._notes = notes
+        self._limits = limits
+        self._streaming: AbstractAsyncContextManager[StreamedAnswer] | None = None
+
+    async def __aenter__(self) -> RawAnswer:
+        request = await request_of(self._opened, self._call, self._limits)
+        streaming = self._opened.streams.open(
+            request,
+            self._call.stream,
+            bytes_max=self._limits.response_bytes,
+            refusal_bytes_max=REFUSAL_BYTES_MAX,
+            journal=self._notes,
+        )
         answer: StreamedAnswer | Response
         try:
-            answer = await stack.enter_async_context(streaming)
-            if answer.size is not None and answer.size > limits.response_bytes and call.method != "HEAD":
-                raise TooLarge(
-                    f"The answer has {answer.size:,} bytes; this project's proxy passes {limits.response_bytes:,} on.",
-                    remedy="Ask for less at a time, or raise the limit: PUT /v1/proxy-limits.",
-                )
+            answer = await streaming.__aenter__()
         except Failure as failure:
-            if failure.response is None or (call.stream is not None and call.stream.failure is not None):
+            stream = self._call.stream
+            if failure.response is None or (stream is not None and stream.failure is not None):
                 raise
             answer = failure.response
-        yield RawAnswer(answer, notes, opened.budget.remaining)
+        else:
+            self._streaming = streaming
+            if answer.size is not None and answer.size > self._limits.response_bytes and self._call.method != "HEAD":
+                await streaming.__aexit__(None, None, None)
+                raise TooLarge(
+                    f"The answer has {answer.size:,} bytes; this project's proxy passes "
+                    f"{self._limits.response_bytes:,} on.",
+                    remedy="Ask for less at a time, or raise the limit: PUT /v1/proxy-limits.",
+                )
+        return RawAnswer(answer, self._notes, self._opened.budget.remaining)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._streaming is not None:
+            await self._streaming.__aexit__(kind, error, trace)
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 def _towards_vendor(headers: Mapping[str, str]) -> dict[str, str]:

@@ -50,6 +50,10 @@ def _check_path(path: bytes) -> None:
 
 def _check_segment(segment: bytes) -> None:
     """The segment and everything that decoding may make of it, as often as somebody may decode it."""
+    if b"%" not in segment:  # what `_PATH` lets through holds no control character and no backslash as it stands
+        if segment in (b".", b".."):
+            raise _refused("The path holds a segment of dots.")
+        return
     if re.search(rb"%(?![0-9A-Fa-f]{2})", segment):
         raise _refused("The path holds a % that encodes nothing.")
     for _ in range(_DECODINGS_MAX):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from isthmus.actions.proxying.call import CallNotes, RawAnswer, RawCall, calling
+from isthmus.actions.proxying.call import Calling, CallNotes, RawAnswer, RawCall
 from isthmus.actions.proxying.paging import Form, Pages
 from isthmus.api.access import Access, Scope
 from isthmus.api.metrics import Metrics
@@ -50,10 +50,10 @@ class ProxyDoor:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
         scope["path_template"] = ROUTE
-        outgoing = Outgoing(send, scope["method"])
+        incoming, outgoing = Incoming(scope, receive), Outgoing(send, scope["method"])
         try:
-            async with Departure(receive) as departure:
-                await self._proxied(scope, receive, outgoing, departure)
+            async with Departure(incoming, outgoing) as departure:
+                await self._proxied(scope, incoming, outgoing, departure)
             if departure.gone:
                 if not outgoing.begun:
                     await outgoing.whole(CALLER_GONE, (), b"")
@@ -69,9 +69,8 @@ class ProxyDoor:
                 return  # the server sees that the answer has no end, and closes the connection
             await outgoing.whole(*wire_problem(error, str(scope.get("isthmus.request_id", ""))))
 
-    async def _proxied(self, scope: Any, receive: Any, outgoing: Outgoing, departure: Departure) -> None:
+    async def _proxied(self, scope: Any, incoming: Incoming, outgoing: Outgoing, departure: Departure) -> None:
         """Raises Refused and Failure."""
-        incoming = Incoming(scope, receive)
         if incoming.method not in METHODS:
             raise _not_a_method()
         caller = await self._access.admit(scope, incoming.headers.get("authorization", ""), Scope.PROXY)
@@ -79,7 +78,7 @@ class ProxyDoor:
         project = await self._services.of(caller.project_id)
         opened, limits = await self._known.opened(project, connection_id)
         call = await incoming.call(limits)
-        departure.after(call.stream)
+        departure.listen_from(call.stream)
         notes = CallNotes()
         try:
             if form is None:
@@ -99,7 +98,7 @@ async def _answered(
     outgoing: Outgoing,
     departure: Departure,
 ) -> None:
-    async with calling(opened, call, notes, limits) as answer:
+    async with Calling(opened, call, notes, limits) as answer:
         departure.ends_in(limits.timeout_s)
         headers = _wire(answer.headers) + _told(notes, answer.remaining)
         if answer.size is not None:

@@ -22,10 +22,11 @@ SMALL_BYTES_MAX: Final = 256 * 1024
 
 
 class Incoming:
-    """One request. `headers` have names in lower case, repeated ones joined."""
+    """One request. `headers` have names in lower case, repeated ones joined; `gone` when its caller went away."""
 
     def __init__(self, scope: Any, receive: Any) -> None:
         self.method: str = scope["method"]
+        self.gone = False
         self._scope = scope
         self._receive = receive
         self.headers: dict[str, str] = {}
@@ -114,11 +115,17 @@ class Incoming:
 
         return b"", Once(parts(), size, limits.request_bytes)
 
+    async def departed(self) -> None:
+        """Returns when the caller goes away, or has its whole answer. Only for when the body has been read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+
     async def _parts(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises ConnectionBroken when the caller goes away before its end."""
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
+                self.gone = True
                 raise ConnectionBroken("The caller went away before the end of its request.")
             if message.get("body"):
                 yield message["body"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -53,6 +54,7 @@ def is_custom(route: str) -> bool:
     return route.count("/") == 2 and not route.casefold().startswith("microsoft/")
 
 
+@lru_cache(maxsize=1_000)
 def environment_url(target: Target) -> str:
     """`{api}/v2.0/{tenant}/{environment}`; an empty tenant is left out, the token then names it (BC-01)."""
     tenant = f"/{encode_path(target.tenant)}" if target.tenant else ""
