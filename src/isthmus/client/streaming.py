@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol
 
@@ -100,8 +100,8 @@ class StreamingCall:
         """
         return _Opening(self, _Wish(request, content, _Bounds(bytes_max, refusal_bytes_max), journal or self._journal))
 
-    async def _answered(self, wish: _Wish) -> tuple[StreamedAnswer, AsyncExitStack]:
-        """A 2xx whose body is still on its way, and what ends it."""
+    async def _answered(self, wish: _Wish) -> _Exchange:
+        """An exchange whose answer is a 2xx and whose body is still on its way."""
         request, content = wish.request, wish.content
         if origin_of(request.url) != self._origin:
             raise UnsafeLink(subject=redact_url(request.url))
@@ -109,11 +109,14 @@ class StreamingCall:
         token, renewed, attempt, wait_s = await self._tokens.access_token(), False, 0, 0.0
         while True:
             attempt += 1
+            exchange = _Exchange(self._budget.admit())
             try:
-                async with AsyncExitStack() as exchange:
-                    answer = await self._exchange(exchange, wish, token, _Turn(attempt, ends_s, wait_s))
-                    return answer, exchange.pop_all()
-            except Failure as failure:
+                await self._attempt(exchange, wish, token, _Turn(attempt, ends_s, wait_s))
+                return exchange
+            except BaseException as failure:
+                await exchange.end(failure)
+                if not isinstance(failure, Failure):
+                    raise
                 if isinstance(content, Once) and content.begun:
                     raise content.failure or failure from failure  # nothing is left that could be sent again
                 if failure.response is not None and failure.response.status == _UNAUTHORISED and not renewed:
@@ -126,13 +129,13 @@ class StreamingCall:
                 wait_s = decision.wait_s
             await self._clock.sleep(wait_s)
 
-    async def _exchange(self, exchange: AsyncExitStack, wish: _Wish, token: str, turn: _Turn) -> StreamedAnswer:
+    async def _attempt(self, exchange: _Exchange, wish: _Wish, token: str, turn: _Turn) -> None:
         """One admission, one head of an answer, one journal entry."""
         request, bounds = wish.request, wish.bounds
         asked_s = self._clock.monotonic_s()
         try:
             async with asyncio.timeout(max(0.0, turn.ends_s - asked_s)):
-                await exchange.enter_async_context(self._budget.admit())
+                await exchange.come_in()
         except TimeoutError as error:
             raise VendorTimeout("The stream waited for its turn in the vendor's budget.", unsent=True) from error
         started_s = self._clock.monotonic_s()
@@ -143,15 +146,16 @@ class StreamingCall:
             timeout_s=max(0.001, min(request.timeout_s, turn.ends_s - started_s)),
         )
         answer: StreamedAnswer | None = None
+        failure: Failure | None = None
         try:
-            answer = await exchange.enter_async_context(self._transport.open(timed, wish.content, bounds.answer))
+            answer = await exchange.begin(self._transport.open(timed, wish.content, bounds.answer))
             if not answer.ok:
-                raise await self._refused(request, answer, bounds.refusal)
-        except Failure as failure:
-            self._note(wish, answer, failure, started_s, turn)
-            raise
-        self._note(wish, answer, None, started_s, turn)
-        return answer
+                failure = await self._refused(request, answer, bounds.refusal)
+        except Failure as broken:
+            failure = broken
+        self._note(wish, answer, failure, started_s, turn)
+        if failure is not None:
+            raise failure
 
     async def _renewed(self, token: str, headers: Mapping[str, str]) -> str:
         """Another token, once: with the claims that the resource asks for, or else simply a newer one."""
@@ -198,20 +202,59 @@ class StreamingCall:
         )
 
 
+class _Exchange:
+    """One attempt: its place in the budget, then its answer; both are held until `end`."""
+
+    def __init__(self, place: AbstractAsyncContextManager[None]) -> None:
+        self._place = place
+        self._inside = False
+        self._opened: AbstractAsyncContextManager[StreamedAnswer] | None = None
+        self._answer: StreamedAnswer | None = None
+
+    @property
+    def answer(self) -> StreamedAnswer:
+        """The head that has arrived."""
+        assert self._answer is not None
+        return self._answer
+
+    async def come_in(self) -> None:
+        """Wait for the place."""
+        await self._place.__aenter__()
+        self._inside = True
+
+    async def begin(self, opening: AbstractAsyncContextManager[StreamedAnswer]) -> StreamedAnswer:
+        """Send, and wait for the head of the answer."""
+        self._answer = await opening.__aenter__()
+        self._opened = opening
+        return self._answer
+
+    async def end(self, error: BaseException | None = None) -> None:
+        """Give up what is held."""
+        told = (type(error), error, error.__traceback__) if error is not None else (None, None, None)
+        opened, self._opened = self._opened, None
+        inside, self._inside = self._inside, False
+        try:
+            if opened is not None:
+                await opened.__aexit__(*told)
+        finally:
+            if inside:
+                await self._place.__aexit__(*told)
+
+
 class _Opening:
     """`StreamingCall.open` as a context: a class, because a proxy makes one a call."""
 
     def __init__(self, call: StreamingCall, wish: _Wish) -> None:
         self._call = call
         self._wish = wish
-        self._exchange: AsyncExitStack | None = None
+        self._exchange: _Exchange | None = None
 
     async def __aenter__(self) -> StreamedAnswer:
-        answer, self._exchange = await self._call._answered(self._wish)
-        return answer
+        self._exchange = await self._call._answered(self._wish)
+        return self._exchange.answer
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._exchange is not None:
-            await self._exchange.__aexit__(kind, error, trace)
+            await self._exchange.end(error)
