@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage weights chromium lint bench bench-peers crash docs lock clean
+.PHONY: help demo test coverage weights chromium lint bench bench-peers crash schema docs lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,9 @@ bench-peers: $(VENV)/.dev ## the same load through dlt, singer-sdk and airbyte-c
 
 crash: $(VENV)/.dev ## kill the worker at random, many times
 	@ISTHMUS_CRASH_ROUNDS=$${ROUNDS:-50} $(BIN)/python -m pytest tests/crash -n 0
+
+schema: $(VENV)/.dev ## 10,000 requests made up from the API's description, against a server with one of everything
+	@ISTHMUS_SCHEMA_CASES=$${CASES:-10000} $(BIN)/python -m pytest tests/api/test_description.py -n 0
 
 docs: $(VENV)/.dev ## write the generated reference pages again
 	@$(BIN)/python -m tests.generate_docs

@@ -22,14 +22,10 @@ class Side(StrEnum):
 class Later(StrEnum):
     """Why the product does not keep a fact yet; the value is the sentence that the page prints."""
 
-    DEEP_UPDATES = "new documents are written with their lines; an update with nested lines is refused, not split yet"
     WEBHOOKS = "belongs to push subscriptions; changes are found by polling until then"
     UNIFIED = "belongs to the unified models; records are handed out as the vendor wrote them"
     USERS = "belongs to the unified user directory; the objects themselves can be read"
-    STREAMS = "belongs to attachments and pictures; records are read without their streams, the sandbox serves them"
-    PUBLISHED_PAGES = "a way around missing API pages; only API routes are read, standard and custom"
-    OTHER_PROVIDERS = "needs a second provider behind one sign-in; Business Central is the only one so far"
-    CONSOLE = "belongs to the console, where people plan and are warned; the command line shows the failure itself"
+    TWO_APPS = "advice for people: the administrator's guide gives it, nothing in the product depends on it"
     SALESFORCE = "Salesforce, later"
 
 
@@ -217,11 +213,6 @@ _SIGN_IN = {
 }
 
 _LATER: dict[str, tuple[frozenset[Side], Later]] = {
-    "BC-13": (_NEITHER, Later.PUBLISHED_PAGES),
-    "BC-55": (_SANDBOX, Later.UNIFIED),
-    "BC-58": (_SANDBOX, Later.STREAMS),
-    "BC-65": (_SANDBOX, Later.DEEP_UPDATES),
-    "BC-77": (_SANDBOX, Later.STREAMS),
     "BC-78": (_SANDBOX, Later.UNIFIED),
     **{f"BC-{number}": (_NEITHER, Later.WEBHOOKS) for number in range(89, 95)},
     "BC-99": (_SANDBOX, Later.USERS),
@@ -229,10 +220,7 @@ _LATER: dict[str, tuple[frozenset[Side], Later]] = {
         f"OA-{number:02}": (_NEITHER, Later.SALESFORCE)
         for number in (1, 4, 5, 6, 7, 8, 44, 45, 46, 47, 48, 51, 52, 54, 55)
     },
-    "OA-37": (_SANDBOX, Later.CONSOLE),
-    "OA-38": (_SANDBOX, Later.CONSOLE),
-    "OA-43": (_SANDBOX, Later.OTHER_PROVIDERS),
-    "OA-60": (_SANDBOX, Later.CONSOLE),
+    "OA-60": (_SANDBOX, Later.TWO_APPS),
 }
 
 

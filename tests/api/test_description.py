@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 from tests.api_server import Served, serving
-from tests.hub_fixtures import House
+from tests.hub_fixtures import US_ID, House
 from tests.patience import WAIT_MAX_S
 
 CASES = int(os.environ.get("ISTHMUS_SCHEMA_CASES", "400"))
@@ -41,6 +41,7 @@ class ServerThread:
     def __enter__(self) -> ServerThread:
         self._thread.start()
         assert self._ready.wait(WAIT_MAX_S)
+        assert self.known, "the server could not be furnished; its thread tells why"
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -50,26 +51,54 @@ class ServerThread:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         async with serving(self._house) as served:
-            self.address, self.key = served.address, await served.key("admin")
-            self.known = await _furnished(served)
-            self._ready.set()
+            try:
+                self.address, self.key = served.address, await served.key("admin")
+                self.known = await _furnished(served)
+            finally:
+                self._ready.set()
             await self._stop.wait()
 
 
 async def _furnished(served: Served) -> dict[str, str]:
     """One of everything, so that descriptions are tried on things that exist."""
     client = await served.client()
-    consumer = (await client.post("/v1/consumers", json={"external_id": "a", "name": "A"})).json()
+
+    async def made(path: str, body: dict[str, Any], method: str = "POST") -> dict[str, Any]:
+        answer = await client.request(method, path, json=body)
+        assert answer.is_success, answer.text
+        shown: dict[str, Any] = answer.json()
+        return shown
+
+    consumer = await made("/v1/consumers", {"external_id": "a", "name": "A"})
     connection = await served.connect(client, consumer=consumer["id"])
     sync = await served.synced(client, connection["id"], "currencies")
     run = (await client.get("/v1/runs", params={"sync": sync["id"]})).json()["result"][0]
-    hook = await client.post("/v1/destinations", json={"name": "hook", "url": "http://localhost:1/"})
+    hook = await made("/v1/destinations", {"name": "hook", "url": "http://localhost:1/"})
+    integration = await made("/v1/integrations", {"name": "Business Central", "modes": ["own_app"], "objects": OBJECTS})
+    session = await made("/v1/connect-sessions", {"consumer": {"external_id": "a"}, "integration": _id(integration)})
+    write = {"object": "customers", "verb": "create", "company": US_ID, "body": {"displayName": "Described"}}
+    operation = await made(f"/v1/connections/{connection['id']}/operations", write)
+    address = await made("/v1/notices/addresses", {"address": "ops@acme.example"})
+    record = await client.get(
+        f"/v1/proxy/api/v2.0/companies({US_ID})/items",
+        headers={"isthmus-connection": connection["id"]},
+        params={"$top": "1", "$select": "id"},
+    )
     return {
         "consumer_id": consumer["id"],
         "connection_id": connection["id"],
         "sync_id": sync["id"],
         "run_id": run["id"],
-        "destination_id": hook.json()["destination"]["id"],
+        "destination_id": _id(hook),
+        "integration_id": _id(integration),
+        "session_id": _id(session),
+        "operation_id": _id(operation),
+        "address_id": address["id"],
+        "object_name": "items",
+        "name": "items",
+        "remote_id": record.json()["value"][0]["id"],
+        "stream": "picture",
+        "action": "post",
     }
 
 
@@ -80,15 +109,44 @@ def server(house: House) -> Iterator[ServerThread]:
         yield running
 
 
+def _id(shown: dict[str, Any]) -> str:
+    """Of what was made, which may be shown beside what is shown once."""
+    inner = shown if "id" in shown else next(each for each in shown.values() if isinstance(each, dict) and "id" in each)
+    return str(inner["id"])
+
+
+OBJECTS = [{"object": "customers", "reason": "So that invoices carry the right name."}]
+
+DEADLY = {"disconnect_connection", "erase_consumer"}
+"""Besides whatever deletes: these would leave nothing for the cases that follow."""
+
+
 def prepared(case: Any, known: dict[str, str], turn: int) -> Any:
-    """Every other case is about something that exists; nothing leaves this machine."""
-    if turn % 2 and case.method == "GET":
+    """Every other case is about something that exists, and its writes are for an object that does; nothing leaves this
+    machine.
+    """
+    named = case.operation.definition.raw.get("operationId")
+    if turn % 2 and case.method != "DELETE" and named not in DEADLY:
         case.path_parameters = {name: known.get(name, value) for name, value in (case.path_parameters or {}).items()}
-    if isinstance(case.body, dict) and case.operation.definition.raw.get("operationId") == "create_connection":
+        if isinstance(case.body, dict) and isinstance(case.body.get("object"), str):
+            case.body["object"] = "customers"
+    if isinstance(case.body, dict) and named == "create_connection":
         case.body["check"] = False
-    if isinstance(case.body, dict) and case.operation.definition.raw.get("operationId") == "import_connection":
+    if isinstance(case.body, dict) and named == "import_connection":
         case.body |= {"cloud": "sandbox", "integration": None}  # which does not run for this server
     return case
+
+
+def test_every_name_in_an_address_is_furnished_or_known_to_be_left_out(server: ServerThread) -> None:
+    document = httpx.get(f"{server.address}/openapi.json", trust_env=False, timeout=WAIT_MAX_S).json()
+    names, operations = set(), set()
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            operations.add(operation["operationId"])
+            if method != "delete" and "proxy" not in path:
+                names |= {each["name"] for each in operation.get("parameters", ()) if each["in"] == "path"}
+    assert names - server.known.keys() == {"token"}, "a payload's link is made by a delivery alone"
+    assert operations >= DEADLY
 
 
 @pytest.mark.timeout(3_600)

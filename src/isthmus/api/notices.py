@@ -13,6 +13,7 @@ from litestar.types import ControllerRouterHandler
 
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.finding import note
+from isthmus.api.problems import Refused
 from isthmus.api.services import Services
 from isthmus.api.shapes import Input
 from isthmus.store import notices
@@ -168,6 +169,14 @@ def _telling(services: Services, access: Access) -> list[ControllerRouterHandler
         """At once; a refusal of the mail server is the answer."""
         project = await project_of(request, services)
         address = notices.checked_address(data.address)
+        if not project.notifier.can_mail:
+            raise Refused(
+                409,
+                "no_mail_server",
+                "No mail server is set",
+                "This server has no mail server to send with.",
+                "Set ISTHMUS_SMTP_HOST and its neighbours, then restart isthmus.",
+            )
         async with project.db.project(project.project.id) as tx:
             await note(tx, request, "notice.test", address)
         await project.notifier.send_trial(project.project.id, address)
