@@ -2,7 +2,7 @@
 
 What comes in is an ASGI request as the server has it, what goes out the vendor's answer as it was. The rooms below do
 the calling; here stand the door (who, to what), the caller's request, the connections of a moment ago, and the way
-back. The framework is not on this road ([decision 11](docs/decisions/0011-the-proxys-own-door.md)).
+back. The framework is not on this road ([decision 12](docs/decisions/0012-the-proxys-own-door.md)).
 """
 
 from isthmus.api.proxying.door import ProxyDoor
