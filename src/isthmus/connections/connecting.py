@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Final
@@ -50,6 +50,10 @@ _STORE_ATTEMPTS_MAX: Final = 10
 
 _NAME_ATTEMPTS_MAX: Final = 5
 """Names that somebody else takes in the same moment."""
+
+
+Guard = Callable[[Transaction], Awaitable[object]]
+"""Asked in the transaction that is going to change a connection; raises when that may not be done any more."""
 
 
 class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,12 +156,21 @@ class Connecting:
                     raise  # else somebody has taken the name in the same moment
         raise InvalidInput(f"The name “{wish.name}” is taken again and again.", remedy="Try again.")
 
-    async def use_app(self, connection_id: UUID, app: AppCredentials, *, tenant: str, cloud: Cloud) -> Connection:
+    async def use_app(
+        self,
+        connection_id: UUID,
+        app: AppCredentials,
+        *,
+        tenant: str,
+        cloud: Cloud,
+        guard: Guard | None = None,
+    ) -> Connection:
         """Let a connection sign in as an app from now on. Nothing is sent; try the credentials first, check it next."""
         cloud.authority(tenant)
         plain: dict[str, Any] = msgspec.to_builtins(cloud)
         kind = GrantKind.APP if app.secret is not None else GrantKind.APP_CERTIFICATE
         async with self._db.project(self._project_id) as tx:
+            await _asked(guard, tx)
             connection = await connections.get(tx, connection_id)
             grant = await grants.get(tx, connection.grant_id)
             await grants.set_settings(tx, grant.id, tenant=tenant, client_id=app.client_id, cloud=plain)
@@ -167,12 +180,20 @@ class Connecting:
         return connection
 
     async def keep_for_sign_in(
-        self, connection_id: UUID, app: AppCredentials, *, tenant: str, cloud: Cloud, scopes: Sequence[str]
+        self,
+        connection_id: UUID,
+        app: AppCredentials,
+        *,
+        tenant: str,
+        cloud: Cloud,
+        scopes: Sequence[str],
+        guard: Guard | None = None,
     ) -> None:
         """Give a connection that nobody has signed in to yet the app through which a person is going to."""
         plain: dict[str, Any] = msgspec.to_builtins(cloud)
         cloud.authority(tenant or SHARED_TENANT)
         async with self._db.project(self._project_id) as tx:
+            await _asked(guard, tx)
             grant = await grants.get(tx, (await connections.get(tx, connection_id)).grant_id)
             await grants.set_settings(
                 tx, grant.id, tenant=tenant or SHARED_TENANT, client_id=app.client_id, cloud=plain
@@ -286,10 +307,13 @@ class Connecting:
         )
         return StartedSignIn(url=sign_in.url, state=sign_in.state, connection_id=connection.id)
 
-    async def finish_sign_in(self, parameters: dict[str, str], journal: Journal, *, quiet: bool = False) -> Connection:
+    async def finish_sign_in(
+        self, parameters: dict[str, str], journal: Journal, *, quiet: bool = False, guard: Guard | None = None
+    ) -> Connection:
         """Take a callback's parameters to the end: code → tokens → identity → stored.
 
-        With `quiet` the connection's state stays as it is: the check that follows says what it is.
+        With `quiet` the connection's state stays as it is: the check that follows says what it is. `guard` is asked
+        again when the tokens are stored, which may be minutes later.
 
         Coming back twice is fine: the second time finds the first one's result (OA-25). Raises SignInAgain for a state
         that nobody here has issued, IdentityMismatch for another tenant than the connection's, and what was refused.
@@ -311,7 +335,7 @@ class Connecting:
         sealed = self._keyring.open_sealed(found.sealed, table="authorizations", column="sealed", row=connection_id)
         try:
             pending = _opened(sealed)
-            await self._redeem(grant, pending, parameters, journal)
+            await self._redeem(grant, pending, parameters, journal, guard)
         except Failure as failure:
             old_lives_on = grant.refresh_token_sealed is not None and connection.state == "connected"
             if not quiet and not old_lives_on:
@@ -323,7 +347,9 @@ class Connecting:
                 await connections.set_state(tx, connection.id, "pending")
             return await connections.get(tx, connection_id)
 
-    async def _redeem(self, grant: Grant, pending: _Pending, parameters: dict[str, str], journal: Journal) -> None:
+    async def _redeem(
+        self, grant: Grant, pending: _Pending, parameters: dict[str, str], journal: Journal, guard: Guard | None
+    ) -> None:
         sign_in = pending.sign_in
         code = read_callback(parameters, expected_state=sign_in.state)
         call = self._opener.token_call(pending.cloud, journal)
@@ -358,6 +384,7 @@ class Connecting:
         refresh = seal_token(self._keyring, grant.id, "refresh_token_sealed", tokens.refresh_token)
         for _ in range(_STORE_ATTEMPTS_MAX):
             async with self._db.project(self._project_id) as tx:
+                await _asked(guard, tx)
                 fence = (await grants.get(tx, grant.id)).fence
                 tenant = identity.tenant_id
                 await grants.set_settings(tx, grant.id, tenant=tenant, client_id=pending.client_id, cloud=cloud)
@@ -418,6 +445,11 @@ class Connecting:
                 subject=wish.name,
             )
         return present, grant
+
+
+async def _asked(guard: Guard | None, tx: Transaction) -> None:
+    if guard is not None:
+        await guard(tx)
 
 
 def _opened(sealed: Secret) -> _Pending:

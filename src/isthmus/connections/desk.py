@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from uuid import UUID
 
 from isthmus.client.protocols import JournalEntry
@@ -14,6 +15,7 @@ from isthmus.connections.sessions import ConnectSessions
 from isthmus.connections.sessions_check import run_check
 from isthmus.connections.sessions_flow import ConnectFlow
 from isthmus.kernel.clock import Clock
+from isthmus.kernel.failures import InvalidInput
 from isthmus.store.database import Database
 from isthmus.store.rows import Connection
 from isthmus.vault.secrets import Secret
@@ -67,7 +69,8 @@ class ConnectDesk:
         taken = await run_check(self._db, self._opener, self._clock, NoJournal(), self._project_id, session_id)
         session = await self.sessions.show(session_id)
         if session.reconnect and session.step == "choose" and session.status == "opened":
-            await self.flow.finish(session_id, None)
+            with suppress(InvalidInput):  # it has run out or was taken back in this moment: its page says so
+                await self.flow.finish(session_id, None)
         return taken
 
     async def import_tokens(self, wish: Wish, app: AppCredentials, refresh_token: Secret) -> Connection:

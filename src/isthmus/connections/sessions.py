@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -183,7 +183,7 @@ class ConnectSessions:
             )
 
         async with self._db.project(self._project_id) as tx:
-            session = await self._locked(tx, session_id)
+            session = await self.locked(tx, session_id)
             if not await connect_sessions.add_link(tx, session_id, hashed(token), "administrator"):
                 raise InvalidInput(
                     "There are many links to this page already.", remedy="Send one of those that were made before."
@@ -233,10 +233,16 @@ class ConnectSessions:
         accepted: bool = False,
         opened: bool = False,
         touch: bool = True,
+        together_with: Callable[[Transaction, ConnectSession], Awaitable[object]] | None = None,
     ) -> ConnectSession:
-        """Change a session that is not over, alone. Raises InvalidInput when it is over."""
+        """Change a session that is not over, alone. Raises InvalidInput when it is over.
+
+        `together_with` is done in the same transaction, with the session as it was.
+        """
         async with self._db.project(self._project_id) as tx:
-            session = await self._locked(tx, session_id)
+            session = await self.locked(tx, session_id)
+            if together_with is not None:
+                await together_with(tx, session)
             changed = how(session)
             if touch:
                 changed = msgspec.structs.replace(changed, expires_at=self._later(changed))
@@ -248,7 +254,12 @@ class ConnectSessions:
         soon = self._clock.now() + timedelta(seconds=ACTIVE_S)
         return max(session.expires_at, min(soon, session.latest_at))
 
-    async def _locked(self, tx: Transaction, session_id: UUID) -> ConnectSession:
+    async def locked(self, tx: Transaction, session_id: UUID) -> ConnectSession:
+        """A session that is not over, which nobody else changes until the transaction ends. Raises InvalidInput.
+
+        Whatever touches the connection of a session asks for this in the same transaction: what was looked at before
+        may be over by now.
+        """
         now = self._clock.now()
         session = current(await connect_sessions.get(tx, session_id, lock=True), now)
         if session.status not in OPEN or session.expires_at <= now:
@@ -311,6 +322,13 @@ def session_over(session: ConnectSession) -> InvalidInput:
     if session.status == "connected":
         return InvalidInput("This is done already: the connection works.", remedy="You can close this page.")
     return InvalidInput("This link has run out.", remedy="Ask for a new one where you found it.")
+
+
+def agreed(session: ConnectSession) -> ConnectSession:
+    """The session, which somebody has agreed to. Raises InvalidInput when nobody has."""
+    if session.accepted_at is None:
+        raise InvalidInput("First agree to what will be shared.", remedy="Go back to the first page.")
+    return session
 
 
 def _new_token() -> str:

@@ -60,7 +60,7 @@ async def _claim(db: Database, clock: Clock, project_id: UUID, session_id: UUID)
     async with db.project(project_id) as tx:
         session = await connect_sessions.get(tx, session_id, lock=True)
         taken = session.checking_at is not None and session.checking_at > now - timedelta(seconds=SILENT_S)
-        if session.step != "checking" or session.status != "opened" or taken:
+        if session.step != "checking" or session.status != "opened" or taken or session.expires_at <= now:
             return None
         if session.connection_id is not None:
             with suppress(InvalidInput):

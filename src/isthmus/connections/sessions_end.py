@@ -1,17 +1,58 @@
-"""How connect sessions end badly: cancelled, run out, or failed for now; what was begun is forgotten."""
+"""How connect sessions end: well, cancelled, run out, or failed for now; what came to nothing is forgotten."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from isthmus.kernel.failures import Failure, RecordNotFound
-from isthmus.store import connect_sessions, connections, consumers, events
+from isthmus.kernel.failures import Failure, InvalidInput, RecordNotFound
+from isthmus.store import audit, connect_sessions, connections, consumers, events, integrations
 from isthmus.store.connect_sessions import ConnectSession
 from isthmus.store.database import Database, Transaction
+
+
+async def end_well(
+    tx: Transaction, session: ConnectSession, connection_id: UUID, company_ids: Sequence[str] | None
+) -> ConnectSession:
+    """End a locked session whose check has passed: the connection works from here on, and the host hears of it.
+
+    None keeps the present choice of companies. Raises InvalidInput when none of those that are there is chosen.
+    """
+    if company_ids is not None:
+        known = {each.remote_id for each in await connections.companies_of(tx, connection_id)}
+        chosen = [each for each in company_ids if each in known]
+        if not chosen:
+            raise InvalidInput("Choose at least one company.", subject="company")
+        await connections.select_companies(tx, connection_id, chosen)
+    connection = await connections.get(tx, connection_id)
+    consumer = await consumers.get(tx, session.consumer_id)
+    if connection.consumer_id is None:
+        await consumers.assign(tx, connection_id, consumer.id)
+    await integrations.assign(tx, connection_id, session.integration_id)
+    subject = {"connection_id": str(connection_id), "consumer": consumer.external_id}
+    if not session.reconnect:
+        made = {"name": connection.name, "provider": connection.provider}
+        await events.append(tx, type="connection.created", subject=subject, data=made)
+        await connections.set_state(tx, connection_id, "connected")
+    await events.append(
+        tx,
+        type="connect_session.completed",
+        subject={**subject, "connect_session_id": str(session.id)},
+        data={"provider": connection.provider, "reconnect": session.reconnect},
+    )
+    await audit.note(
+        tx,
+        actor=f"consumer:{consumer.external_id}",
+        action="connection.reconnected" if session.reconnect else "connection.made",
+        subject=str(connection_id),
+        detail={"name": connection.name, "connect_session": str(session.id)},
+    )
+    ended = msgspec.structs.replace(session, status="connected", step="done", sealed=None, failure=None)
+    return await connect_sessions.save(tx, ended, ended=True)
 
 
 async def end_without(tx: Transaction, session: ConnectSession, status: str) -> ConnectSession:
@@ -90,14 +131,15 @@ async def fail(
 ) -> None:
     """Note why an attempt came to nothing; the host hears of each reason once. The session goes on.
 
-    With `claim`, only while that check is still the one that counts.
+    One whose time is up is left to its end: the host then hears that it ran out, and nothing else. With `claim`, only
+    while that check is still the one that counts.
     """
     plain = plain_failure(failure)
     async with db.project(project_id) as tx:
         session = await connect_sessions.get(tx, session_id, lock=True)
-        if session.status in ("connected", "cancelled", "expired") or (
-            claim is not None and session.checking_at != claim
-        ):
+        now: datetime = await tx.value("SELECT now()")
+        over = session.status in ("connected", "cancelled", "expired") or session.expires_at <= now
+        if over or (claim is not None and session.checking_at != claim):
             return
         news = session.status != "failed" or (session.failure or {}).get("code") != failure.code
         await connect_sessions.save(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final, Literal
@@ -21,14 +21,14 @@ from isthmus.auth.entra.clouds import Cloud
 from isthmus.auth.entra.id_token import tenant_id as tenant_id_of
 from isthmus.client.protocols import Journal
 from isthmus.client.tokens import run_steps
-from isthmus.connections.connecting import SHARED_TENANT, Connecting, Wish, state_hash
+from isthmus.connections.connecting import SHARED_TENANT, Connecting, Guard, Wish, state_hash
 from isthmus.connections.credentials import GrantKind
 from isthmus.connections.integrations import HOSTS_OWN, Integrations, Mode, cloud_of_integration
 from isthmus.connections.keyring import Keyring
 from isthmus.connections.opening import Opener
-from isthmus.connections.sessions import PRESET_CHARACTERS_MAX, ConnectSessions, SessionScene, modes_of
+from isthmus.connections.sessions import PRESET_CHARACTERS_MAX, ConnectSessions, SessionScene, agreed, modes_of
 from isthmus.connections.sessions_apps import SessionApps, Typed
-from isthmus.connections.sessions_end import fail
+from isthmus.connections.sessions_end import end_well, fail
 from isthmus.connections.sharing import share_grant
 from isthmus.connections.trial import try_app, worth_keeping
 from isthmus.kernel.clock import Clock
@@ -40,9 +40,9 @@ from isthmus.kernel.failures import (
     SecretWrong,
     SignInAgain,
 )
-from isthmus.store import audit, connect_sessions, connections, consumers, events, grants, integrations
+from isthmus.store import audit, connect_sessions, connections, consumers, grants, integrations
 from isthmus.store.connect_sessions import ConnectSession
-from isthmus.store.database import Database
+from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Authorization, Connection
 from isthmus.vault.secrets import Secret
 
@@ -150,8 +150,7 @@ class ConnectFlow:
         inputs = {name: str(place.get(name) or preset.get(name) or given[name]) for name in TYPED}
 
         def kept(session: ConnectSession) -> ConnectSession:
-            if session.accepted_at is None:
-                raise InvalidInput("First agree to what will be shared.", remedy="Go back to the first page.")
+            agreed(session)
             sealed = session.sealed
             if typed.secret is not None or typed.certificate is not None:
                 sealed = self._apps.seal(session.id, inputs["client_id"], typed)
@@ -186,7 +185,8 @@ class ConnectFlow:
             if session.reconnect or not worth_keeping(failure):
                 raise  # what works today is not replaced by what does not
         connection = await self._connection_for(scene, Mode.OWN_APP, session.inputs)
-        await self._connecting.use_app(connection.id, app, tenant=wish.tenant, cloud=cloud)
+        guard = self._while_open(session.id)
+        await self._connecting.use_app(connection.id, app, tenant=wish.tenant, cloud=cloud, guard=guard)
         await self._to_checking(session.id, just_consented=False)
 
     # -- the vendor ----------------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ class ConnectFlow:
 
         The state that comes back is good once, for this session and for the browser whose `visit` this is (OA-22).
         """
-        await self._open_and_accepted(session_id)
+        await self._sessions.change(session_id, agreed)
         scene = await self._sessions.scene(session_id)
         mode = Mode(str(scene.session.inputs.get("mode") or modes_of(scene.session, scene.integration)[0]))
         purpose = purpose or ("consent" if mode is Mode.APP else "sign_in")
@@ -213,15 +213,16 @@ class ConnectFlow:
         await self._step(session_id, "vendor")
         return url
 
-    async def _open_and_accepted(self, session_id: UUID) -> None:
-        """Nothing of the connection is touched for a session that is over, or that nobody has agreed to."""
+    def _while_open(self, session_id: UUID) -> Guard:
+        """Nothing of the connection is touched for a session that is over, or that nobody has agreed to.
 
-        def checked(session: ConnectSession) -> ConnectSession:
-            if session.accepted_at is None:
-                raise InvalidInput("First agree to what will be shared.", remedy="Go back to the first page.")
-            return session
+        What came before may have taken minutes at the vendor's: this is asked when the change itself is made.
+        """
 
-        await self._sessions.change(session_id, checked)
+        async def asked(tx: Transaction) -> None:
+            agreed(await self._sessions.locked(tx, session_id))
+
+        return asked
 
     async def _vouched_for(self, session: ConnectSession) -> None:
         """The host's app works on its own in an organization that the host has named, and in no other.
@@ -251,6 +252,7 @@ class ConnectFlow:
                 tenant=str(session.inputs.get("tenant") or session.preset.get("tenant") or ""),
                 cloud=cloud_of_integration(scene.integration),
                 scopes=scene.integration.scopes,
+                guard=self._while_open(session.id),
             )
         own = not session.reconnect or (app.secret is None and app.client_id == grant.client_id)
         started = await self._connecting.sign_in_to(
@@ -320,7 +322,8 @@ class ConnectFlow:
             if found.context.get("purpose") == "consent":
                 await self._consented(session_id, found.id, parameters, journal)
             else:
-                await self._connecting.finish_sign_in(dict(parameters), journal, quiet=True)
+                guard = self._while_open(session_id)
+                await self._connecting.finish_sign_in(dict(parameters), journal, quiet=True, guard=guard)
                 await self._to_checking(session_id, just_consented=True)
         except Failure as failure:
             await self._fail(session_id, failure, step="vendor")
@@ -364,7 +367,8 @@ class ConnectFlow:
         await self._vouched_for(session)
         app = self._offered.credentials(scene.integration)
         connection = await self._connection_for(scene, Mode.APP, {**session.inputs, "tenant": tenant})
-        await self._connecting.use_app(connection.id, app, tenant=tenant, cloud=cloud)
+        guard = self._while_open(session_id)
+        await self._connecting.use_app(connection.id, app, tenant=tenant, cloud=cloud, guard=guard)
         await self._to_checking(session_id, just_consented=True)
 
     async def _same_tenant(self, session: ConnectSession, cloud: Cloud, tenant: str, journal: Journal) -> None:
@@ -384,76 +388,39 @@ class ConnectFlow:
 
     async def choose_environment(self, session_id: UUID, name: str) -> None:
         """Look at another environment of the same tenant; its companies are found anew."""
-        await self._open_and_accepted(session_id)
-        session = await self._sessions.show(session_id)
-        if session.reconnect or session.connection_id is None:
-            raise InvalidInput("This connection keeps its environment.")
         name = name.strip()
-        if not name or len(name) > PRESET_CHARACTERS_MAX:
-            raise InvalidInput("Choose an environment.", subject="environment")
-        async with self._db.project(self._project_id) as tx:
+
+        async def move(tx: Transaction, session: ConnectSession) -> None:
+            if agreed(session).reconnect or session.connection_id is None:
+                raise InvalidInput("This connection keeps its environment.")
+            if not name or len(name) > PRESET_CHARACTERS_MAX:
+                raise InvalidInput("Choose an environment.", subject="environment")
             connection = await connections.get(tx, session.connection_id)
             if connection.environment.casefold() != name.casefold():
                 await connections.move(tx, connection.id, name)
-        await self._to_checking(session_id, just_consented=False, environment=name)
+
+        await self._to_checking(session_id, just_consented=False, environment=name, together_with=move)
 
     async def check_again(self, session_id: UUID) -> None:
         """Somebody has mended something: take all steps again."""
-        session = await self._sessions.show(session_id)
-        if session.connection_id is None:
-            raise InvalidInput("There is nothing to check yet.")
-        await self._to_checking(session_id, just_consented=False)
+
+        async def may_be_checked(_: Transaction, session: ConnectSession) -> None:
+            if agreed(session).connection_id is None:
+                raise InvalidInput("There is nothing to check yet.")
+
+        await self._to_checking(session_id, just_consented=False, together_with=may_be_checked)
 
     async def finish(self, session_id: UUID, company_ids: Sequence[str] | None) -> ConnectSession:
         """Choose companies (None keeps the present choice) and end the session well. A second time changes nothing."""
-        session = await self._sessions.show(session_id)
-        if session.status == "connected":
-            return session
-        if session.step != "choose" or session.connection_id is None:
-            raise InvalidInput("The check has not passed yet.", remedy="Wait for it, or start it again.")
-        connection_id = session.connection_id
         async with self._db.project(self._project_id) as tx:
             session = await connect_sessions.get(tx, session_id, lock=True)
             if session.status == "connected":
                 return session
-            if company_ids is not None:
-                known = {each.remote_id for each in await connections.companies_of(tx, connection_id)}
-                chosen = [each for each in company_ids if each in known]
-                if not chosen:
-                    raise InvalidInput("Choose at least one company.", subject="company")
-                await connections.select_companies(tx, connection_id, chosen)
-            connection = await connections.get(tx, connection_id)
-            consumer = await consumers.get(tx, session.consumer_id)
-            if connection.consumer_id is None:
-                await consumers.assign(tx, connection_id, consumer.id)
-            await integrations.assign(tx, connection_id, session.integration_id)
-            subject = {"connection_id": str(connection_id), "consumer": consumer.external_id}
-            if not session.reconnect:
-                await events.append(
-                    tx,
-                    type="connection.created",
-                    subject=subject,
-                    data={"name": connection.name, "provider": connection.provider},
-                )
-                await connections.set_state(tx, connection_id, "connected")
-            await events.append(
-                tx,
-                type="connect_session.completed",
-                subject={**subject, "connect_session_id": str(session_id)},
-                data={"provider": connection.provider, "reconnect": session.reconnect},
-            )
-            await audit.note(
-                tx,
-                actor=f"consumer:{consumer.external_id}",
-                action="connection.reconnected" if session.reconnect else "connection.made",
-                subject=str(connection_id),
-                detail={"name": connection.name, "connect_session": str(session_id)},
-            )
-            ended = await connect_sessions.save(
-                tx,
-                msgspec.structs.replace(session, status="connected", step="done", sealed=None, failure=None),
-                ended=True,
-            )
+            session = agreed(await self._sessions.locked(tx, session_id))
+            connection_id = session.connection_id
+            if session.step != "choose" or connection_id is None:
+                raise InvalidInput("The check has not passed yet.", remedy="Wait for it, or start it again.")
+            ended = await end_well(tx, session, connection_id, company_ids)
         await share_grant(self._db, self._keyring, self._opener, self._project_id, connection_id)
         return ended
 
@@ -461,8 +428,8 @@ class ConnectFlow:
 
     async def _connection_for(self, scene: SessionScene, mode: Mode, inputs: Mapping[str, Any]) -> Connection:
         """The connection that is being made, begun when there is none yet."""
-        session = await self._sessions.show(scene.session.id)
         async with self._db.project(self._project_id) as tx:
+            session = await self._sessions.locked(tx, scene.session.id)
             if session.connection_id is not None:
                 with suppress(InvalidInput):  # somebody has deleted it meanwhile: a new one is begun
                     connection = await connections.get(tx, session.connection_id)
@@ -482,10 +449,14 @@ class ConnectFlow:
             first = now.connection_id == session.connection_id
             return msgspec.structs.replace(now, connection_id=made.id) if first else now
 
-        kept = await self._sessions.change(scene.session.id, begun)
+        kept = None
+        try:
+            kept = await self._sessions.change(scene.session.id, begun)
+        finally:
+            if kept is None or kept.connection_id != made.id:  # nobody would ever come back to it
+                await self._db.transact(self._project_id, lambda tx: connections.delete(tx, made.id))
         if kept.connection_id == made.id:
             return made
-        await self._db.transact(self._project_id, lambda tx: connections.delete(tx, made.id))
         return await self._connection_for(scene, mode, inputs)  # a second tab was quicker: this is its connection
 
     def _wish(self, scene: SessionScene, inputs: Mapping[str, Any]) -> Wish:
@@ -503,7 +474,14 @@ class ConnectFlow:
             session_id, lambda now: msgspec.structs.replace(now, step=step, status="opened", failure=None)
         )
 
-    async def _to_checking(self, session_id: UUID, *, just_consented: bool, environment: str | None = None) -> None:
+    async def _to_checking(
+        self,
+        session_id: UUID,
+        *,
+        just_consented: bool,
+        environment: str | None = None,
+        together_with: Callable[[Transaction, ConnectSession], Awaitable[object]] | None = None,
+    ) -> None:
         def checking(now: ConnectSession) -> ConnectSession:
             inputs = {**now.inputs, "just_consented": just_consented}
             if environment is not None:
@@ -512,7 +490,7 @@ class ConnectFlow:
                 now, step="checking", status="opened", failure=None, checks=[], checking_at=None, inputs=inputs
             )
 
-        await self._sessions.change(session_id, checking)
+        await self._sessions.change(session_id, checking, together_with=together_with)
 
     async def _fail(self, session_id: UUID, failure: Failure, *, step: str | None = None) -> None:
         await fail(self._db, self._project_id, session_id, failure, step=step)

@@ -81,6 +81,8 @@ async def send_inputs(guest: Guests) -> Response[Any]:
         following = await guest.desk.flow.submit(guest.session_id, typed, NoJournal())
     except Failure as failure:
         scene = await guest.desk.sessions.scene(guest.session_id)
+        if scene.session.status in FINISHED:
+            return _go(guest, "")
         return await inputs_page(
             guest, scene, mode.value, errors=_errors(guest, scene, failure), typed=typed, status=422
         )
@@ -142,6 +144,8 @@ async def choose_environment(guest: Guests) -> Response[Any]:
         await guest.desk.flow.choose_environment(guest.session_id, guest.text("environment"))
     except InvalidInput as failure:
         scene = await guest.desk.sessions.scene(guest.session_id)
+        if scene.session.status in FINISHED:
+            return _go(guest, "")
         return await _choose(guest, scene, {"environment": f"{failure.message} {failure.remedy}"})
     return _go(guest, "")
 
@@ -153,6 +157,8 @@ async def choose_companies(guest: Guests) -> Response[Any]:
         await guest.desk.flow.finish(guest.session_id, guest.lists.get("company", []))
     except InvalidInput as failure:
         scene = await guest.desk.sessions.scene(guest.session_id)
+        if scene.session.status in FINISHED:
+            return _go(guest, "")
         if scene.session.step != "choose":
             raise
         return await _choose(guest, scene, {"company": failure.message})
