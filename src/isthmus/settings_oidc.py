@@ -11,6 +11,7 @@
 | `ISTHMUS_OIDC_ROLES` | which of its values give which role: `admin=ops operator=support viewer=*` | `viewer=*` |
 | `ISTHMUS_OIDC_DOMAINS` | domains of e-mail addresses that may come in, separated by blanks | any |
 | `ISTHMUS_OIDC_CA_FILE` | certificate authority (PEM) of a provider inside your network | the machine's |
+| `ISTHMUS_OIDC_SIGN_OUT` | `0`: signing out of the console leaves the provider's own session alone | `1` |
 | `ISTHMUS_PASSWORDS` | `0`: nobody signs in with a password once an administrator has come through the provider | `1` |
 """
 
@@ -34,6 +35,7 @@ VARIABLES: Final = {
     "ISTHMUS_OIDC_ROLES": "values of that claim and the role they give: admin=ops operator=support (default: viewer=*)",
     "ISTHMUS_OIDC_DOMAINS": "domains of e-mail addresses that may come in, separated by blanks (default: any)",
     "ISTHMUS_OIDC_CA_FILE": "certificate authority (PEM) of a provider inside your network",
+    "ISTHMUS_OIDC_SIGN_OUT": "0: signing out of the console leaves the provider's own session alone (default: 1)",
     "ISTHMUS_PASSWORDS": "0: no passwords once an administrator has come through the provider (default: 1)",
 }
 """Every variable that is read, with its meaning; the settings reference is generated from it."""
@@ -55,6 +57,7 @@ class OidcSettings(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[tuple[str, str], ...] = (("viewer", ANYBODY),)
     domains: tuple[str, ...] = ()
     ca_file: str | None = None
+    sign_out: bool = True
     passwords: bool = True
 
     def __repr__(self) -> str:
@@ -64,7 +67,7 @@ class OidcSettings(msgspec.Struct, frozen=True, kw_only=True):
 def load_oidc(environ: Mapping[str, str], *, development: bool = False) -> OidcSettings | None:
     """Read the environment; None where no issuer is named. Raises InvalidInput naming the variable."""
     issuer = (environ.get("ISTHMUS_OIDC_ISSUER") or "").strip()
-    passwords = environ.get("ISTHMUS_PASSWORDS", "1").lower() not in ("0", "false", "no")
+    passwords = _on(environ, "ISTHMUS_PASSWORDS")
     if not issuer:
         if not passwords:
             raise InvalidInput(
@@ -93,8 +96,13 @@ def load_oidc(environ: Mapping[str, str], *, development: bool = False) -> OidcS
         roles=_roles(environ.get("ISTHMUS_OIDC_ROLES") or f"viewer={ANYBODY}"),
         domains=tuple((environ.get("ISTHMUS_OIDC_DOMAINS") or "").replace(",", " ").lower().split()),
         ca_file=environ.get("ISTHMUS_OIDC_CA_FILE") or None,
+        sign_out=_on(environ, "ISTHMUS_OIDC_SIGN_OUT"),
         passwords=passwords,
     )
+
+
+def _on(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(name, "1").lower() not in ("0", "false", "no")
 
 
 def _roles(text: str) -> tuple[tuple[str, str], ...]:

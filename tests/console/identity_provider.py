@@ -39,6 +39,7 @@ class IdentityProvider:
         self.person: dict[str, Any] = {"sub": "ada", "name": "Ada Lovelace", "email": "ada@acme.example"}
         self.refuse = ""
         self.algorithm = "RS256"
+        self.signs_out = True
         self.methods = ["client_secret_basic"]
         self.requests: list[str] = []
         self._codes: dict[str, dict[str, str]] = {}
@@ -81,6 +82,9 @@ class IdentityProvider:
                 self._codes[code] = query
                 back = urlencode({"code": code, "state": query["state"]})
                 return 302, {}, [(b"location", f"{query['redirect_uri']}?{back}".encode())]
+            case "/end":
+                here = query.get("client_id") == CLIENT_ID
+                return (302, {}, [(b"location", query["post_logout_redirect_uri"].encode())]) if here else (400, {}, [])
             case "/token":
                 return (*self._token(form, headers), [])
         return 404, {}, []
@@ -91,6 +95,7 @@ class IdentityProvider:
             "authorization_endpoint": f"{self.address}/authorize",
             "token_endpoint": f"{self.address}/token",
             "jwks_uri": f"{self.address}/keys",
+            **({"end_session_endpoint": f"{self.address}/end"} if self.signs_out else {}),
             "token_endpoint_auth_methods_supported": self.methods,
         }
 

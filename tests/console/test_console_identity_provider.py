@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from html import unescape
 from typing import Any
 
 import httpx
@@ -170,6 +172,54 @@ async def test_only_the_domains_that_are_allowed_come_in(opened: Opened, provide
     assert "you came as ada@evil.example." in words((await come_back(visitor)).text)
     provider.claims = {"email": "ada@notacme.example", "email_verified": True}
     assert (await come_back(visitor)).status_code == 403
+
+
+async def test_entra_proves_the_domain_of_an_address_by_a_claim_of_its_own(
+    opened: Opened, provider: IdentityProvider
+) -> None:
+    visitor = await opened(domains=("acme.example",))
+    for proven in (True, 1, "1", "true", "True"):
+        provider.claims = {"xms_edov": proven}
+        assert (await come_back(visitor)).status_code == 303, proven
+    for unproven in (False, 0, "0", "false", "", None, ["true"]):
+        provider.claims = {"xms_edov": unproven}
+        assert (await come_back(visitor)).status_code == 403, unproven
+    provider.claims = {"xms_edov": True, "email_verified": False}
+    assert (await come_back(visitor)).status_code == 403, "a clear no is not overruled"
+    provider.claims = {"xms_edov": True, "email": None, "preferred_username": "eve@acme.example"}
+    assert (await come_back(visitor)).status_code == 403, "it speaks of the claim email and of nothing else"
+
+
+async def test_signing_out_ends_the_providers_session_too(opened: Opened, provider: IdentityProvider) -> None:
+    visitor = await opened()
+    await come_back(visitor)
+    page = await visitor.send("/console/sign-out")
+    assert (await visitor.get("/console")).status_code == 303, "signed out here whatever happens there"
+    assert "You are signed out here" in words(page.text)
+    found = re.search(r'http-equiv="refresh" content="0;url=([^"]+)"', page.text)
+    assert found is not None
+    ended = await visitor.client.get(unescape(found.group(1)))
+    assert ended.status_code == 302
+    assert ended.headers["location"] == f"{visitor.served.address}/console/sign-in/signed-out"
+    home = await visitor.client.get(ended.headers["location"], follow_redirects=True)
+    assert "You are signed out." in words(home.text)
+
+
+async def test_signing_out_stays_here_when_the_provider_has_no_part_in_it(
+    opened: Opened, provider: IdentityProvider
+) -> None:
+    visitor = await opened()
+    await new_person(visitor.served, name := f"Somebody {new_id().hex}", "viewer")
+    await visitor.sign_in(name)
+    by_password = await visitor.send("/console/sign-out")
+    assert by_password.headers["location"] == "/console/sign-in?notice=signed-out"
+    left_alone = await opened(sign_out=False)
+    await come_back(left_alone)
+    assert (await left_alone.send("/console/sign-out")).status_code == 303
+    provider.signs_out = False
+    nowhere = await opened()
+    await come_back(nowhere)
+    assert (await nowhere.send("/console/sign-out")).status_code == 303
 
 
 async def test_passwords_can_be_off_and_still_nobody_is_locked_out(opened: Opened, provider: IdentityProvider) -> None:

@@ -1,4 +1,4 @@
-"""Signing in through the organization's identity provider: there, back, and who one is here."""
+"""Signing in and out through the organization's identity provider: there, back, and who one is here."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import hmac
 import logging
 from typing import Any, Final
 
-from litestar import Response, get
+from litestar import Response, get, post
 from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
 from isthmus.console.admission import OPEN, Refused
 from isthmus.console.oidc import OidcProvider, Who, journey
+from isthmus.console.pages import Theme, html, render
 from isthmus.console.services import Services
-from isthmus.console.sessions import FAILURES_FREE_PER_ADDRESS, PAUSE_S_MAX, hashed, new_token
+from isthmus.console.sessions import FAILURES_FREE_PER_ADDRESS, PAUSE_S_MAX, SESSION_COOKIE, hashed, new_token
 from isthmus.console.sign_in import Given, Plain, begin, cookie, inside, note
+from isthmus.console.visit import Visiting
 from isthmus.kernel.failures import Failure
 from isthmus.settings_oidc import ANYBODY, OidcSettings
 from isthmus.store import console_people
@@ -22,17 +24,43 @@ from isthmus.store.console_people import Person
 
 JOURNEY_COOKIE: Final = "isthmus_journey"
 JOURNEY_HOURS: Final = 1
-CALLBACK: Final = "/console/sign-in/callback"
+SIGN_IN: Final = "/console/sign-in"
+CALLBACK: Final = f"{SIGN_IN}/callback"
+SIGNED_OUT: Final = f"{SIGN_IN}/signed-out"
 WAY: Final = "provider"
 
 _log = logging.getLogger(__name__)
 
 
 def provider_handlers(services: Services) -> list[ControllerRouterHandler]:
-    """The two addresses, where a provider is set up; none elsewhere."""
-    if services.settings.oidc is None:
-        return []
-    provider = OidcProvider(services.settings.oidc, services.clock)
+    """Signing out, and where a provider is set up its own addresses."""
+    oidc = services.settings.oidc
+    provider = OidcProvider(oidc, services.clock) if oidc is not None else None
+    return [_sign_out(provider), *(_provided(provider) if provider is not None else ())]
+
+
+def _sign_out(provider: OidcProvider | None) -> ControllerRouterHandler:
+    @post("/sign-out", opt={"role": "viewer"}, status_code=200)
+    async def sign_out(visit: Visiting) -> Response[Any]:
+        """End the session here and in the database; who came through the provider ends that session too."""
+        await console_people.end_session(visit.services.db, hashed(visit.request.cookies.get(SESSION_COOKIE, "")))
+        url = None
+        if provider is not None and visit.who.way == WAY:
+            url = await provider.sign_out_url(f"{visit.services.public_url}{SIGNED_OUT}")
+        answer: Response[Any] = Redirect(path=f"{SIGN_IN}?notice=signed-out", status_code=303)
+        if url is not None:  # a page that leads there: browsers hold redirects of a form to `form-action`
+            answer = html(render("signing_out.html", url=url, theme=Theme.of(visit.request)))
+        answer.delete_cookie(SESSION_COOKIE, path="/console")
+        return answer
+
+    return sign_out
+
+
+def _provided(provider: OidcProvider) -> list[ControllerRouterHandler]:
+    @get("/sign-in/signed-out", opt={OPEN: True}, sync_to_thread=False)
+    def signed_out() -> Redirect:
+        """Back from signing out at the provider. An address without parameters, as providers want them registered."""
+        return Redirect(path=f"{SIGN_IN}?notice=signed-out", status_code=303)
 
     @get("/sign-in/provider", opt={OPEN: True})
     async def leave(request: Plain, services: Given) -> Response[Any]:
@@ -75,7 +103,7 @@ def provider_handlers(services: Services) -> list[ControllerRouterHandler]:
         answer.delete_cookie(JOURNEY_COOKIE, path="/console")
         return answer
 
-    return [leave, come_back]
+    return [leave, come_back, signed_out]
 
 
 async def _open_to(request: Plain, services: Services) -> bytes:

@@ -103,7 +103,6 @@ def create_console(services: Services) -> list[ControllerRouterHandler]:
 _SIGN_IN: Final = (
     sign_in.sign_in_page,
     sign_in.sign_in,
-    sign_in.sign_out,
     sign_in.welcome_page,
     sign_in.welcome,
     sign_in.choose_theme,

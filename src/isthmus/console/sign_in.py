@@ -120,15 +120,6 @@ async def sign_in(request: Plain, services: Given) -> Response[Any]:
     )
 
 
-@post("/sign-out", opt={"role": "viewer"})
-async def sign_out(visit: Visiting) -> Redirect:
-    """End the session here and in the database."""
-    await console_people.end_session(visit.services.db, hashed(visit.request.cookies.get(SESSION_COOKIE, "")))
-    answer = Redirect(path="/console/sign-in?notice=signed-out", status_code=303)
-    answer.delete_cookie(SESSION_COOKIE, path="/console")
-    return answer
-
-
 @get("/welcome/{token:str}", opt={OPEN: True})
 async def welcome_page(request: Plain, services: Given, token: FromPath[str]) -> Response[str]:
     """The form behind a one-time link."""
