@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import re
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from html import unescape
 from typing import Any
 
 import httpx
@@ -87,6 +89,17 @@ class Served:
         assert answer.status_code == 201, answer.text
         shown: dict[str, Any] = answer.json()["connection"]
         return shown
+
+    async def to_vendor(self, browser: httpx.AsyncClient, url: str) -> str:
+        """Go on from the page of a sign-in that `/v1/authorize` has started; the vendor's address it leads to."""
+        page = await browser.get(url)
+        assert page.status_code == 200, page.text
+        fields = dict(re.findall(r'name="(csrf|state)" value="([^"]+)"', page.text))
+        left = await browser.post(url.split("?")[0], data=fields)
+        assert left.status_code == 200, left.text
+        found = re.search(r'http-equiv="refresh" content="0;url=([^"]+)"', left.text)
+        assert found is not None, left.text
+        return unescape(found.group(1))
 
     async def synced(self, client: httpx.AsyncClient, connection: str, name: str, **wish: Any) -> dict[str, Any]:
         """A sync that has run once, in this process."""

@@ -69,23 +69,6 @@ async def test_a_forgotten_connection_is_gone(served: Served) -> None:
     assert (await client.get(f"/v1/connections/{connection['id']}")).status_code == 404
 
 
-async def test_a_person_signs_in_and_comes_back_through_the_callback(served: Served) -> None:
-    client = await served.client("connect", "read")
-    started = await client.post(
-        "/v1/authorize",
-        json=served.connecting(
-            name="by a person", tenant="", client_id=identities.WEB_APP_ID, client_secret=identities.WEB_APP_SECRET
-        ),
-    )
-    assert started.status_code == 201, started.text
-    came_back = await served.house.browse(served.hub, started.json()["url"])
-    page = await client.get("/oauth/callback", params=came_back)
-    assert page.status_code == 200, page.text
-    assert "by a person" in page.text
-    shown = (await client.get(f"/v1/connections/{started.json()['connection']}")).json()
-    assert shown["state"] in ("pending", "connected")
-
-
 async def test_a_callback_that_nobody_asked_for_is_refused_in_words(served: Served) -> None:
     client = await served.bearing(None)
     page = await client.get("/oauth/callback", params={"state": "forged", "code": "x"})

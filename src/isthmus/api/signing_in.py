@@ -1,4 +1,8 @@
-"""`/v1/authorize` starts a person's sign-in in the browser; `/oauth/callback` is where the vendor sends them back."""
+"""`/v1/authorize` starts a person's sign-in in the browser; `/oauth/callback` is where the vendor sends them back.
+
+The address that the caller gets is a page of ours: the sign-in belongs to the browser that goes on from there, and its
+answer counts in no other (`connections.browsers`).
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,7 @@ from isthmus.api.services import ProjectServices, Services
 from isthmus.api.shapes import Input, Text
 from isthmus.auth.entra.authorization import SIGN_IN_MAX_S
 from isthmus.client.protocols import JournalEntry
+from isthmus.connections.browsers import belongs, cookie_name
 from isthmus.connections.connecting import Wish
 from isthmus.connections.given import given_secret
 from isthmus.kernel.failures import Failure, SignInAgain
@@ -31,6 +36,8 @@ from isthmus.store import consumers, grants
 from isthmus.store.rows import Connection
 
 CALLBACK_PATH: Final = "/oauth/callback"
+START_PATH: Final = "/connect/sign-in"
+"""The page from which a browser goes on (`isthmus.console.connect`)."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +64,11 @@ class NewSignIn(Input, frozen=True, kw_only=True):
 
 
 class StartedSignIn(msgspec.Struct, frozen=True, kw_only=True):
-    """Open `url` in the person's browser within `expires_in` seconds; `connection` tells how it ends."""
+    """Open `url` in the person's browser within `expires_in` seconds; `connection` tells how it ends.
+
+    It is a page of ours that says who asks for what and leads to the vendor. The sign-in can be ended in the browser
+    that went on from there, and in no other.
+    """
 
     url: str
     connection: UUID
@@ -77,7 +88,7 @@ def signing_in_routes(services: Services, access: Access) -> Router:
 
     @post("/", guards=[access.needs(Scope.CONNECT)], summary="Start a sign-in in the browser")
     async def authorize(request: Ask, data: JSONBody[NewSignIn]) -> StartedSignIn:
-        """The vendor's page cannot be framed: open it as a whole page or a popup. Its app registration has to list
+        """Its pages cannot be framed: open them as a whole page or a popup. The app registration has to list
         `redirect_uri`."""
         project = await project_of(request, services)
         if data.consumer is not None:
@@ -99,7 +110,7 @@ def signing_in_routes(services: Services, access: Access) -> Router:
                 await consumers.assign(tx, started.connection_id, data.consumer)
             await note(tx, request, "connection.sign_in", started.connection_id, name=data.name)
         return StartedSignIn(
-            url=started.url,
+            url=f"{services.public_url}{START_PATH}?{urlencode({'state': started.state})}",
             connection=started.connection_id,
             expires_in=int(SIGN_IN_MAX_S),
             redirect_uri=redirect_uri,
@@ -119,7 +130,7 @@ def callback_routes(services: Services) -> list[Any]:
         if session:
             return Redirect(path=f"/connect/s/{session}/callback?{urlencode(parameters)}", status_code=303)
         try:
-            project, connection = await _finish(services, parameters)
+            project, connection = await _finish(services, request, parameters)
         except Failure as failure:
             return _page("The sign-in did not work", f"{failure.message} {failure.remedy}", status_of(failure))
         return _page(
@@ -139,12 +150,19 @@ async def _session_of(services: Services, parameters: dict[str, str]) -> str:
     return str(pending.context.get("connect_session") or "") if pending is not None else ""
 
 
-async def _finish(services: Services, parameters: dict[str, str]) -> tuple[ProjectServices, Connection]:
-    digest = hashlib.sha256(parameters.get("state", "").encode()).digest()
+async def _finish(services: Services, request: Ask, parameters: dict[str, str]) -> tuple[ProjectServices, Connection]:
+    state = parameters.get("state", "")
+    digest = hashlib.sha256(state.encode()).digest()
     pending = await grants.find_authorization(services.db, digest)
     if pending is None:
         raise SignInAgain(
             "The answer does not belong to a sign-in that was started here.", remedy="Start the sign-in again."
+        )
+    name = cookie_name(state, secure=services.public_url.startswith("https://"))
+    if not belongs(pending, request.cookies.get(name, "")):
+        raise SignInAgain(
+            "This sign-in was not begun in this browser.",
+            remedy="Start it again in this one, from the page that led you to Microsoft; cookies have to be allowed.",
         )
     project = await services.of(pending.project_id)
     return project, await project.connecting.finish_sign_in(parameters, NoJournal())

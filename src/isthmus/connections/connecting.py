@@ -21,6 +21,7 @@ from isthmus.auth.tokens import TokenSet
 from isthmus.client.call import RetryingCall
 from isthmus.client.protocols import Journal
 from isthmus.client.tokens import await_consent, run_grant, run_steps
+from isthmus.connections.browsers import CONTEXT, browser_hash
 from isthmus.connections.credentials import (
     CertificateFile,
     GrantKind,
@@ -37,7 +38,7 @@ from isthmus.kernel.failures import ConsentMissing, Failure, InvalidInput, SignI
 from isthmus.providers.registry import provider_named
 from isthmus.store import connections, events, grants
 from isthmus.store.database import Database, Transaction
-from isthmus.store.rows import Connection, Grant
+from isthmus.store.rows import Authorization, Connection, Grant
 from isthmus.vault.secrets import Secret
 
 SHARED_TENANT: Final = "organizations"
@@ -213,9 +214,11 @@ class Connecting:
         await grants.forget_access_token(tx, grant_id)
 
     async def start_sign_in(
-        self, wish: Wish, *, client_id: str, secret: Secret | None, redirect_uri: str
+        self, wish: Wish, *, client_id: str, secret: Secret | None, redirect_uri: str, browser: str = ""
     ) -> StartedSignIn:
         """Send a person to the vendor's sign-in page. The state is good once and for a quarter of an hour.
+
+        `browser` is the cookie of the browser that begins it (`connections.browsers`), where that is known already.
 
         A connection of that name goes on with what it has until the sign-in has come to its end: who closes the
         browser, or types another app's id, has changed nothing. A step-up that an earlier refusal asked for is passed
@@ -235,7 +238,7 @@ class Connecting:
                 client_id=client_id,
                 secret=secret,
                 redirect_uri=redirect_uri,
-                context={},
+                context={CONTEXT: browser_hash(browser)} if browser else {},
             )
 
     async def sign_in_to(
@@ -307,6 +310,16 @@ class Connecting:
         )
         return StartedSignIn(url=sign_in.url, state=sign_in.state, connection_id=connection.id)
 
+    def connection_of(self, found: Authorization) -> UUID:
+        """Where a sign-in under way leads."""
+        return UUID(str(found.context["connection_id"]))
+
+    def address_of(self, found: Authorization) -> str:
+        """The vendor's page of a sign-in under way. Raises SignInAgain for one of an earlier isthmus."""
+        row = self.connection_of(found)
+        sealed = self._keyring.open_sealed(found.sealed, table="authorizations", column="sealed", row=row)
+        return _opened(sealed).sign_in.url
+
     async def finish_sign_in(
         self, parameters: dict[str, str], journal: Journal, *, quiet: bool = False, guard: Guard | None = None
     ) -> Connection:
@@ -323,7 +336,7 @@ class Connecting:
             raise SignInAgain(
                 "The answer does not belong to a sign-in that was started here.", remedy="Start the sign-in again."
             )
-        connection_id = UUID(str(found.context["connection_id"]))
+        connection_id = self.connection_of(found)
         async with self._db.project(self._project_id) as tx:
             taken = await grants.use_authorization(tx, found.id)
             connection = await connections.get(tx, connection_id)

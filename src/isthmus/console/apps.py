@@ -13,7 +13,9 @@ from isthmus.connections.credentials import CertificateFile
 from isthmus.connections.given import cloud_named
 from isthmus.console import clouds
 from isthmus.console.asking import errors_of
+from isthmus.console.browser_tie import tie_cookie
 from isthmus.console.checks import check_and_keep
+from isthmus.console.sessions import new_token
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
 from isthmus.store import connections, integrations
@@ -133,14 +135,18 @@ async def connect(visit: Visiting) -> Response[Any]:
 
 async def _to_sign_in(visit: Visit, wish: Wish, typed: dict[str, str]) -> Response[str]:
     secret = visit.text("client_secret")
+    browser = new_token()
     started = await visit.here.connecting.start_sign_in(
         wish,
         client_id=typed["client_id"],
         secret=Secret(secret) if secret else None,
         redirect_uri=_callback(visit),
+        browser=browser,
     )
     await visit.note("connection.sign_in_started", wish.name)
-    return await visit.page("continue.html", url=started.url, connection_id=started.connection_id, wish=wish)
+    answer = await visit.page("continue.html", url=started.url, connection_id=started.connection_id, wish=wish)
+    answer.set_cookie(tie_cookie(visit.services, started.state, browser))
+    return answer
 
 
 async def _form(

@@ -17,11 +17,13 @@ from isthmus.connections.health import health_of
 from isthmus.connections.renewing import NewSecret
 from isthmus.console.apps import CALLBACK
 from isthmus.console.asking import QuietJournal, errors_of
+from isthmus.console.browser_tie import tie_cookie
 from isthmus.console.care import LIVES, actor, date_of
 from isthmus.console.checks import check_and_keep, last_check
 from isthmus.console.fixes import button_of, secret_line
 from isthmus.console.freshness import by_trouble
 from isthmus.console.operation_story import title_of
+from isthmus.console.sessions import new_token
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
 from isthmus.store import connections, disconnecting, grants, overview, runs, writes
@@ -273,14 +275,18 @@ async def _settings(
 
 
 async def _sign_in_again(visit: Visit, wish: Wish, client_id: str, secret: str) -> Response[str]:
+    browser = new_token()
     started = await visit.here.connecting.start_sign_in(
         wish,
         client_id=client_id,
         secret=Secret(secret) if secret else None,
         redirect_uri=f"{visit.services.public_url}{CALLBACK}",
+        browser=browser,
     )
     await visit.note("connection.sign_in_started", wish.name)
-    return await visit.page("continue.html", url=started.url, connection_id=started.connection_id, wish=wish)
+    answer = await visit.page("continue.html", url=started.url, connection_id=started.connection_id, wish=wish)
+    answer.set_cookie(tie_cookie(visit.services, started.state, browser))
+    return answer
 
 
 def _same_place(connection: Connection, tenant: str, cloud: Cloud) -> Wish:

@@ -326,6 +326,19 @@ async def find_authorization(db: Database, state_hash: bytes) -> Authorization |
         )
 
 
+async def tie_authorization(tx: Transaction, authorization_id: UUID, browser: str) -> bool:
+    """Let a sign-in belong to one browser (the hash of its cookie); False when it is another's already, or over."""
+    return (
+        await tx.execute(
+            """UPDATE authorizations SET context = context || jsonb_build_object('browser', %(browser)s::text)
+               WHERE id = %(id)s AND used_at IS NULL AND expires_at > now()
+                 AND coalesce(context ->> 'browser', %(browser)s) = %(browser)s""",
+            {"id": authorization_id, "browser": browser},
+        )
+        == 1
+    )
+
+
 async def use_authorization(tx: Transaction, authorization_id: UUID) -> bool:
     """Take the sign-in; False when it was taken before or has expired: a state is good once (OA-22, OA-25)."""
     return (

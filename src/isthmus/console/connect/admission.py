@@ -134,15 +134,18 @@ class ConnectAdmission:
         if 20 <= len(token) <= TOKEN_CHARACTERS_MAX:
             found = await connect_sessions.find_link(self._services.db, hashed(token))
         if found is None:
-            address = request.client.host if request.client else ""
-            if not self._guesses.take(address):
-                raise Turned("Too many tries", "Wait a minute, then open your link again.", 429)
+            self.guessed(request)
             raise Turned(
                 "This link does not work",
                 "It may be cut off, or be from an earlier time. Ask for a new one where you found it.",
                 404,
             )
         return found
+
+    def guessed(self, request: Plain) -> None:
+        """Somebody came with a link that is not known. Raises Turned when they do so often."""
+        if not self._guesses.take(request.client.host if request.client else ""):
+            raise Turned("Too many tries", "Wait a minute, then open your link again.", 429)
 
     def poll(self, token: str) -> bool:
         """False when a link's state is asked for too often."""

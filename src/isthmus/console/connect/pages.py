@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from importlib import resources
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from litestar import Response
@@ -14,6 +15,7 @@ from isthmus.connections.sessions import SessionScene
 from isthmus.console.connect.look import ACCENT_USUAL
 from isthmus.console.connect.words import provider_title
 from isthmus.console.pages import html, render
+from isthmus.store.integrations import ConnectPage
 
 STATIC: Final = {
     "connect.css": "text/css; charset=utf-8",
@@ -47,12 +49,16 @@ def connect_url(name: str) -> str:
 
 def brand_of(scene: SessionScene, project: str) -> Brand:
     """The host of a session, under the project's name while it has no other."""
-    page = scene.page
+    return brand_for(scene.page, scene.session.project_id, project)
+
+
+def brand_for(page: ConnectPage, project_id: UUID, project: str) -> Brand:
+    """The host of a project, under the project's name while it has no other."""
     version = hashlib.sha256(page.logo).hexdigest()[:12] if page.logo else ""
     return Brand(
         name=page.host_name or project,
         accent=(page.accent or ACCENT_USUAL).lstrip("#"),
-        logo=f"/connect/logo/{scene.session.project_id}?v={version}" if page.logo else "",
+        logo=f"/connect/logo/{project_id}?v={version}" if page.logo else "",
         support=page.support,
         privacy_url=page.privacy_url,
     )

@@ -27,6 +27,7 @@ from isthmus.console.connect.admission import (
 )
 from isthmus.console.connect.look import accent_style, is_colour
 from isthmus.console.connect.pages import STATIC, connect_page, connect_static
+from isthmus.console.connect.sign_in import sign_in_handlers
 from isthmus.console.connect.status import link_status
 from isthmus.console.services import Services
 from isthmus.kernel.failures import Failure
@@ -53,7 +54,12 @@ def create_connect_pages(services: Services) -> list[ControllerRouterHandler]:
     sessions = Router(path="/", route_handlers=steps.HANDLERS, dependencies={"guest": Provide(guest)})
     room = Router(
         path="/connect",
-        route_handlers=[sessions, *_link_handlers(services, admission), *_plain_handlers(services)],
+        route_handlers=[
+            sessions,
+            *_link_handlers(services, admission),
+            *sign_in_handlers(services, admission),
+            *_plain_handlers(services),
+        ],
         after_request=secured,
         exception_handlers={Turned: turned, Failure: failed, HTTPException: not_served, Exception: crashed},
         request_max_body_size=FORM_BYTES_MAX,

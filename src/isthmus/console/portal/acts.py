@@ -20,9 +20,11 @@ from isthmus.connections.integrations import shared_objects
 from isthmus.connections.renewing import NewSecret
 from isthmus.connections.sessions import SessionWish
 from isthmus.console.asking import QuietJournal
+from isthmus.console.browser_tie import tie_cookie
 from isthmus.console.connect.words import provider_title
 from isthmus.console.portal.admission import PortalVisit
 from isthmus.console.portal.look import STATES, Shown, shown
+from isthmus.console.sessions import new_token
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.store import connections, grants, health, integrations, listing
 from isthmus.store.health import StateChange
@@ -110,13 +112,17 @@ async def reconnect(visit: Visiting, connection_id: FromPath[UUID]) -> Response[
         environment=connection.environment,
         name=connection.name,
     )
+    browser = new_token()
     started = await visit.here.connecting.start_sign_in(
         wish,
         client_id=card.grant.client_id,
         secret=None,
         redirect_uri=f"{visit.services.public_url}{CALLBACK}",
+        browser=browser,
     )
-    return visit.page("portal/continue.html", card=card, url=started.url)
+    answer = visit.page("portal/continue.html", card=card, url=started.url)
+    answer.set_cookie(tie_cookie(visit.services, started.state, browser))
+    return answer
 
 
 @get("/c/{connection_id:uuid}/secret")

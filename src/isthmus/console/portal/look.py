@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from isthmus.connections.health import Health, health_of
-from isthmus.console.connect.look import ACCENT_USUAL
-from isthmus.console.connect.pages import Brand
+from isthmus.console.connect.pages import Brand, brand_for
 from isthmus.console.connect.words import trouble_of
 from isthmus.console.services import Services
 from isthmus.kernel.failures import Turn
@@ -46,14 +44,7 @@ async def brand(services: Services, project_id: UUID, project: str) -> Brand:
     """The host, under the project's name while it has no other."""
     async with services.db.project(project_id) as tx:
         page = await integrations.connect_page(tx)
-    version = hashlib.sha256(page.logo).hexdigest()[:12] if page.logo else ""
-    return Brand(
-        name=page.host_name or project,
-        accent=(page.accent or ACCENT_USUAL).lstrip("#"),
-        logo=f"/connect/logo/{project_id}?v={version}" if page.logo else "",
-        support=page.support,
-        privacy_url=page.privacy_url,
-    )
+    return brand_for(page, project_id, project)
 
 
 def shown(connection: Connection, grant: Grant, host: str) -> Shown:
