@@ -164,9 +164,32 @@ async def test_nobody_goes_to_the_vendor_before_they_have_agreed(
     session, url = await acme.link(backend)
     await person.open(url)
     await person.open(f"/connect/s/{session['id']}/go")
+    assert "One step comes first: read what is asked for, and accept it." in person.words
     assert "So that invoices carry the right name and address." in person.words
     async with acme.served.hub.db.project(acme.served.hub.project.id) as tx:
         assert await connections.every(tx) == []
+
+
+async def test_whoever_comes_to_the_vendors_page_too_early_is_led_to_the_step_that_is_missing(
+    acme: Acme, backend: httpx.AsyncClient, person: Person
+) -> None:
+    """An administrator opens the address for consenting that a colleague has copied: nothing has failed by that."""
+    await acme.integration("own_app_sign_in", "own_app", own_app=False)
+    register_own_app(acme, redirects=True)
+    session, url = await acme.link(backend)
+    await person.open(url)
+    await person.press("/accept")
+    for early in ("/go?for=consent", "/go"):
+        await person.open(f"/connect/s/{session['id']}{early}")
+        assert person.status == 200
+        assert "One step comes first: fill this in" in person.words
+        assert "This did not work yet" not in person.words
+    assert (await acme.status(backend, session))["status"] == "opened"
+    assert "connect_session.failed" not in [kind for kind, _, _ in await told(acme)], "the host is told of no failure"
+    typed = {"tenant": identities.TENANT_ID, "client_id": OWN_APP_ID, "client_secret": OWN_APP_SECRET}
+    await person.press("/inputs", mode="own_app_sign_in", consent="yes", **typed)
+    await person.at_vendor()
+    assert "Your organization has agreed. One sign-in is left." in person.words
 
 
 @pytest.mark.conformance("OA-43")

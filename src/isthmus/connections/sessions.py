@@ -43,6 +43,9 @@ PRESETS: Final = ("mode", "tenant", "environment", "client_id")
 
 PRESET_CHARACTERS_MAX: Final = 200
 
+STEP_MISSING: Final = "step"
+"""What a failure is about when nothing is wrong but the order: the session's page shows the step that comes first."""
+
 OPEN: Final = ("pending", "opened", "failed", "cancelled")
 """States in which somebody may still go on."""
 
@@ -327,7 +330,9 @@ def session_over(session: ConnectSession) -> InvalidInput:
 def agreed(session: ConnectSession) -> ConnectSession:
     """The session, which somebody has agreed to. Raises InvalidInput when nobody has."""
     if session.accepted_at is None:
-        raise InvalidInput("First agree to what will be shared.", remedy="Go back to the first page.")
+        raise InvalidInput(
+            "First agree to what will be shared.", remedy="Go back to the first page.", subject=STEP_MISSING
+        )
     return session
 
 

@@ -26,7 +26,14 @@ from isthmus.connections.credentials import GrantKind
 from isthmus.connections.integrations import HOSTS_OWN, Integrations, Mode, cloud_of_integration
 from isthmus.connections.keyring import Keyring
 from isthmus.connections.opening import Opener
-from isthmus.connections.sessions import PRESET_CHARACTERS_MAX, ConnectSessions, SessionScene, agreed, modes_of
+from isthmus.connections.sessions import (
+    PRESET_CHARACTERS_MAX,
+    STEP_MISSING,
+    ConnectSessions,
+    SessionScene,
+    agreed,
+    modes_of,
+)
 from isthmus.connections.sessions_apps import SessionApps, Typed
 from isthmus.connections.sessions_end import end_well, fail
 from isthmus.connections.sharing import share_grant
@@ -195,11 +202,15 @@ class ConnectFlow:
         """Where the browser goes: the vendor's sign-in, or its page for consenting for a whole organization.
 
         The state that comes back is good once, for this session and for the browser whose `visit` this is (OA-22).
+        Raises InvalidInput about STEP_MISSING when something comes first; that is no failure of the session.
         """
         await self._sessions.change(session_id, agreed)
         scene = await self._sessions.scene(session_id)
         mode = Mode(str(scene.session.inputs.get("mode") or modes_of(scene.session, scene.integration)[0]))
         purpose = purpose or ("consent" if mode is Mode.APP else "sign_in")
+        if _inputs_missing(scene, mode, purpose):
+            await self.back_to_inputs(session_id)
+            raise InvalidInput("First say how you want to connect.", remedy="Fill the form in.", subject=STEP_MISSING)
         try:
             if mode is Mode.APP:
                 await self._vouched_for(scene.session)
@@ -494,6 +505,16 @@ class ConnectFlow:
 
     async def _fail(self, session_id: UUID, failure: Failure, *, step: str | None = None) -> None:
         await fail(self._db, self._project_id, session_id, failure, step=step)
+
+
+def _inputs_missing(scene: SessionScene, mode: Mode, purpose: Purpose) -> bool:
+    """True when the vendor's page would come before the way was chosen, or before the own app was typed."""
+    session = scene.session
+    if not session.inputs.get("mode") and len(modes_of(session, scene.integration)) > 1:
+        return True
+    if mode in HOSTS_OWN:
+        return False
+    return not session.inputs.get("client_id") or (purpose == "sign_in" and session.sealed is None)
 
 
 def _context(session_id: UUID, visit: str, purpose: Purpose) -> dict[str, Any]:

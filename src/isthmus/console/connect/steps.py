@@ -16,7 +16,7 @@ from litestar.types import ControllerRouterHandler
 from isthmus.connections.credentials import CertificateFile
 from isthmus.connections.desk import NoJournal
 from isthmus.connections.integrations import HOSTS_OWN, Mode, shared_objects
-from isthmus.connections.sessions import SessionScene, modes_of
+from isthmus.connections.sessions import STEP_MISSING, SessionScene, modes_of
 from isthmus.connections.sessions_apps import Typed
 from isthmus.connections.sessions_flow import Purpose
 from isthmus.console.connect.admission import Guest
@@ -96,8 +96,8 @@ async def leave(guest: Guests) -> Response[Any]:
     purpose: Purpose | None = "consent" if guest.request.query_params.get("for") == "consent" else None
     try:
         url = await guest.desk.flow.leave(guest.session_id, guest.visit, _callback(guest), purpose)
-    except Failure:
-        return _go(guest, "")  # the session has kept why
+    except Failure as failure:  # the session has kept why, or its page shows what comes first
+        return _go(guest, "?first=yes" if failure.subject == STEP_MISSING else "")
     scene = await guest.desk.sessions.scene(guest.session_id)
     return _page(guest, scene, "leave.html", url=url, site=urlsplit(url).hostname)
 
@@ -292,6 +292,7 @@ def _page(guest: Guest, scene: SessionScene, template: str, *, status: int = 200
         base=guest.base,
         guest=guest,
         trouble=_trouble(scene, plain["host"]),
+        first=guest.request.query_params.get("first") == "yes",
         **plain,
         **values,
     )
