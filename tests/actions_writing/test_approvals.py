@@ -10,7 +10,7 @@ from tests.hub_fixtures import US
 from isthmus.actions.writing import BatchWish
 from isthmus.kernel.failures import Conflict, IdempotencyMismatch, InvalidInput, NotApproved
 from isthmus.kernel.ids import new_id
-from isthmus.store import approvals, audit, events, listing
+from isthmus.store import approvals, audit, disconnecting, events, listing
 from isthmus.store.operations import Operation, OperationState, Planner
 
 HOST = Planner(name="key:billing", key_id=new_id())
@@ -73,6 +73,35 @@ async def test_what_is_approved_is_the_request_that_was_shown(strict: Pen) -> No
     confirmed(await strict.writer.approve(strict.project_id, waiting.id, BOSS, seen=anew.digest))
     (row,) = strict.rows("customers", displayName="After")
     assert row["city"] == "Basel"
+
+
+async def told_of(pen: Pen, operation: Operation) -> list[tuple[str, str]]:
+    """The events about a write: type, and the code of why."""
+    async with pen.hub.db.project(pen.project_id) as tx:
+        found = (await events.read(tx, 0)).events
+    about = [each for each in found if each.subject.get("operation_id") == str(operation.id)]
+    return [(each.type, (each.data.get("failure") or {}).get("code", "")) for each in about]
+
+
+async def _stop_and_break(pen: Pen) -> None:
+    """A transaction that stops the work and does not come to its end."""
+    async with pen.hub.db.project(pen.project_id) as tx:
+        await disconnecting.stop_work(tx, pen.connection.id)
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("erase", [False, True])
+async def test_the_host_is_told_of_a_waiting_write_that_a_disconnect_has_ended(strict: Pen, *, erase: bool) -> None:
+    waiting = await ask(strict, "create", "customers", {"displayName": "Late"}, idempotency_key="late")
+
+    with pytest.raises(ZeroDivisionError):
+        await _stop_and_break(strict)
+    assert await told_of(strict, waiting) == [("operation.approval_needed", "")], "told when it is so, and not before"
+    await strict.hub.disconnect(strict.connection.id, erase=erase, actor="test")
+    assert await told_of(strict, waiting) == [
+        ("operation.approval_needed", ""),
+        ("operation.failed", "sign_in_again"),
+    ]
 
 
 async def test_a_refusal_carries_its_reason_and_cannot_be_sent_again(strict: Pen) -> None:

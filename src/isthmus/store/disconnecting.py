@@ -11,9 +11,15 @@ from psycopg.types.json import Jsonb
 from isthmus.kernel.failures import SignInAgain
 from isthmus.store import syncs
 from isthmus.store.database import Transaction
+from isthmus.store.operation_events import tell
+from isthmus.store.operations import Operation
 
 RECORDS_COUNTED_MAX: Final = 1_000_000
 """Counting stops there; more is told as that many and more."""
+
+
+WRITES_AT_ONCE: Final = 500
+"""Writes that are ended, and told of, by one statement: a batch has up to a thousand, each with its body."""
 
 
 class Losses(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,18 +67,24 @@ async def only_user(tx: Transaction, grant_id: UUID, connection_id: UUID) -> boo
 
 
 async def stop_work(tx: Transaction, connection_id: UUID) -> None:
-    """End runs under way; writes that were never sent fail and say why. What was sent keeps its state."""
+    """End runs under way; writes that were never sent fail, say why, and the host is told. What was sent keeps its
+    state."""
     await syncs.end_runs(tx, [sync.id for sync in await syncs.every(tx, connection_id)])
     failure = SignInAgain(
         "The connection was disconnected before this write was sent.",
         remedy="Nothing was written. Connect again and send it anew.",
         unsent=True,
     )
-    await tx.execute(
+    while ended := await tx.rows(
+        Operation,
         """UPDATE operations
            SET state = 'failed', failure = %s, finished_at = clock_timestamp(), next_attempt_at = NULL,
                leased_until = NULL, holds_lock = false, fence = fence + 1
-           WHERE connection_id = %s AND state IN ('planned', 'waiting_for_approval')""",
-        (Jsonb(failure.to_dict()), connection_id),
-    )
+           WHERE id IN (SELECT id FROM operations
+                        WHERE connection_id = %s AND state IN ('planned', 'waiting_for_approval')
+                        ORDER BY id LIMIT %s)
+           RETURNING *""",
+        (Jsonb(failure.to_dict()), connection_id, WRITES_AT_ONCE),
+    ):
+        await tell(tx, sorted(ended, key=lambda each: each.id))
     await tx.execute("DELETE FROM appointments WHERE connection_id = %s", (connection_id,))

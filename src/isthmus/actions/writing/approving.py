@@ -9,7 +9,6 @@ import msgspec
 
 from isthmus.actions.writing.desk import Desk
 from isthmus.actions.writing.desks import Desks
-from isthmus.actions.writing.ledger import tell
 from isthmus.actions.writing.prepare import wish_of
 from isthmus.actions.writing.proposing import Proposal, propose
 from isthmus.actions.writing.settings import WriterSettings
@@ -18,6 +17,7 @@ from isthmus.providers.writing import Verb
 from isthmus.store import approvals, audit, operations
 from isthmus.store.approvals import REASON_CHARACTERS_MAX
 from isthmus.store.database import Database, Transaction
+from isthmus.store.operation_events import tell
 from isthmus.store.operations import DueOperation, Operation, OperationState, Planner
 
 

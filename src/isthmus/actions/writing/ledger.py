@@ -13,9 +13,10 @@ from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from isthmus.kernel.failures import DatabaseUnavailable, Failure, RunSuperseded
-from isthmus.store import events, operations_moving
+from isthmus.store import operations_moving
 from isthmus.store.database import Database, Transaction
-from isthmus.store.operations import NewOperation, Operation, OperationState, Planned, Sending, Step
+from isthmus.store.operation_events import tell
+from isthmus.store.operations import NewOperation, Operation, Planned, Sending, Step
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -25,13 +26,6 @@ GROUPS_AT_ONCE: Final = 2
 
 GROUP_MAX: Final = 200
 """Members of one transaction: enough to share its price, few enough to keep it short."""
-
-_TOLD: Final = {
-    OperationState.CONFIRMED: "operation.confirmed",
-    OperationState.FAILED: "operation.failed",
-    OperationState.NEEDS_PERSON: "operation.uncertain",
-    OperationState.WAITING_FOR_APPROVAL: "operation.approval_needed",
-}
 
 
 class Ledger:
@@ -100,41 +94,6 @@ async def _settle(
         found.append(RunSuperseded() if row is None else operations_moving.after(operation, step, row))
     await tell(tx, [each for each in found if isinstance(each, Operation)])
     return found
-
-
-async def tell(tx: Transaction, moved: Sequence[Operation]) -> None:
-    """Append the host's events for operations that have come to an end, or wait for a person."""
-    await events.append_all(
-        tx,
-        [
-            events.NewEvent(
-                type=_TOLD[operation.state],
-                subject={
-                    "connection_id": str(operation.connection_id),
-                    "operation_id": str(operation.id),
-                    "object": operation.object,
-                },
-                data=_event_data(operation),
-            )
-            for operation in moved
-            if operation.state in _TOLD
-        ],
-    )
-
-
-def _event_data(operation: Operation) -> dict[str, Any]:
-    data: dict[str, Any] = {"kind": operation.verb, "state": operation.state.value}
-    more = {
-        "action": operation.wish.get("action"),
-        "company": operation.company,
-        "remote_id": operation.remote_id,
-        "idempotency_key": operation.idempotency_key,
-        "batch_id": str(operation.batch_id) if operation.batch_id else None,
-        "planned_by": operation.planned_by,
-        "expires_at": operation.approval_expires_at.isoformat() if operation.approval_expires_at else None,
-        "failure": operation.failure if operation.state is not OperationState.CONFIRMED else None,
-    }
-    return data | {name: value for name, value in more.items() if value is not None}
 
 
 class _Groups(Generic[In, Out]):

@@ -19,7 +19,7 @@ from isthmus.actions.writing.desk import Desk, Open
 from isthmus.actions.writing.desks import REOPENED_MAX, Desks, changed_again_and_again
 from isthmus.actions.writing.dry_running import dry_run
 from isthmus.actions.writing.keys import fresh, stored
-from isthmus.actions.writing.ledger import Ledger, tell
+from isthmus.actions.writing.ledger import Ledger
 from isthmus.actions.writing.planning import Drafted, Planning
 from isthmus.actions.writing.prepare import Prepared
 from isthmus.actions.writing.proposing import Proposal
@@ -45,6 +45,7 @@ from isthmus.kernel.ids import new_id
 from isthmus.store import approvals, operations, operations_moving
 from isthmus.store.approvals import ApprovalRule
 from isthmus.store.database import Database
+from isthmus.store.operation_events import tell
 from isthmus.store.operations import Operation, OperationState, Planner
 
 DUE_AT_ONCE = 500
