@@ -40,7 +40,7 @@ from isthmus.kernel.clock import Clock, SystemClock
 from isthmus.kernel.ids import new_id
 from isthmus.kernel.tracing import ASKED_BY, request_now
 from isthmus.settings import Settings
-from isthmus.store import audit, connections, erasing, projects, retention, runs
+from isthmus.store import audit, connections, erasing, grants, projects, retention, runs
 from isthmus.store.database import Database
 from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.feed import FeedFilter
@@ -243,6 +243,7 @@ class Hub:
                 "notices": Periodic(interval_s=NOTICES_TICK_S, work=self.notifier.work),
                 "presence": Periodic(interval_s=BEAT_S, work=alive),
                 "retention": Periodic(interval_s=FORGET_TICK_S, work=self.forget),
+                "sign-ins": Periodic(interval_s=SESSIONS_TICK_S, work=lambda: grants.forget_sign_ins(self.db)),
                 "connect sessions": Periodic(interval_s=SESSIONS_TICK_S, work=lambda: expire_due(self.db)),
                 "new connections": Periodic(interval_s=SYNCS_TICK_S, work=NewConnections(self.db, self.opener).work),
                 "operations": Periodic(interval_s=RECONCILE_TICK_S, work=self.writer.reconcile_due),

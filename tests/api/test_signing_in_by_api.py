@@ -111,6 +111,21 @@ async def test_nobody_goes_on_without_pressing_the_button_here(
     assert "not begun in this browser" in unbegun.text
 
 
+async def test_disconnecting_ends_the_sign_ins_that_are_under_way(served: Served, browser: httpx.AsyncClient) -> None:
+    """Otherwise a tab that was left open would bring back what somebody has ended."""
+    told = await started(served)
+    back = await served.house.browse(served.hub, await served.to_vendor(browser, told["url"]))
+    backend = await served.client("connect")
+    body = {"data": "keep", "confirm": "by a person"}
+    assert (await backend.post(f"/v1/connections/{told['connection']}/disconnect", json=body)).status_code == 200
+    late = await browser.get("/oauth/callback", params=back)
+    assert late.status_code == 424
+    assert "Start the sign-in again" in late.text
+    assert not await has_tokens(served, told["connection"])
+    async with served.hub.db.project(served.hub.project.id) as tx:
+        assert (await connections.get(tx, UUID(told["connection"]))).state == "disconnected"
+
+
 async def test_a_link_that_is_cut_off_or_made_up_is_answered_in_words(browser: httpx.AsyncClient) -> None:
     for rubbish in ("", "x", "x" * 43, "x" * 5_000, "\x00", "<script>alert(1)</script>" * 2):
         answer = await browser.get("/connect/sign-in", params={"state": rubbish})

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from tests.hub_fixtures import US, House
+from tests.patience import WAIT_MAX_S
 
 from isthmus.actions.reading.journal import RunJournal
 from isthmus.actions.reading.run import Opened, Reader
 from isthmus.app import ForgetfulJournal, Hub
-from isthmus.connections.connecting import StartedSignIn
+from isthmus.connections.connecting import StartedSignIn, state_hash
 from isthmus.kernel.failures import Failure, SignInAgain
 from isthmus.store import connections, grants, runs
 from isthmus.store.rows import Connection, Grant, Sync
@@ -67,6 +69,28 @@ async def test_a_sign_in_that_is_refused_leaves_the_working_one_alone(house: Hou
         await hub.connecting.finish_sign_in(back, ForgetfulJournal())
     await end_the_tokens_hour(hub, connection)
     assert (await hub.check(connection)).connection.state == "connected"
+
+
+async def test_a_sign_in_that_comes_through_late_does_not_undo_a_disconnect(house: House, hub: Hub) -> None:
+    """The vendor takes its time over the code, and meanwhile somebody ends the connection."""
+    connection = (await hub.check(await house.sign_in(hub, name="person"))).connection
+    started = await start(house, hub)
+    back = await house.browse(hub, started.url)
+    house.sandbox.switch("slow-refresh", 2)
+    finishing = asyncio.create_task(hub.connecting.finish_sign_in(back, ForgetfulJournal()))
+    async with asyncio.timeout(WAIT_MAX_S):
+        while True:
+            found = await grants.find_authorization(hub.db, state_hash(started.state))
+            if found is not None and found.used_at is not None:
+                break
+            await asyncio.sleep(0.02)
+    await hub.disconnect(connection.id, erase=False, actor="test")
+    with pytest.raises(SignInAgain, match="disconnected while somebody signed in"):
+        await finishing
+    assert (await house.state(hub, connection)).state == "disconnected"
+    assert (await grant_of(hub, connection)).refresh_token_sealed is None
+    house.sandbox.clear_switch("slow-refresh")
+    assert (await house.sign_in(hub, name="person")).state == "pending", "signing in anew brings it back"
 
 
 async def test_a_finished_sign_in_brings_its_own_app_and_secret(house: House, hub: Hub) -> None:

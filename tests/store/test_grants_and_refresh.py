@@ -170,6 +170,27 @@ async def test_a_state_is_good_once(place: Place) -> None:
     assert again.used_at is not None
 
 
+async def kept_of(place: Place, state_hash: bytes) -> bytes | None:
+    """What is kept of a sign-in's secrets; None when nobody knows of it any more."""
+    found = await grants.find_authorization(place.db, state_hash)
+    return None if found is None else found.sealed
+
+
+async def test_the_secrets_of_a_sign_in_are_kept_no_longer_than_it_is_under_way(place: Place) -> None:
+    finished, given_up, under_way = (new_id().bytes for _ in range(3))
+    used = await begin(place, finished)
+    await begin(place, given_up, timedelta(seconds=-1))
+    await begin(place, under_way)
+    async with place.db.project(place.project_id) as tx:
+        assert await grants.use_authorization(tx, used)
+    assert await grants.forget_sign_ins(place.db) >= 1
+    assert [await kept_of(place, each) for each in (finished, given_up, under_way)] == [b"", b"", b"verifier"]
+    old = new_id().bytes
+    await begin(place, old, timedelta(hours=-grants.SIGN_INS_KEPT_HOURS, seconds=-1))
+    await begin(place, new_id().bytes)
+    assert await kept_of(place, old) is None, "with time not even that it was there"
+
+
 @pytest.mark.conformance("OA-22")
 async def test_a_forged_or_expired_state_is_no_use(place: Place) -> None:
     assert await grants.find_authorization(place.db, b"never handed out") is None

@@ -346,9 +346,19 @@ class Connecting:
                 return connection
             raise SignInAgain("This sign-in took too long or was used before.", remedy="Start the sign-in again.")
         sealed = self._keyring.open_sealed(found.sealed, table="authorizations", column="sealed", row=connection_id)
+
+        async def arrived(tx: Transaction) -> None:
+            now = await connections.get(tx, connection_id, lock=True)
+            if now.state == "disconnected" and connection.state != "disconnected":
+                raise SignInAgain(
+                    "The connection was disconnected while somebody signed in.", remedy="Connect it again, if you like."
+                )
+            if not quiet:
+                await connections.set_state(tx, connection_id, "pending")
+
         try:
             pending = _opened(sealed)
-            await self._redeem(grant, pending, parameters, journal, guard)
+            await self._redeem(grant, pending, parameters, journal, guard, arrived)
         except Failure as failure:
             old_lives_on = grant.refresh_token_sealed is not None and connection.state == "connected"
             if not quiet and not old_lives_on:
@@ -356,13 +366,18 @@ class Connecting:
                     await connections.set_state(tx, connection.id, "needs_reauth", failure)
             raise
         async with self._db.project(self._project_id) as tx:
-            if not quiet:
-                await connections.set_state(tx, connection.id, "pending")
             return await connections.get(tx, connection_id)
 
     async def _redeem(
-        self, grant: Grant, pending: _Pending, parameters: dict[str, str], journal: Journal, guard: Guard | None
+        self,
+        grant: Grant,
+        pending: _Pending,
+        parameters: dict[str, str],
+        journal: Journal,
+        guard: Guard | None,
+        arrived: Guard,
     ) -> None:
+        """Trade the code and store what it brings, between `guard` and `arrived` in one transaction."""
         sign_in = pending.sign_in
         code = read_callback(parameters, expected_state=sign_in.state)
         call = self._opener.token_call(pending.cloud, journal)
@@ -414,6 +429,7 @@ class Connecting:
                     access_expires_at=tokens.expires_at,
                     refresh_token_sealed=refresh,
                 ):
+                    await arrived(tx)
                     break
         self._opener.forget_tokens(grant.id)
 

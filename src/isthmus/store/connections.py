@@ -53,9 +53,12 @@ async def create(
     return connection
 
 
-async def get(tx: Transaction, connection_id: UUID) -> Connection:
-    """The connection. Raises InvalidInput when there is none."""
-    connection = await tx.row(Connection, "SELECT * FROM connections WHERE id = %s", (connection_id,))
+async def get(tx: Transaction, connection_id: UUID, *, lock: bool = False) -> Connection:
+    """The connection; with `lock`, nobody else changes it until the transaction ends. Raises InvalidInput when there is
+    none. Whoever also changes its grant does that first."""
+    plain = "SELECT * FROM connections WHERE id = %s"
+    locked = "SELECT * FROM connections WHERE id = %s FOR UPDATE"
+    connection = await tx.row(Connection, locked if lock else plain, (connection_id,))
     if connection is None:
         raise InvalidInput(f"There is no connection {connection_id}.")
     return connection

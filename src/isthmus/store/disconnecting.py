@@ -9,7 +9,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from isthmus.kernel.failures import SignInAgain
-from isthmus.store import syncs
+from isthmus.store import grants, syncs
 from isthmus.store.database import Transaction
 from isthmus.store.operation_events import tell
 from isthmus.store.operations import Operation
@@ -67,8 +67,10 @@ async def only_user(tx: Transaction, grant_id: UUID, connection_id: UUID) -> boo
 
 
 async def stop_work(tx: Transaction, connection_id: UUID) -> None:
-    """End runs under way; writes that were never sent fail, say why, and the host is told. What was sent keeps its
-    state."""
+    """End runs and sign-ins under way; writes that were never sent fail, say why, and the host is told.
+
+    What was sent keeps its state.
+    """
     await syncs.end_runs(tx, [sync.id for sync in await syncs.every(tx, connection_id)])
     failure = SignInAgain(
         "The connection was disconnected before this write was sent.",
@@ -87,4 +89,5 @@ async def stop_work(tx: Transaction, connection_id: UUID) -> None:
         (Jsonb(failure.to_dict()), connection_id, WRITES_AT_ONCE),
     ):
         await tell(tx, sorted(ended, key=lambda each: each.id))
+    await grants.forget_sign_ins_of(tx, connection_id)
     await tx.execute("DELETE FROM appointments WHERE connection_id = %s", (connection_id,))

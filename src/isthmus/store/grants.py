@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -23,6 +23,11 @@ REFRESH_WAIT_MAX_S = 75
 
 REFRESH_IDLE_MAX_S = 120
 """How long the holder's transaction may stand still: longer than anybody waits for it, so that no living one is cut."""
+
+SIGN_INS_KEPT_HOURS: Final = 24
+"""How long a sign-in that is over is known, without its secrets: whoever comes back late is told what happened."""
+
+_FORGOTTEN_AT_ONCE: Final = 100
 
 
 async def create(
@@ -309,6 +314,11 @@ async def begin_authorization(
     """Remember a sign-in that was sent to the browser (OA-22, OA-27)."""
     identifier = authorization_id or new_id()
     await tx.execute(
+        """DELETE FROM authorizations WHERE id IN (
+               SELECT id FROM authorizations WHERE expires_at < now() - make_interval(hours => %s) LIMIT %s)""",
+        (SIGN_INS_KEPT_HOURS, _FORGOTTEN_AT_ONCE),
+    )
+    await tx.execute(
         """INSERT INTO authorizations (id, project_id, state_hash, sealed, context, expires_at)
            VALUES (%s, %s, %s, %s, %s, %s)""",
         (identifier, tx.project_id, state_hash, sealed, Jsonb(context), expires_at),
@@ -340,13 +350,30 @@ async def tie_authorization(tx: Transaction, authorization_id: UUID, browser: st
 
 
 async def use_authorization(tx: Transaction, authorization_id: UUID) -> bool:
-    """Take the sign-in; False when it was taken before or has expired: a state is good once (OA-22, OA-25)."""
+    """Take the sign-in; False when it was taken before or has expired: a state is good once (OA-22, OA-25).
+
+    Its secrets are the taker's from here on and are kept no longer; that it was there is known for a while.
+    """
     return (
         await tx.execute(
-            "UPDATE authorizations SET used_at = now() WHERE id = %s AND used_at IS NULL AND expires_at > now()",
+            """UPDATE authorizations SET used_at = now(), sealed = ''
+               WHERE id = %s AND used_at IS NULL AND expires_at > now()""",
             (authorization_id,),
         )
         == 1
+    )
+
+
+async def forget_sign_ins(db: Database) -> int:
+    """Drop the secrets of sign-ins, in all projects, that never came back in time; of how many."""
+    async with db.system() as tx:
+        return await tx.execute("UPDATE authorizations SET sealed = '' WHERE expires_at < now() AND sealed <> ''")
+
+
+async def forget_sign_ins_of(tx: Transaction, connection_id: UUID) -> int:
+    """End the sign-ins to a connection that are under way; how many."""
+    return await tx.execute(
+        "DELETE FROM authorizations WHERE context ->> 'connection_id' = %s AND used_at IS NULL", (str(connection_id),)
     )
 
 

@@ -14,6 +14,15 @@ from typing import Any, Final
 _NAT64: Final = ip_network("64:ff9b::/96")
 _NAT64_LOCAL: Final = ip_network("64:ff9b:1::/48")
 
+_NOT_FOR_ANYBODY: Final = (
+    ip_network("168.63.129.16/32"),
+    ip_network("192.0.0.0/24"),
+    ip_network("3fff::/20"),
+)
+"""What looks public and is not: the host agent of every Azure machine; protocol assignments, among them the metadata
+service of Oracle's cloud (192.0.0.192); documentation (RFC 9637). Older Pythons call the latter two global.
+"""
+
 
 def is_public(address: str) -> bool:
     """True for an address that anybody on the internet could reach; false for loopback, private, link-local (cloud
@@ -29,6 +38,8 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if parsed.is_site_local or parsed in _NAT64_LOCAL:
             return False
+    if any(parsed in network for network in _NOT_FOR_ANYBODY):
+        return False
     return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
 
 
