@@ -85,6 +85,28 @@ async def test_a_read_comes_back_as_the_vendor_sent_it(connected: tuple[Served, 
     assert sent["path"].endswith("/customers")
 
 
+async def test_what_has_to_be_approved_is_not_written_past_the_people_who_approve(
+    connected: tuple[Served, httpx.AsyncClient],
+) -> None:
+    served, client = connected
+    admin = await served.client("admin")
+    free = await served.connect(admin, name="free")
+    rule = {"required": True, "connection": client.headers["isthmus-connection"], "object": "vendors"}
+    assert (await admin.put("/v1/approvals/rules", json=rule)).status_code == 200
+    body = {"displayName": "Past everybody"}
+    for method in ("POST", "PATCH", "PUT", "DELETE"):
+        refused = await client.request(method, CUSTOMERS, json=body)
+        assert (refused.status_code, refused.json()["code"]) == (403, "not_approved"), method
+        assert "Send it as an operation" in refused.json()["remedy"]
+    batch = await client.post("/v1/proxy/api/v2.0/$batch", json={"requests": []})
+    assert batch.json()["code"] == "not_approved"
+    assert {each["method"] for each in served.house.requests("customers")} <= {"GET"}
+    assert (await client.get(CUSTOMERS)).status_code == 200
+    assert (await client.head(CUSTOMERS)).status_code == 200
+    elsewhere = await client.post(CUSTOMERS, json=body, headers={"isthmus-connection": free["id"]})
+    assert elsewhere.status_code == 201, "another connection has no such rule"
+
+
 async def test_a_head_request_answers_without_a_body(connected: tuple[Served, httpx.AsyncClient]) -> None:
     _, client = connected
     answer = await client.head(CUSTOMERS, params={"$top": "1"})

@@ -95,6 +95,24 @@ async def test_who_leaves_in_the_middle_of_a_download_holds_no_place(
 
 
 @pytest.mark.conformance("BC-77")
+async def test_an_upload_that_would_have_to_wait_is_refused_before_its_bytes_are_taken(
+    writing: tuple[Served, httpx.AsyncClient, str],
+) -> None:
+    served, client, base = writing
+    path = await attachment(client, base)
+    admin = await served.client("admin")
+    assert (await admin.put("/v1/approvals/rules", json={"required": True})).status_code == 200
+    answer = await client.put(path, params={"company": US}, content=b"%PDF")
+    assert (answer.status_code, answer.json()["code"]) == (403, "not_approved")
+    assert "isthmus write upload attachments" in answer.json()["remedy"]
+    assert '{"object": "attachments", "required": false}' in answer.json()["remedy"]
+    status = await claimed(client, f"{path}?company={US.replace(' ', '%20')}", 300 * 1024 * 1024)
+    assert b" 403 " in status, "nobody sends hundreds of megabytes for nothing"
+    exempt = {"required": False, "object": "attachments"}
+    assert (await admin.put("/v1/approvals/rules", json=exempt)).status_code == 200
+    assert (await client.put(path, params={"company": US}, content=b"%PDF")).status_code == 200, "as the remedy says"
+
+
 async def test_an_upload_whose_answer_is_lost_is_looked_for(writing: tuple[Served, httpx.AsyncClient, str]) -> None:
     served, client, base = writing
     address, us = await attachment(client, base), {"company": US}

@@ -125,3 +125,18 @@ async def test_connecting_again_is_not_done_before_somebody_has_agreed(
     answer = await person.client.post(f"/connect/s/{session['id']}/check", data={"csrf": proof})
     assert "First agree to what will be shared." in answer.text
     assert (await ready.status(backend, session))["step"] == "consent"
+
+
+async def test_asking_administrators_keeps_a_link_alive_for_a_week_at_most(
+    ready: Acme, backend: httpx.AsyncClient, person: Person
+) -> None:
+    session, url = await ready.link(backend)
+    await person.open(url)
+    hub = ready.served.hub
+    async with hub.db.project(hub.project.id) as tx:
+        await tx.execute("UPDATE connect_sessions SET created_at = now() - interval '6 days 23 hours'")
+    await person.press("/administrator")
+    assert "I am connecting Business Central to Acme Billing" in person.words
+    async with hub.db.project(hub.project.id) as tx:
+        kept = await connect_sessions.get(tx, UUID(session["id"]))
+    assert kept.latest_at - hub.clock.now() < timedelta(hours=24), "the day that the link had, and not three more"

@@ -10,9 +10,11 @@ from uuid import UUID
 
 import httpx
 import pytest
+from litestar import Litestar
 from tests.api_server import Served
 
 from isthmus.connections.portal_links import digest_of
+from isthmus.server import create_server
 from isthmus.store import consumers, integrations
 from isthmus_sandbox.worlds import identities
 
@@ -135,6 +137,37 @@ async def test_a_consumer_sees_their_own_connections_renews_a_secret_and_ends_it
     assert {("portal:contoso", "connection.disconnect"), ("portal:contoso", "connection.secret_replaced")} <= {
         (each["actor"], each["action"]) for each in audit
     }
+
+
+async def test_the_connection_of_another_consumer_is_not_there_whatever_is_asked_of_it(
+    served: Served, api: httpx.AsyncClient, browser: Browser
+) -> None:
+    """Both are customers of one project, so no policy of the database stands between them."""
+    mine, theirs = await consumer(api, "contoso"), await consumer(api, "fabrikam")
+    own = await served.connect(api, consumer=mine)
+    other = await served.connect(api, name="theirs", consumer=theirs)
+    await browser.open(await link(api, mine))
+    proof = _PROOF.search(await browser.page(f"/c/{own['id']}"))
+    assert proof is not None
+    before = (await api.get(f"/v1/connections/{other['id']}/health")).json()
+    fields = {"confirm": "theirs", "data": "erase", "environment": "Sandbox", "client_secret": "canary", "when": "now"}
+    application: Litestar = create_server(served.hub, public_url=served.address).application
+    walked = 0
+    for route in application.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            if not route.path.startswith("/portal/") or "connection_id" not in route.path:
+                continue
+            path = route.path.replace("/portal/l/{link_id:uuid}", browser.base).replace(
+                "{connection_id:uuid}", other["id"]
+            )
+            for method in handler.http_methods & {"GET", "POST"}:
+                form = {"csrf": proof.group(1), **fields} if method == "POST" else None
+                answer = await browser.client.request(method, path, data=form)
+                assert answer.status_code == 404, (method, path)
+                assert "theirs" not in answer.text
+                walked += 1
+    assert walked >= 8
+    assert (await api.get(f"/v1/connections/{other['id']}/health")).json() == before
 
 
 async def test_a_link_opens_nothing_when_it_is_over_made_up_or_used_without_its_forms_proof(

@@ -38,6 +38,9 @@ ACTIVE_S: Final = 15 * 60
 ADMINISTRATOR_S: Final = 72 * 3_600
 """A session that waits for an administrator lives over a weekend."""
 
+LIFE_S_MAX: Final = 7 * 24 * 3_600
+"""However many administrators are asked: a link that got into wrong hands is not kept alive for ever by them."""
+
 PRESETS: Final = ("mode", "tenant", "environment", "client_id")
 """What the host may decide beforehand."""
 
@@ -175,14 +178,16 @@ class ConnectSessions:
     async def link_for_administrator(self, session_id: UUID) -> str:
         """A link that works for another person in another browser, in the same session; shown this once.
 
-        The session then lives for three days. Raises InvalidInput when there are too many links, or it is over.
+        The session then lives for three days, and at most for a week from its beginning. Raises InvalidInput when there
+        are too many links, or it is over.
         """
         token = _new_token()
         latest = self._clock.now() + timedelta(seconds=ADMINISTRATOR_S)
 
         def longer(session: ConnectSession) -> ConnectSession:
+            ends = min(latest, session.created_at + timedelta(seconds=LIFE_S_MAX))
             return msgspec.structs.replace(
-                session, latest_at=max(session.latest_at, latest), expires_at=max(session.expires_at, latest)
+                session, latest_at=max(session.latest_at, ends), expires_at=max(session.expires_at, ends)
             )
 
         async with self._db.project(self._project_id) as tx:

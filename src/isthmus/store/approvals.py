@@ -68,6 +68,15 @@ def rule_for(
     return max(fitting, key=specific, default=None)
 
 
+def some_wait(rules: Sequence[ApprovalRule], *, integration_id: UUID | None, connection_id: UUID) -> bool:
+    """True when any write to the connection may have to wait: for calls that cannot be told apart by their object."""
+    for object in {rule.object or "" for rule in rules}:
+        rule = rule_for(rules, integration_id=integration_id, connection_id=connection_id, object=object)
+        if rule is not None and rule.required:
+            return True
+    return False
+
+
 async def set_rule(
     tx: Transaction,
     *,

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from isthmus.actions.writing.after_restore import AfterRestore
 from isthmus.actions.writing.crew import Crew
+from isthmus.actions.writing.desk import Desk
 from isthmus.actions.writing.desks import REOPENED_MAX, Desks, changed_again_and_again
 from isthmus.actions.writing.keys import fresh, stored
 from isthmus.actions.writing.ledger import Ledger
@@ -75,6 +76,8 @@ class Streams:
         """
         check_key(wish.idempotency_key)
         await self._after.refuse()
+        if planner is not None:  # before hundreds of megabytes are taken for nothing
+            await self._pass_rules(await self._desks.current(project_id, connection_id), wish)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._turn())
             content = await stack.enter_async_context(spooled(parts))
@@ -116,9 +119,8 @@ class Streams:
         for _ in range(REOPENED_MAX):
             desk = await self._desks.desk(project_id, connection_id)
             new = await self._uploader.drafted(desk, wish, content, planner)
-            rule = await self._desks.rule(project_id, connection_id, new.object) if planner is not None else None
-            if rule is not None and rule.required:
-                raise NotApproved("Writes to this object have to be approved, and uploads cannot wait for that.")
+            if planner is not None:
+                await self._pass_rules(desk, wish)
             noted_s = self._clock.monotonic_s()
             planned = await self._ledger.plan(project_id, new)
             if planned.operation is None:
@@ -133,6 +135,20 @@ class Streams:
                 async with self._db.project(project_id) as tx:
                     return await operations.get(tx, operation.id)
         raise changed_again_and_again()
+
+    async def _pass_rules(self, desk: Desk, wish: UploadWish) -> None:
+        """Raises NotApproved where writes to the object wait for a person: the bytes are not kept that long."""
+        obj = await desk.describe(wish.object, desk.provider.parse_route(wish.route))
+        rule = await self._desks.rule(desk.project_id, desk.connection_id, obj.name)
+        if rule is not None and rule.required:
+            raise NotApproved(
+                f"Writes to {obj.name} have to be approved, and an upload cannot wait: its bytes are not kept.",
+                remedy="An administrator can put the file in where isthmus runs "
+                f"(isthmus write upload {obj.name} …), or let this object pass by a rule of its own: "
+                f'PUT /v1/approvals/rules with {{"object": "{obj.name}", "required": false}}. '
+                "Creating the record that holds the bytes can wait for an approval.",
+                subject=obj.name,
+            )
 
 
 async def _closing(stack: AsyncExitStack, work: Awaitable[Operation]) -> Operation:

@@ -28,6 +28,9 @@ ROUTE: Final = PREFIX + "{path:path}"
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
+READING: Final = ("GET", "HEAD")
+"""What changes nothing, and passes where writes wait for an approval."""
+
 CALLER_GONE: Final = 499
 """What the log says of a call whose caller went away."""
 
@@ -76,7 +79,8 @@ class ProxyDoor:
         caller = await self._access.admit(scope, incoming.headers.get("authorization", ""), Scope.PROXY)
         form, connection_id = incoming.form, incoming.connection
         project = await self._services.of(caller.project_id)
-        opened, limits = await self._known.opened(project, connection_id)
+        writing = incoming.method not in READING
+        opened, limits = await self._known.opened(project, connection_id, writing=writing)
         call = await incoming.call(limits)
         departure.listen_from(call.stream)
         notes = CallNotes()

@@ -15,8 +15,8 @@ from isthmus.api.services import ProjectServices
 from isthmus.connections.dead import refuse_dead
 from isthmus.connections.opening import OpenConnection
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import Failure, RecordNotFound
-from isthmus.store import connections, grants, proxy_limits
+from isthmus.kernel.failures import Failure, NotApproved, RecordNotFound
+from isthmus.store import approvals, connections, grants, proxy_limits
 from isthmus.store.proxy_limits import ProxyLimits
 from isthmus.store.rows import Connection, Grant
 
@@ -30,6 +30,7 @@ REMEMBERED_MAX: Final = 1_000
 class _Known(msgspec.Struct):
     opened: OpenConnection
     limits: ProxyLimits
+    writes_wait: bool
     looked_s: float
     used_s: float
 
@@ -47,8 +48,14 @@ class KnownConnections:
         self._known: OrderedDict[tuple[UUID, UUID], _Known] = OrderedDict()
         self._looking: dict[UUID, asyncio.Task[None]] = {}
 
-    async def opened(self, project: ProjectServices, connection_id: UUID) -> tuple[OpenConnection, ProxyLimits]:
-        """The connection, open, and the project's limits. Raises RecordNotFound, and SignInAgain for a dead one."""
+    async def opened(
+        self, project: ProjectServices, connection_id: UUID, *, writing: bool
+    ) -> tuple[OpenConnection, ProxyLimits]:
+        """The connection, open, and the project's limits. Raises RecordNotFound, and SignInAgain for a dead one.
+
+        Raises NotApproved for a `writing` call where any write to the connection may have to wait for a person: nobody
+        could say what the call would change.
+        """
         key, now_s = (project.project.id, connection_id), self._clock.monotonic_s()
         kept = self._known.get(key)
         if kept is None or now_s >= kept.looked_s + REMEMBERED_S:
@@ -57,6 +64,12 @@ class KnownConnections:
         elif now_s >= kept.looked_s + FRESH_S:
             self._look_beside(project, now_s)
         kept.used_s = now_s
+        if writing and kept.writes_wait:
+            raise NotApproved(
+                "Writes to this connection have to be approved, and a call through the proxy cannot wait.",
+                remedy="Send it as an operation (POST /v1/connections/ID/operations): that waits until somebody has "
+                "looked. GET passes.",
+            )
         return kept.opened, kept.limits
 
     def _look_beside(self, project: ProjectServices, now_s: float) -> None:
@@ -88,6 +101,7 @@ class KnownConnections:
             rows = {each.id: each for each in await connections.some(tx, connection_ids)}
             theirs = {each.id: each for each in await grants.some(tx, [row.grant_id for row in rows.values()])}
             limits = await proxy_limits.get(tx)
+            rules = await approvals.rules(tx)
         troubles: list[Failure] = []
         for connection_id in connection_ids:
             key = (project.project.id, connection_id)
@@ -97,7 +111,9 @@ class KnownConnections:
                 self._known.pop(key, None)
                 troubles.append(trouble)
                 continue
-            self._keep(key, _Known(opened, limits, looked_s, looked_s))
+            integration_id = opened.connection.integration_id
+            wait = approvals.some_wait(rules, integration_id=integration_id, connection_id=connection_id)
+            self._keep(key, _Known(opened, limits, wait, looked_s, looked_s))
         if len(troubles) == len(connection_ids) and troubles:
             raise troubles[0]
 
