@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -59,15 +60,16 @@ class OpenBudget:
         self.in_flight = 0
         self.refusals: list[float | None] = []
 
-    def admit(self) -> AbstractAsyncContextManager[None]:
-        return self._admitted()
+    def admit(self, within_s: float | None = None) -> AbstractAsyncContextManager[None]:
+        return self._admitted(within_s)
 
     def refused(self, retry_after_s: float | None) -> None:
         self.refusals.append(retry_after_s)
 
     @asynccontextmanager
-    async def _admitted(self) -> AsyncIterator[None]:
-        await VirtualClock().sleep(self._wait_s)
+    async def _admitted(self, within_s: float | None) -> AsyncIterator[None]:
+        async with asyncio.timeout(within_s):
+            await VirtualClock().sleep(self._wait_s)
         self.in_flight += 1
         try:
             yield

@@ -86,7 +86,7 @@ def test_printing_the_settings_shows_neither_key_nor_database_password(tmp_path:
 
 def test_every_variable_that_the_module_reads_is_described() -> None:
     source = "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in (settings, settings_oidc))
-    read = set(re.findall(r'environ\.get\("(ISTHMUS_[A-Z_]+)"', source))
+    read = set(re.findall(r'(?:environ\.get\(|\(environ, )"(ISTHMUS_[A-Z_]+)"', source))
     assert read == set(VARIABLES)
 
 

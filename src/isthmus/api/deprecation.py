@@ -47,7 +47,8 @@ def deprecated(told: Deprecation) -> dict[str, Any]:
 
 def deprecation_of(scope: MutableMapping[str, Any]) -> Deprecation | None:
     """What was declared of the route that answers."""
-    return deprecation_in(getattr(scope.get("route_handler"), "opt", None))
+    handler = scope.get("route_handler")
+    return None if handler is None else deprecation_in(getattr(handler, "opt", None))
 
 
 def deprecation_in(opt: Mapping[str, Any] | None) -> Deprecation | None:

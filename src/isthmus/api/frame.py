@@ -89,9 +89,8 @@ class Frame:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                told = deprecation_of(scope)
                 more = list(scope.get("isthmus.headers", ()))
-                if told is not None:
+                if (told := deprecation_of(scope)) is not None:
                     more += [(name.encode(), value.encode("latin-1")) for name, value in told.headers.items()]
                 message["headers"] = _completed(message, request_id, more)
             await send(message)

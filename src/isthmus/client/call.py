@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import logging
@@ -106,9 +105,8 @@ class RetryingCall:
         """One admission, one exchange, one journal entry."""
         asked_s = self._clock.monotonic_s()
         try:
-            async with asyncio.timeout(max(0.0, ends_s - asked_s)) as admission, self._admission():
+            async with self._admission(max(0.0, ends_s - asked_s)):
                 now_s = self._clock.monotonic_s()
-                admission.reschedule(None)
                 waited_s += now_s - asked_s
                 timed = msgspec.structs.replace(request, timeout_s=max(0.001, min(request.timeout_s, ends_s - now_s)))
                 return await self._exchange(timed, as_is, attempt, waited_s)
@@ -117,8 +115,8 @@ class RetryingCall:
                 "The request waited for its turn in the vendor's budget until its deadline.", unsent=True
             ) from error
 
-    def _admission(self) -> AbstractAsyncContextManager[None]:
-        return self._budget.admit() if self._budget is not None else nullcontext()
+    def _admission(self, within_s: float) -> AbstractAsyncContextManager[None]:
+        return self._budget.admit(within_s) if self._budget is not None else nullcontext()
 
     async def _exchange(self, request: Request, as_is: Collection[int], attempt: int, waited_s: float) -> Response:
         started_s = self._clock.monotonic_s()

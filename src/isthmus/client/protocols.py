@@ -42,8 +42,10 @@ class TokenSource(Protocol):
 class Budget(Protocol):
     """Admission to the vendor's request budget of one app user in one environment."""
 
-    def admit(self) -> AbstractAsyncContextManager[None]:
-        """Waits until a request may be sent; the context lasts as long as the request is in flight."""
+    def admit(self, within_s: float | None = None) -> AbstractAsyncContextManager[None]:
+        """Waits until a request may be sent; the context lasts as long as the request is in flight. Entering raises
+        TimeoutError where that takes longer than `within_s`.
+        """
         ...
 
     def refused(self, retry_after_s: float | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -109,7 +108,7 @@ class StreamingCall:
         token, renewed, attempt, wait_s = await self._tokens.access_token(), False, 0, 0.0
         while True:
             attempt += 1
-            exchange = _Exchange(self._budget.admit())
+            exchange = _Exchange(self._budget.admit(max(0.0, ends_s - self._clock.monotonic_s())))
             try:
                 await self._attempt(exchange, wish, token, _Turn(attempt, ends_s, wait_s))
                 return exchange
@@ -134,8 +133,7 @@ class StreamingCall:
         request, bounds = wish.request, wish.bounds
         asked_s = self._clock.monotonic_s()
         try:
-            async with asyncio.timeout(max(0.0, turn.ends_s - asked_s)):
-                await exchange.come_in()
+            await exchange.come_in()
         except TimeoutError as error:
             raise VendorTimeout("The stream waited for its turn in the vendor's budget.", unsent=True) from error
         started_s = self._clock.monotonic_s()

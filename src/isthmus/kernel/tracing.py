@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar, Token
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -110,6 +110,7 @@ class _Nothing:
 
 
 _NOTHING: Final = _Nothing()
+_UNTRACED: Final = nullcontext(_NOTHING)
 _TRACER: Final[ContextVar[Tracer | None]] = ContextVar("isthmus_tracer", default=None)
 _SPAN: Final[ContextVar[Span | None]] = ContextVar("isthmus_span", default=None)
 _REQUEST: Final[ContextVar[str]] = ContextVar("isthmus_request", default="")
@@ -125,20 +126,23 @@ def traced_by(tracer: Tracer | None) -> Iterator[None]:
         _TRACER.reset(token)
 
 
-@contextmanager
 def span(
     name: str,
     attributes: Mapping[str, Value] | None = None,
     *,
     kind: Kind = Kind.INSIDE,
     parent: Parent | None = None,
-) -> Iterator[Span]:
+) -> AbstractContextManager[Span]:
     """Around a piece of work. What leaves the block as an exception marks the span as failed, by its code alone."""
     tracer = _TRACER.get()
-    if tracer is None:
-        yield _NOTHING
-        return
-    with tracer.span(name, kind, attributes or {}, parent) as begun:
+    return _UNTRACED if tracer is None else _traced(tracer, name, kind, attributes or {}, parent)
+
+
+@contextmanager
+def _traced(
+    tracer: Tracer, name: str, kind: Kind, attributes: Mapping[str, Value], parent: Parent | None
+) -> Iterator[Span]:
+    with tracer.span(name, kind, attributes, parent) as begun:
         token = _SPAN.set(begun)
         try:
             yield begun
@@ -149,14 +153,19 @@ def span(
             _SPAN.reset(token)
 
 
-@contextmanager
-def on_behalf_of(request_id: str) -> Iterator[None]:
-    """What this task does, and what it starts, goes back to this request."""
-    token = _REQUEST.set(request_id)
-    try:
-        yield
-    finally:
-        _REQUEST.reset(token)
+class on_behalf_of:  # noqa: N801  (reads as the block that it opens)
+    """What this task does in the block, and what it starts there, goes back to this request."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+        self._token: Token[str] | None = None
+
+    def __enter__(self) -> None:
+        self._token = _REQUEST.set(self._request_id)
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _REQUEST.reset(self._token)
 
 
 def request_now() -> str:

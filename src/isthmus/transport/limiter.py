@@ -73,11 +73,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 class _Place:
     """One request's place in the budget: waited for, held, given up. A class, because every request makes one."""
 
-    def __init__(self, budget: SlidingWindowBudget) -> None:
+    def __init__(self, budget: SlidingWindowBudget, within_s: float | None) -> None:
         self._budget = budget
+        self._within_s = within_s
 
     async def __aenter__(self) -> None:
-        await self._budget._come_in()
+        if not self._budget._come_in_at_once():
+            async with asyncio.timeout(self._within_s):
+                await self._budget._come_in()
 
     async def __aexit__(self, *_: object) -> None:
         self._budget._go_out()
@@ -113,12 +116,12 @@ class SlidingWindowBudget:
         self._refusals = 0
         self._wake: asyncio.Future[None] | None = None
 
-    def admit(self) -> AbstractAsyncContextManager[None]:
+    def admit(self, within_s: float | None = None) -> AbstractAsyncContextManager[None]:
         """Wait for a place in the budget; hold it while the request is in flight.
 
-        Raises RateLimited (unsent) when too many wait already.
+        Raises RateLimited (unsent) when too many wait already, and TimeoutError after `within_s`.
         """
-        return _Place(self)
+        return _Place(self, within_s)
 
     def refused(self, retry_after_s: float | None) -> None:
         """The vendor answered 429: nobody is admitted for the named time, or for a growing one where none is named."""
@@ -178,6 +181,18 @@ class SlidingWindowBudget:
         self._admitted_count, self._in_flight_peak = 0, self._in_flight
         return usage
 
+    def _come_in_at_once(self) -> bool:
+        """Take a place that is free while nobody waits for one."""
+        if self._waiting or not self._room():
+            return False
+        self._take()
+        return True
+
+    def _take(self) -> None:
+        self._in_flight += 1
+        self._admitted_count += 1
+        self._in_flight_peak = max(self._in_flight_peak, self._in_flight)
+
     async def _come_in(self) -> None:
         if self._waiting >= self._waiting_max:
             raise RateLimited(f"More than {self._waiting_max} requests wait for the vendor's budget.", unsent=True)
@@ -186,9 +201,7 @@ class SlidingWindowBudget:
             async with self._turn:
                 while not self._room():
                     await self._until_something_changes()
-                self._in_flight += 1
-                self._admitted_count += 1
-                self._in_flight_peak = max(self._in_flight_peak, self._in_flight)
+                self._take()
         finally:
             self._waiting -= 1
 

@@ -57,14 +57,14 @@ class SharedBudget:
             self._renewer = None
         await self._given_back()
 
-    def admit(self) -> AbstractAsyncContextManager[None]:
+    def admit(self, within_s: float | None = None) -> AbstractAsyncContextManager[None]:
         """Wait for a place in this process's share; see `SlidingWindowBudget.admit`."""
         if self._renewer is None or self._renewer.done():
             ended, self._renewer = self._renewer, None
             if ended is not None and not ended.cancelled():
                 ended.result()  # whatever ended the last one unexpectedly is told, not hidden
             self._renewer = asyncio.create_task(self._keep_renewed(), name=f"budget {self._scope}")
-        return self._local.admit()
+        return self._local.admit(within_s)
 
     @property
     def renewing(self) -> asyncio.Task[None] | None:

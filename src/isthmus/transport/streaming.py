@@ -64,12 +64,15 @@ class Once:
 
 
 class StreamedAnswer:
-    """An answer whose head has arrived; its body comes by `parts`, at most `bytes_max` of it."""
+    """An answer whose head has arrived; its body comes by `parts`, at most `bytes_max` of it. `size` is how long it is,
+    where the vendor says so.
+    """
 
     def __init__(self, answer: aiohttp.ClientResponse, headers: Mapping[str, str], bytes_max: int) -> None:
         self._answer = answer
         self._bytes_max = bytes_max
         self.status = answer.status
+        self.size: int | None = answer.content_length
         self.headers = headers
         self.bytes_received = 0
 
@@ -77,11 +80,6 @@ class StreamedAnswer:
     def ok(self) -> bool:
         """True for any 2xx."""
         return 200 <= self.status < 300
-
-    @property
-    def size(self) -> int | None:
-        """How long the body is, where the vendor says so."""
-        return self._answer.content_length
 
     def parts(self) -> AsyncIterator[bytes]:
         """The body. Its reader meets TooLarge, CorruptResponse, ConnectionBroken, VendorTimeout."""

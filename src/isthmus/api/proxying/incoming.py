@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,6 +20,11 @@ _RAW_PREFIX: Final = PREFIX.encode()
 
 SMALL_BYTES_MAX: Final = 256 * 1024
 """A body up to this size is kept until the answer is there, so that it can be sent again where that is safe."""
+
+
+@lru_cache(maxsize=1_000)
+def _uuid(text: str) -> UUID:
+    return UUID(text)
 
 
 class Incoming:
@@ -48,7 +54,7 @@ class Incoming:
     def connection(self) -> UUID:
         """Which connection is meant. Raises Refused."""
         try:
-            return UUID(self.headers.get(CONNECTION_HEADER, ""))
+            return _uuid(self.headers.get(CONNECTION_HEADER, ""))
         except ValueError as error:
             raise Refused(
                 422,
