@@ -13,6 +13,7 @@ from isthmus.cli import (
     deliver,
     health,
     keys,
+    links,
     notices,
     operate,
     operations,
@@ -57,6 +58,7 @@ def build_app() -> typer.Typer:
 
     connections.register(app)
     health.register(app)
+    links.register(app)
     data.register(app)
     syncs.register(app)
     runs.register(app)

@@ -1,4 +1,4 @@
-"""`health`, `secret`, `move` and `portal-link`: how a connection is, and what keeps it well."""
+"""`health`, `secret` and `move`: how a connection is, and what keeps it well."""
 
 from __future__ import annotations
 
@@ -56,7 +56,6 @@ def register(app: typer.Typer) -> None:
     app.command("health")(show_health)
     app.add_typer(secret, name="secret")
     app.command("move")(move)
-    app.command("portal-link")(portal_link)
 
 
 def show_health(name: Name = None, home: Home = None, as_json: Json = False) -> None:
@@ -177,47 +176,6 @@ def move(
             say(f"{escape(connection.name)} leads to {escape(environment)}, and that does not work.")
             raise report.failure
         say(f"[green]✓[/] {escape(connection.name)} works in {escape(environment)}. Syncs and records stayed.")
-
-    run(work)
-
-
-def portal_link(
-    consumer: Annotated[str, typer.Argument(help="Your own id of the customer.")],
-    hours: Annotated[int, typer.Option(help="How long the link works.", min=1, max=720)] = 24,
-    url: Annotated[
-        str | None, typer.Option("--url", help="Where people reach `isthmus serve`.", show_default=False)
-    ] = None,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Make a link to a customer's own page: their connections, a new secret, sign in again, disconnect."""
-
-    async def work() -> None:
-        from isthmus.connections.portal_links import make_link
-        from isthmus.store import listing
-        from isthmus.store.consumers import Consumer
-
-        async with hub(home) as opened:
-            base = url or opened.settings.public_url
-            if base is None:
-                raise InvalidInput(
-                    "It is not known where people reach this hub.",
-                    remedy="Set ISTHMUS_PUBLIC_URL, or give --url https://hub.example.com.",
-                )
-            async with opened.db.project(opened.project.id) as tx:
-                found, _ = await listing.page(tx, Consumer, 1, None, external_id=consumer)
-            if not found:
-                raise InvalidInput(
-                    f"There is no consumer “{consumer}”.", remedy="Add it by API: POST /v1/consumers.", subject=consumer
-                )
-            made = await make_link(
-                opened.db, opened.project.id, opened.clock, found[0].id, base, life_s=hours * 3_600, actor="cli"
-            )
-        if as_json:
-            print_json({"url": made.url, "expires_at": made.link.expires_at.isoformat()})
-            return
-        say(f"Works until {made.link.expires_at:%Y-%m-%d %H:%M} UTC for whoever has it. Shown only now:")
-        print(made.url)
 
     run(work)
 

@@ -21,6 +21,8 @@ VISITS_PER_SESSION_MAX: Final = 50
 
 EXPIRED_PER_ROUND_MAX: Final = 200
 
+STATUSES: Final = ("pending", "opened", "connected", "cancelled", "failed", "expired")
+
 KEPT_DAYS: Final = 90
 """How long an ended session can be looked at."""
 
@@ -66,6 +68,14 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     project_id: UUID
     session_id: UUID
     purpose: str
+
+
+LISTED: Final = f"""(
+    SELECT {", ".join(name for name in ConnectSession.__struct_fields__ if name != "status")},
+           CASE WHEN status IN ('pending', 'opened', 'failed') AND expires_at <= now() THEN 'expired' ELSE status END
+           AS status
+    FROM connect_sessions) AS connect_sessions"""  # noqa: S608  (the names of the fields above)
+"""The table as it is listed: whose time is up is expired, whether or not a worker has noted it yet."""
 
 
 async def create(
