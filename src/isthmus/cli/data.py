@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +21,7 @@ from isthmus.cli.options import (
     Route,
     Select,
     listed,
+    moment_of,
     not_blank,
 )
 from isthmus.cli.output import out, print_json, print_json_lines, print_table, say
@@ -252,7 +252,7 @@ async def wished(
 
     not_blank(filter_text, "--filter")
     not_blank(since, "--since")
-    moment = _moment(since) if since is not None else None
+    moment = moment_of(since) if since is not None else None
     fields, related = listed(select), listed(expand)
     provider = ready.access.provider
     obj = await ready.describe(name, provider.parse_route(route))
@@ -325,16 +325,6 @@ def _ready(opened: Any, connection_id: Any) -> Any:
             yield connection
 
     return ready()
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInput(
-            f"“{text}” is not a date.", remedy="Write 2026-01-31 or 2026-01-31T08:00:00Z (UTC)."
-        ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _object_plain(obj: ObjectInfo, *, whole: bool = False) -> dict[str, Any]:
