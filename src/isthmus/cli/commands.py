@@ -11,6 +11,7 @@ from isthmus.cli import (
     connections,
     data,
     deliver,
+    exporting,
     health,
     keys,
     links,
@@ -60,6 +61,7 @@ def build_app() -> typer.Typer:
     health.register(app)
     links.register(app)
     data.register(app)
+    exporting.register(app)
     syncs.register(app)
     runs.register(app)
     writes.register(app)
