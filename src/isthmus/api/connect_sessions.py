@@ -125,7 +125,7 @@ def connect_session_routes(services: Services, access: Access) -> Router:
         integration: FromQuery[UUID | None] = None,
         in_status: Annotated[SessionStatus | None, QueryParameter(name="status")] = None,
     ) -> ConnectSessionPage:
-        """Newest first, without the addresses of the links. Those that ended are kept for 90 days."""
+        """Newest first, without the addresses of the links; those that ended go with retention's `links`."""
         project, at = await project_of(request, services), place(cursor)
         async with project.db.project(project.project.id) as tx:
             rows, more = await listing.page(

@@ -23,11 +23,6 @@ EXPIRED_PER_ROUND_MAX: Final = 200
 
 STATUSES: Final = ("pending", "opened", "connected", "cancelled", "failed", "expired")
 
-KEPT_DAYS: Final = 90
-"""How long an ended session can be looked at."""
-
-_FORGOTTEN_AT_ONCE: Final = 100
-
 
 class ConnectSession(msgspec.Struct, frozen=True, kw_only=True):
     """A consumer's way to a connection.
@@ -126,16 +121,6 @@ async def get(tx: Transaction, session_id: UUID, *, lock: bool = False) -> Conne
             f"There is no connect session {session_id}.", remedy="Make a new one.", subject="connect session"
         )
     return found
-
-
-async def forget_old(tx: Transaction) -> int:
-    """Drop some of the sessions that ended long ago; how many."""
-    return await tx.execute(
-        """DELETE FROM connect_sessions WHERE id IN (
-               SELECT id FROM connect_sessions
-               WHERE ended_at < now() - make_interval(days => %s) ORDER BY id LIMIT %s)""",
-        (KEPT_DAYS, _FORGOTTEN_AT_ONCE),
-    )
 
 
 async def latest(tx: Transaction, limit: int = 50, *, consumer_id: UUID | None = None) -> list[ConnectSession]:
