@@ -14,7 +14,7 @@ from rich.text import Text
 from isthmus.cli.named import given
 from isthmus.cli.options import Home, Json
 from isthmus.cli.output import ago, counted, exit_code, out, print_json, say
-from isthmus.cli.remedies import command_for
+from isthmus.cli.remedies import command_for, remedy_of
 from isthmus.cli.running import ask, chosen_connection, hub, run
 from isthmus.kernel.failures import InvalidInput
 
@@ -96,7 +96,7 @@ def set_secret(
             report = await opened.check(renewed)
         say(f"[green]✓[/] {escape(connection.name)} signs in with the new one.")
         if report.failure is not None:
-            say(f"But: {escape(report.failure.message)} {escape(report.failure.remedy)}")
+            say(f"But: {escape(report.failure.message)} {escape(remedy_of(report.failure))}")
             raise typer.Exit(exit_code(report.failure))
 
     run(work)
@@ -216,7 +216,7 @@ def _print(connection: Connection, now: Any, grant: Any, changes: list[Any]) -> 
     console.print(Text.assemble((connection.name, "bold"), "  ", state_text(now.state), f"  since {ago(now.since)}"))
     if now.ill:
         console.print(f"  {escape(now.message or '')}  [dim]{now.reason}[/]")
-        console.print(Text(f"  → {now.remedy}", style="bold"))
+        console.print(Text(f"  → {remedy_of(connection.failure or {}) or now.remedy}", style="bold"))
         command = command_for((connection.failure or {}).get("code"), connection.name)
         if command:
             console.print(Text(f"  → {command}", style="bold"))

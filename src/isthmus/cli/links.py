@@ -11,6 +11,7 @@ from rich.text import Text
 from isthmus.cli.named import given, nearest
 from isthmus.cli.options import Home, Json
 from isthmus.cli.output import ago, counted, print_json, print_table, say
+from isthmus.cli.remedies import told
 from isthmus.cli.running import chosen, chosen_connection, hub, run
 from isthmus.kernel.failures import InvalidInput
 
@@ -283,7 +284,7 @@ def _plain(row: ConnectSession, external_id: str) -> dict[str, Any]:
         "integration": str(row.integration_id),
         "connection": str(row.connection_id) if finished and row.connection_id else None,
         "reconnect": row.reconnect,
-        "failure": row.failure if row.status == "failed" else None,
+        "failure": told(row.failure) if row.status == "failed" else None,
         "created_at": row.created_at,
         "opened_at": row.opened_at,
         "ended_at": row.ended_at,

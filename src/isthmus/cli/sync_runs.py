@@ -10,7 +10,7 @@ from rich.markup import escape
 from isthmus.cli.busy import awaited
 from isthmus.cli.options import Home, Json, moment_of
 from isthmus.cli.output import BUSY, HELD, ago, exit_code, print_json, say
-from isthmus.cli.remedies import command_for
+from isthmus.cli.remedies import command_for, remedy_of
 from isthmus.cli.running import hub, run
 from isthmus.cli.runs import one_sync, run_plain
 from isthmus.kernel.failures import Failure, InvalidInput
@@ -163,7 +163,7 @@ async def _print_failed(opened: Hub, sync: Sync, failure: dict[str, Any]) -> Non
         say(f"  [dim]The vendor said:[/] {escape(vendor['code'])}")
     if vendor.get("correlation_id"):
         say(f"  [dim]Reference:[/] {escape(vendor['correlation_id'])}")
-    say(f"  [dim]Whose turn:[/] {failure['turn']}\n  [bold]→[/] {escape(failure['remedy'])}")
+    say(f"  [dim]Whose turn:[/] {failure['turn']}\n  [bold]→[/] {escape(remedy_of(failure, object_name=sync.object))}")
     command = command_for(failure["code"], connection.name)
     if command is not None:
         say(f"  [bold]→[/] {escape(command)}")
