@@ -17,11 +17,13 @@ from tests.conformance_ids import FACTS, Later, Side, VendorFact
 from tests.conformance_scan import Scan, scan_folder
 from tests.markdown_page import page_stamp, page_table
 
+from isthmus.api.remedies import WORDS as API_WORDS
 from isthmus.cli.commands import build_app
+from isthmus.cli.remedies import WORDS as COMMAND_WORDS
 from isthmus.configuration import json_schema
 from isthmus.kernel import failures
 from isthmus.kernel.event_types import EVENT_EXAMPLES, EVENT_TYPES, RECORDS_CHANGED
-from isthmus.kernel.failures import Failure, UnknownObject, VendorFault, every_failure
+from isthmus.kernel.failures import Failure, UnknownObject, VendorFault, every_failure, remedy_in
 from isthmus.settings import VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,7 +93,7 @@ def settings_page() -> str:
 
 def failures_page() -> str:
     """The tree of failures with remedies."""
-    classes = [cls for cls in every_failure() if cls.__module__ == failures.__name__]
+    classes = [cls for cls in every_failure() if cls.__module__.startswith(failures.__name__)]
     branches = [
         [cls for cls in classes if issubclass(cls, branch)] for branch in Failure.__subclasses__() if branch in classes
     ]
@@ -227,10 +229,18 @@ def _branch(family: Sequence[type[Failure]]) -> list[str]:
 
 def _failure_table(classes: Sequence[type[Failure]]) -> list[str]:
     rows = (
-        (f"`{cls.code}`", cls.message_default, cls.turn.value, "yes" if cls.retryable else "no", cls.remedy_default)
+        (f"`{cls.code}`", cls.message_default, cls.turn.value, "yes" if cls.retryable else "no", _remedies(cls))
         for cls in classes
     )
     return page_table(("code", "what happened", "whose turn", "repeated", "what to do"), rows)
+
+
+def _remedies(cls: type[Failure]) -> str:
+    """What to do, as every surface says it."""
+    general = cls.remedy_default
+    surfaces = (("By command", COMMAND_WORDS), ("By API", API_WORDS))
+    told = [(name, remedy_in(words, cls.code, general)) for name, words in surfaces]
+    return "<br>".join([general, *(f"{name}: {text}" for name, text in told if text != general)])
 
 
 if __name__ == "__main__":

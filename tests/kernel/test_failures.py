@@ -21,7 +21,7 @@ from isthmus.kernel.failures import (
     every_failure,
 )
 
-OWN = [cls for cls in every_failure() if cls.__module__ == failures.__name__]
+OWN = [cls for cls in every_failure() if cls.__module__.startswith(failures.__name__)]
 
 
 def _drawn() -> list[tuple[int, str]]:

@@ -219,6 +219,6 @@ async def test_the_pause_is_told_where_people_and_machines_look(house: House, ta
         assert answer.status_code == 503, answer.text
         problem = answer.json()
         assert (problem["code"], problem["retryable"]) == ("paused_after_restore", True)
-        assert "isthmus restored" in problem["remedy"]
+        assert "GET /readyz" in problem["remedy"], "whoever calls the API is told where to look, and who can end it"
         past = await client.post("/v1/proxy/companies", json={}, headers={"isthmus-connection": str(connection.id)})
         assert (past.status_code, past.json()["code"]) == (503, "paused_after_restore")

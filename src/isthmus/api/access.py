@@ -99,7 +99,7 @@ class Access:
                 "scope_missing",
                 "The key may not do this",
                 f"This needs a key with the scope “{needed.value}”: {SCOPES[needed]}.",
-                f"Make one: isthmus keys create NAME --scope {needed.value}",
+                f"Ask for one: an admin key (POST /v1/keys) and the console make keys with “{needed.value}”.",
             )
         return caller
 
@@ -203,6 +203,6 @@ def _unauthorised(message: str) -> Refused:
         "key_missing",
         "A key is needed",
         message,
-        "Send “Authorization: Bearer isth_…”; isthmus keys create NAME makes a key.",
+        "Send “Authorization: Bearer isth_…”. An admin key makes keys (POST /v1/keys), and so does the console.",
         headers={"www-authenticate": "Bearer"},
     )

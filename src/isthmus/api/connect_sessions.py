@@ -8,10 +8,11 @@ from uuid import UUID
 
 import msgspec
 from litestar import Router, delete, get, post
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from isthmus.api.access import Access, Ask, Scope, caller_of, project_of
 from isthmus.api.finding import note
+from isthmus.api.paging import Cursor, Ends, Limit, ends, place
 from isthmus.api.problems import request_id_of
 from isthmus.api.services import ProjectServices, Services
 from isthmus.api.shapes import FailureView, Input, Text, failure_view
@@ -19,7 +20,7 @@ from isthmus.connections.integrations import Mode
 from isthmus.connections.sessions import EXPIRES_S_DEFAULT, EXPIRES_S_MAX, EXPIRES_S_MIN, SessionWish
 from isthmus.connections.sessions_end import failure_of
 from isthmus.kernel.failures import InvalidInput
-from isthmus.store import integrations
+from isthmus.store import integrations, listing
 from isthmus.store.connect_sessions import ConnectSession
 
 SessionStatus = Literal["pending", "opened", "connected", "cancelled", "failed", "expired"]
@@ -76,6 +77,12 @@ class ConnectSessionView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
+class ConnectSessionPage(Ends, frozen=True, kw_only=True):
+    """Links without their addresses, newest first."""
+
+    result: list[ConnectSessionView]
+
+
 class CreatedConnectSession(msgspec.Struct, frozen=True, kw_only=True):
     """The session and its link, which is shown this once: give `url` to your customer's browser."""
 
@@ -109,6 +116,23 @@ def connect_session_routes(services: Services, access: Access) -> Router:
         )
         return CreatedConnectSession(session=_view(made.session), url=f"{services.public_url}/connect/{made.token}")
 
+    @get("/", guards=[access.needs(Scope.CONNECT)], summary="List links to connect")
+    async def list_connect_sessions(
+        request: Ask,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+        consumer: FromQuery[UUID | None] = None,
+        integration: FromQuery[UUID | None] = None,
+        in_status: Annotated[SessionStatus | None, QueryParameter(name="status")] = None,
+    ) -> ConnectSessionPage:
+        """Newest first, without the addresses of the links; those that ended go with retention's `links`."""
+        project, at = await project_of(request, services), place(cursor)
+        async with project.db.project(project.project.id) as tx:
+            rows, more = await listing.page(
+                tx, ConnectSession, limit, at, consumer_id=consumer, integration_id=integration, status=in_status
+            )
+        return ConnectSessionPage(result=[_view(row) for row in rows], **ends(rows, more, at))
+
     @get("/{session_id:uuid}", guards=[access.needs(Scope.CONNECT)], summary="Show how a link fares")
     async def show_connect_session(request: Ask, session_id: FromPath[UUID]) -> ConnectSessionView:
         """Poll it, or wait for the events `connect_session.completed` and `connect_session.failed`."""
@@ -126,7 +150,12 @@ def connect_session_routes(services: Services, access: Access) -> Router:
 
     return Router(
         "/connect-sessions",
-        route_handlers=[create_connect_session, show_connect_session, cancel_connect_session],
+        route_handlers=[
+            list_connect_sessions,
+            create_connect_session,
+            show_connect_session,
+            cancel_connect_session,
+        ],
         tags=["connect sessions"],
     )
 

@@ -10,8 +10,9 @@ import msgspec
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
+from isthmus.api.remedies import WORDS
 from isthmus.kernel import failures
-from isthmus.kernel.failures import Failure, Turn
+from isthmus.kernel.failures import Failure, Turn, remedy_in
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def problem_of(failure: Failure, request_id: str = "") -> Problem:
         status=status_of(failure),
         code=failure.code,
         message=failure.message,
-        remedy=failure.remedy,
+        remedy=remedy_in(WORDS, failure.code, failure.remedy),
         turn=failure.whose_turn.value,
         retryable=failure.retryable,
         retry_after=failure.retry_after_s,

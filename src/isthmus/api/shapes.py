@@ -11,8 +11,9 @@ import msgspec
 
 from isthmus.api.paging import Ends
 from isthmus.api.problems import VendorProblem
+from isthmus.api.remedies import WORDS
 from isthmus.connections.health import health_of
-from isthmus.kernel.failures import Failure
+from isthmus.kernel.failures import Failure, remedy_in
 from isthmus.kernel.limits import DELIVERY_BATCH_BYTES_MAX
 from isthmus.kernel.naming import renamed
 from isthmus.store.retention import FORGOTTEN
@@ -47,6 +48,7 @@ def failure_view(stored: dict[str, Any] | Failure | None) -> FailureView | None:
     if stored is None:
         return None
     plain = stored.to_dict() if isinstance(stored, Failure) else stored
+    plain = plain | {"remedy": remedy_in(WORDS, plain.get("code"), str(plain.get("remedy") or ""))}
     known = {name: plain[name] for name in FailureView.__struct_fields__ if plain.get(name) is not None}
     return msgspec.convert({"code": "failure", "message": "", "remedy": "", "turn": ""} | known, FailureView)
 
@@ -126,7 +128,10 @@ def company_view(row: CompanyRow) -> CompanyView:
 
 def health_view(row: ConnectionRow) -> HealthView:
     """How a stored connection is."""
-    return msgspec.convert(msgspec.structs.asdict(health_of(row)), HealthView)
+    health = msgspec.structs.asdict(health_of(row))
+    if row.failure is not None and health["remedy"] is not None:
+        health["remedy"] = remedy_in(WORDS, row.failure.get("code"), health["remedy"])
+    return msgspec.convert(health, HealthView)
 
 
 def connection_view(row: ConnectionRow, companies: list[CompanyRow]) -> ConnectionView:

@@ -11,8 +11,10 @@ from isthmus.cli import (
     connections,
     data,
     deliver,
+    exporting,
     health,
     keys,
+    links,
     notices,
     operate,
     operations,
@@ -57,7 +59,9 @@ def build_app() -> typer.Typer:
 
     connections.register(app)
     health.register(app)
+    links.register(app)
     data.register(app)
+    exporting.register(app)
     syncs.register(app)
     runs.register(app)
     writes.register(app)

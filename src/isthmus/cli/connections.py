@@ -15,7 +15,7 @@ from rich.text import Text
 from isthmus.cli.interactive import waiting
 from isthmus.cli.options import ConnectionName, Home, Json
 from isthmus.cli.output import ago, counted, exit_code, out, print_json, print_table, say
-from isthmus.cli.remedies import command_for, with_command
+from isthmus.cli.remedies import command_for, remedy_of, told, with_command
 from isthmus.cli.running import ask, chosen_connection, confirm, hub, run, settings
 from isthmus.client.sandbox import example_app, read_sandbox, sandbox_cloud
 from isthmus.kernel.failures import Failure, InvalidInput
@@ -355,7 +355,7 @@ def _print_report(report: Report) -> None:
         console.print(f"  {mark} {step.title}", end="")
         console.print(Text(f"  {step.detail}", style="dim"))
         if step.failure is not None:
-            console.print(Text(f"    → {step.failure.remedy}", style="bold" if not step.optional else ""))
+            console.print(Text(f"    → {remedy_of(step.failure)}", style="bold" if not step.optional else ""))
             command = command_for(step.failure.code, report.connection.name)
             if command is not None and not step.optional:
                 console.print(Text(f"    → {command}", style="bold"))
@@ -376,7 +376,7 @@ def _report_plain(report: Report) -> dict[str, Any]:
                 "passed": step.passed,
                 "optional": step.optional,
                 "detail": step.detail,
-                "failure": step.failure.to_dict() if step.failure else None,
+                "failure": told(step.failure),
             }
             for step in report.steps
         ],
@@ -391,7 +391,7 @@ def _plain(connection: Connection, companies: list[Any]) -> dict[str, Any]:
         "environment": connection.environment,
         "state": connection.state,
         "since": connection.since.isoformat(),
-        "failure": connection.failure,
+        "failure": told(connection.failure),
         "health": _health(connection),
         "companies": [{"id": row.remote_id, "name": row.name, "selected": row.selected} for row in companies],
     }

@@ -1,11 +1,9 @@
-"""`objects`, `describe`, `read`, `export`, `changes`: looking at data, and taking it along."""
+"""`objects`, `describe`, `read`, `changes`: looking at data."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,6 +20,7 @@ from isthmus.cli.options import (
     Route,
     Select,
     listed,
+    moment_of,
     not_blank,
 )
 from isthmus.cli.output import out, print_json, print_json_lines, print_table, say
@@ -29,6 +28,10 @@ from isthmus.cli.running import chosen_connection, hub, run
 from isthmus.kernel.failures import InvalidInput
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+    from uuid import UUID
+
+    from isthmus.app import Hub
     from isthmus.connections.opening import OpenConnection
     from isthmus.providers.base import ObjectInfo, Page, ReadSpec
 
@@ -44,7 +47,6 @@ def register(app: typer.Typer) -> None:
     app.command("objects")(objects)
     app.command("describe")(describe)
     app.command("read")(read)
-    app.command("export")(export)
     app.command("changes")(changes)
 
 
@@ -141,51 +143,12 @@ def read(
 
         async with hub(home) as opened:
             chosen = await chosen_connection(opened, connection)
-            async with _ready(opened, chosen.id) as ready:
+            async with ready_connection(opened, chosen.id) as ready:
                 obj, spec = await wished(ready, name, route, select, filter_text, since, expand, limit)
                 printer = RecordPrinter(obj, spec.select, form, columns_max=TABLE_COLUMNS_MAX)
                 async for company_name, page in pages_of(ready, obj, spec, company):
                     printer.add(company_name, page.raws)
                 printer.finish()
-
-    run(work)
-
-
-def export(
-    name: Annotated[str, typer.Argument(help="The object; case does not matter.")],
-    to: Annotated[Path, typer.Option("--to", help="A file ending in .parquet, .jsonl, .csv or .duckdb.")],
-    select: Select = None,
-    filter_text: Filter = None,
-    since: Annotated[str | None, typer.Option(help="Only records modified since.", show_default=False)] = None,
-    company: CompanyNames = None,
-    expand: Expand = None,
-    route: Route = "v2.0",
-    connection: ConnectionName = None,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Take a whole object along as one file, which appears only when it is complete."""
-
-    async def work() -> None:
-        from isthmus.cli.progress import counting
-        from isthmus.delivery.export import ExportOptions, check_destination, export_pages
-
-        check_destination(to)
-        async with hub(home) as opened:
-            chosen = await chosen_connection(opened, connection)
-            async with _ready(opened, chosen.id) as ready:
-                obj, spec = await wished(ready, name, route, select, filter_text, since, expand, None)
-                with counting(f"Exporting {obj.name}", await _total(ready, obj, spec, company)) as advance:
-                    report = await export_pages(
-                        _exported(ready, obj, spec, company, advance),
-                        _fields(obj, spec),
-                        to,
-                        ExportOptions(company=not obj.tenant_level, expanded=spec.expand),
-                    )
-        if as_json:
-            print_json({"path": str(report.path), "records": report.records, "bytes": report.bytes})
-        else:
-            say(f"[green]✓[/] {report.records:,} records, {report.bytes:,} bytes in {report.path}")
 
     run(work)
 
@@ -252,7 +215,7 @@ async def wished(
 
     not_blank(filter_text, "--filter")
     not_blank(since, "--since")
-    moment = _moment(since) if since is not None else None
+    moment = moment_of(since) if since is not None else None
     fields, related = listed(select), listed(expand)
     provider = ready.access.provider
     obj = await ready.describe(name, provider.parse_route(route))
@@ -273,7 +236,7 @@ async def pages_of(
 
     names = {row.remote_id: row.name for row in ready.companies}
     left = spec.limit
-    for part in ready.access.provider.parts(obj, _company_ids(ready, companies)):
+    for part in ready.access.provider.parts(obj, company_ids(ready, companies)):
         part_spec = msgspec.structs.replace(spec, limit=left)
         async for fetched in ready.access.reader(obj, part_spec, part, hashed=False).pages():
             if len(fetched.page):
@@ -284,34 +247,15 @@ async def pages_of(
             return
 
 
-def _company_ids(ready: OpenConnection, names: list[str] | None) -> list[str]:
+def company_ids(ready: OpenConnection, names: list[str] | None) -> list[str]:
+    """The companies that were typed, or all. Raises CompanyNotFound."""
     from isthmus.actions.reading.setup import company_id
 
     return [company_id(ready.companies, name) for name in names] if names else ready.company_ids
 
 
-async def _exported(
-    ready: OpenConnection, obj: ObjectInfo, spec: ReadSpec, companies: list[str] | None, advance: Any
-) -> AsyncIterator[Any]:
-    from isthmus.delivery.export import CompanyPage
-
-    async for company, page in pages_of(ready, obj, spec, companies):
-        advance(len(page))
-        yield CompanyPage(company=company, raws=page.raws)
-
-
-async def _total(ready: OpenConnection, obj: ObjectInfo, spec: ReadSpec, companies: list[str] | None) -> int | None:
-    parts = ready.access.provider.parts(obj, _company_ids(ready, companies))
-    counts = [await ready.access.count(obj, spec, part) for part in parts]
-    return None if any(count is None for count in counts) else sum(count or 0 for count in counts)
-
-
-def _fields(obj: ObjectInfo, spec: ReadSpec) -> list[Any]:
-    wanted = {*spec.select, *obj.key, obj.stamp} if spec.select else None
-    return [field for field in obj.fields if wanted is None or field.name in wanted]
-
-
-def _ready(opened: Any, connection_id: Any) -> Any:
+def ready_connection(opened: Hub, connection_id: UUID) -> AbstractAsyncContextManager[OpenConnection]:
+    """An open connection whose companies are known."""
     from contextlib import asynccontextmanager
 
     from isthmus.app import ForgetfulJournal
@@ -325,16 +269,6 @@ def _ready(opened: Any, connection_id: Any) -> Any:
             yield connection
 
     return ready()
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInput(
-            f"“{text}” is not a date.", remedy="Write 2026-01-31 or 2026-01-31T08:00:00Z (UTC)."
-        ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _object_plain(obj: ObjectInfo, *, whole: bool = False) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rich.text import Text
 from isthmus.cli.named import given, synced_objects
 from isthmus.cli.options import Home, Json, listed
 from isthmus.cli.output import ago, counted, print_json, print_table, say
+from isthmus.cli.remedies import told
 from isthmus.cli.running import chosen, confirm, hub, run
 from isthmus.kernel.failures import InvalidInput
 from isthmus.transport.redaction import redact_url
@@ -409,5 +410,5 @@ def _plain(row: Destination, head: int) -> dict[str, Any]:
         "behind": head - row.cursor,
         "failing_since": row.failing_since,
         "paused": row.paused,
-        "failure": row.failure,
+        "failure": told(row.failure),
     }

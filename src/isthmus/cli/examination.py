@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from isthmus.cli.remedies import remedy_of
 from isthmus.kernel.failures import Failure
 from isthmus.settings import Settings
 
@@ -94,7 +95,7 @@ async def _hub(settings: Settings) -> list[Examined]:
             ]
     except Failure as failure:
         title = "The master key opens the project's secrets" if "master" in failure.code else "The database answers"
-        findings.append(Examined(title=title, passed=False, detail=failure.message, remedy=failure.remedy))
+        findings.append(Examined(title=title, passed=False, detail=failure.message, remedy=remedy_of(failure)))
     return findings
 
 

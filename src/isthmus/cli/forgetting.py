@@ -65,7 +65,9 @@ def show(home: Home = None, as_json: Json = False) -> None:
 
 
 def change(
-    kind: Annotated[str, typer.Argument(help="requests, runs, records, changes, deliveries, operations or audit.")],
+    kind: Annotated[
+        str, typer.Argument(help="requests, runs, records, changes, deliveries, operations, links or audit.")
+    ],
     days: Annotated[str, typer.Argument(help="A number of days, or “forever”.")],
     home: Home = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`health`, `secret`, `move` and `portal-link`: how a connection is, and what keeps it well."""
+"""`health`, `secret` and `move`: how a connection is, and what keeps it well."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 from isthmus.cli.named import given
 from isthmus.cli.options import Home, Json
 from isthmus.cli.output import ago, counted, exit_code, out, print_json, say
-from isthmus.cli.remedies import command_for
+from isthmus.cli.remedies import command_for, remedy_of
 from isthmus.cli.running import ask, chosen_connection, hub, run
 from isthmus.kernel.failures import InvalidInput
 
@@ -56,7 +56,6 @@ def register(app: typer.Typer) -> None:
     app.command("health")(show_health)
     app.add_typer(secret, name="secret")
     app.command("move")(move)
-    app.command("portal-link")(portal_link)
 
 
 def show_health(name: Name = None, home: Home = None, as_json: Json = False) -> None:
@@ -97,7 +96,7 @@ def set_secret(
             report = await opened.check(renewed)
         say(f"[green]✓[/] {escape(connection.name)} signs in with the new one.")
         if report.failure is not None:
-            say(f"But: {escape(report.failure.message)} {escape(report.failure.remedy)}")
+            say(f"But: {escape(report.failure.message)} {escape(remedy_of(report.failure))}")
             raise typer.Exit(exit_code(report.failure))
 
     run(work)
@@ -181,47 +180,6 @@ def move(
     run(work)
 
 
-def portal_link(
-    consumer: Annotated[str, typer.Argument(help="Your own id of the customer.")],
-    hours: Annotated[int, typer.Option(help="How long the link works.", min=1, max=720)] = 24,
-    url: Annotated[
-        str | None, typer.Option("--url", help="Where people reach `isthmus serve`.", show_default=False)
-    ] = None,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Make a link to a customer's own page: their connections, a new secret, sign in again, disconnect."""
-
-    async def work() -> None:
-        from isthmus.connections.portal_links import make_link
-        from isthmus.store import listing
-        from isthmus.store.consumers import Consumer
-
-        async with hub(home) as opened:
-            base = url or opened.settings.public_url
-            if base is None:
-                raise InvalidInput(
-                    "It is not known where people reach this hub.",
-                    remedy="Set ISTHMUS_PUBLIC_URL, or give --url https://hub.example.com.",
-                )
-            async with opened.db.project(opened.project.id) as tx:
-                found, _ = await listing.page(tx, Consumer, 1, None, external_id=consumer)
-            if not found:
-                raise InvalidInput(
-                    f"There is no consumer “{consumer}”.", remedy="Add it by API: POST /v1/consumers.", subject=consumer
-                )
-            made = await make_link(
-                opened.db, opened.project.id, opened.clock, found[0].id, base, life_s=hours * 3_600, actor="cli"
-            )
-        if as_json:
-            print_json({"url": made.url, "expires_at": made.link.expires_at.isoformat()})
-            return
-        say(f"Works until {made.link.expires_at:%Y-%m-%d %H:%M} UTC for whoever has it. Shown only now:")
-        print(made.url)
-
-    run(work)
-
-
 def _given(secret: str, certificate: Path | None, ends: str | None) -> NewSecret:
     from isthmus.connections.credentials import CertificateFile
     from isthmus.connections.renewing import NewSecret
@@ -258,7 +216,7 @@ def _print(connection: Connection, now: Any, grant: Any, changes: list[Any]) -> 
     console.print(Text.assemble((connection.name, "bold"), "  ", state_text(now.state), f"  since {ago(now.since)}"))
     if now.ill:
         console.print(f"  {escape(now.message or '')}  [dim]{now.reason}[/]")
-        console.print(Text(f"  → {now.remedy}", style="bold"))
+        console.print(Text(f"  → {remedy_of(connection.failure or {}) or now.remedy}", style="bold"))
         command = command_for((connection.failure or {}).get("code"), connection.name)
         if command:
             console.print(Text(f"  → {command}", style="bold"))

@@ -8,6 +8,7 @@ import typer
 
 from isthmus.cli.options import ConnectionName, Home, Json
 from isthmus.cli.output import ago, err, out, print_json, print_table, say
+from isthmus.cli.remedies import remedy_of, told
 from isthmus.cli.running import ask, chosen, chosen_connection, hub, run
 from isthmus.kernel.failures import InvalidInput
 
@@ -299,7 +300,7 @@ def _print_state(done: Operation) -> None:
         vendor = done.failure.get("vendor") or {}
         if vendor.get("correlation_id"):
             err().print(f"  Reference: {vendor['correlation_id']}", markup=False)
-        err().print(f"  → {done.failure['remedy']}", markup=False)
+        err().print(f"  → {remedy_of(done.failure)}", markup=False)
     if done.state.value in ("planned", "sent", "uncertain"):
         say("  A worker goes on with it; `isthmus operations reconcile` does it now. Do not send it again.")
     if done.state.value == "waiting_for_approval":
@@ -369,7 +370,7 @@ def _plain(operation: Operation, *, whole: bool = False) -> dict[str, Any]:
         "planned_by": operation.planned_by,
         "decided_by": operation.decided_by,
         "approval_expires_at": operation.approval_expires_at,
-        "failure": operation.failure,
+        "failure": told(operation.failure),
     }
     if whole:
         plain["record"] = msgspec.Raw(operation.record) if operation.record else None

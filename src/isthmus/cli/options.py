@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Annotated
 
@@ -83,3 +84,19 @@ def not_blank(text: str | None, option: str) -> str | None:
     if text is not None and not text.strip():
         raise InvalidInput(f"{option} is empty.", remedy=f"Give it a value, or leave {option} out.", subject=option)
     return text
+
+
+def moment_of(text: str, *, end: bool = False) -> datetime:
+    """A date or time as typed, in UTC where no zone is given; at the `end` of a stretch, a date is its whole day.
+
+    Raises InvalidInput.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise InvalidInput(
+            f"“{text}” is not a date.", remedy="Write 2026-01-31 or 2026-01-31T08:00:00Z (UTC)."
+        ) from error
+    if end and len(text.strip()) <= len("2026-01-31"):
+        moment = datetime.combine(moment.date(), time.max, moment.tzinfo)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

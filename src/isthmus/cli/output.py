@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from isthmus.cli.remedies import remedy_of, told
 from isthmus.cli.tables import GAP, columns_of, print_columns
 from isthmus.kernel.failures import (
     ConfigurationFailure,
@@ -111,7 +112,7 @@ def print_table(
 def print_failure(failure: Failure, *, as_json: bool = False) -> None:
     """What happened, why, what to do; the vendor's words and reference id when there are any."""
     if as_json:
-        print_json({"error": failure.to_dict()})
+        print_json({"error": told(failure)})
         return
     console = err()
     console.print(f"[bold red]✗[/] {escape(failure.message)}")
@@ -124,7 +125,7 @@ def print_failure(failure: Failure, *, as_json: bool = False) -> None:
         if vendor.correlation_id:
             console.print(f"  [dim]Reference:[/] {escape(vendor.correlation_id)}")
     console.print(f"  [dim]Whose turn:[/] {escape(failure.whose_turn.value)}")
-    console.print(f"  [bold]→[/] {escape(failure.remedy)}")
+    console.print(f"  [bold]→[/] {escape(remedy_of(failure))}")
 
 
 def counted(count: int, noun: str) -> str:

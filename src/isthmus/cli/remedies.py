@@ -1,30 +1,68 @@
-"""What to type about a failure, once the name of the connection is known; the kernel's remedies stay general."""
+"""Remedies in the words of the command line; the kernel's stay general, because other surfaces have no commands."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import Any, Final
 
-from isthmus.kernel.failures import (
-    AccessTokenRejected,
-    AppNotRegistered,
-    ConsentMissing,
-    IdentityConfiguration,
-    IdentityMismatch,
-    PermissionMissing,
-    SecretExpired,
-    SecretWrong,
-    SignInAgain,
-)
+from isthmus.kernel import failures as f
+from isthmus.kernel.failures import Failure, remedy_in
+
+WORDS: Final[Mapping[type[Failure], str]] = {
+    f.ConfigurationFailure: "Run `isthmus doctor`.",
+    f.CredentialFailure: "Run `isthmus check` to see which step fails.",
+    f.SignInAgain: "Sign in again under the same name: `isthmus connect business-central --browser --name NAME`.",
+    f.EnvironmentNotFound: "Run `isthmus check` to list the environments that this sign-in can see.",
+    f.CompanyNotFound: "Run `isthmus check` to list the companies.",
+    f.UnknownObject: "Run `isthmus objects` to list what this environment offers.",
+    f.UnknownField: "Run `isthmus describe OBJECT` to list its fields.",
+    f.PausedAfterRestore: (
+        "Run `isthmus restored status`, then `isthmus restored reconcile`; it asks before anything goes on."
+    ),
+    f.SchemaDrift: (
+        "Look at `isthmus describe OBJECT`, then set the sync up again with the fields that there are: "
+        "`isthmus sync delete OBJECT` and `isthmus sync create OBJECT`."
+    ),
+    f.OutcomeUnknown: (
+        "Look in the vendor's system. Then say so with `isthmus operations settle`, or send it again with "
+        "`isthmus operations retry`."
+    ),
+}
+"""What to type about a class of failure. OBJECT and NAME stand for what is known where it is told."""
 
 RECONNECT: Final = frozenset(
     each.code
-    for each in (SecretWrong, SecretExpired, SignInAgain, IdentityConfiguration, IdentityMismatch, AccessTokenRejected)
+    for each in (
+        f.SecretWrong,
+        f.SecretExpired,
+        f.SignInAgain,
+        f.IdentityConfiguration,
+        f.IdentityMismatch,
+        f.AccessTokenRejected,
+    )
 )
 """New credentials, or a new sign-in, end these."""
 
-CHECK: Final = frozenset(each.code for each in (ConsentMissing, AppNotRegistered, PermissionMissing))
+CHECK: Final = frozenset(each.code for each in (f.ConsentMissing, f.AppNotRegistered, f.PermissionMissing))
 """Somebody else ends these; then the connection is checked again."""
+
+
+def remedy_of(failure: Failure | Mapping[str, Any], *, object_name: str | None = None) -> str:
+    """What to do about a failure, or about one as it was stored."""
+    if isinstance(failure, Failure):
+        remedy = remedy_in(WORDS, failure.code, failure.remedy)
+    else:
+        remedy = remedy_in(WORDS, failure.get("code"), str(failure.get("remedy") or ""))
+    return remedy if object_name is None else remedy.replace("OBJECT", object_name)
+
+
+def told(failure: Failure | Mapping[str, Any] | None, *, object_name: str | None = None) -> dict[str, Any] | None:
+    """A failure for programs that listen to a command."""
+    if failure is None:
+        return None
+    plain = failure.to_dict() if isinstance(failure, Failure) else dict(failure)
+    return plain | {"remedy": remedy_of(failure, object_name=object_name)}
 
 
 def command_for(code: str | None, connection: str) -> str | None:
@@ -40,7 +78,7 @@ def with_command(failure: dict[str, Any] | None, connection: str) -> str:
     """The remedy of a failure as it was stored, followed by the command."""
     if failure is None:
         return ""
-    remedy = str(failure.get("remedy") or "")
+    remedy = remedy_of(failure)
     command = command_for(failure.get("code"), connection)
     if command is None:
         return remedy

@@ -41,6 +41,7 @@ _LISTINGS = {
     "key": "isthmus keys list",
     "operation": "isthmus operations list",
     "consumer": "isthmus consumers list",
+    "connect session": "isthmus connect-sessions list",
 }
 """What lists the things that a person may mean by a name."""
 

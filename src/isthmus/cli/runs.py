@@ -9,6 +9,7 @@ from rich.text import Text
 
 from isthmus.cli.options import Home, Json
 from isthmus.cli.output import ago, print_json, print_table, say
+from isthmus.cli.remedies import told
 from isthmus.cli.running import chosen, hub, run
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def run_plain(row: Run, sync: Sync, progress: Progress) -> dict[str, Any]:
         "updated": progress.updated,
         "deleted": progress.deleted,
         "notes": row.options,
-        "failure": row.failure,
+        "failure": told(row.failure, object_name=sync.object),
     }
 
 

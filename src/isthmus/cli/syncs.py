@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from isthmus.cli.busy import awaited
+from isthmus.cli import sync_runs
 from isthmus.cli.options import (
     CompanyNames,
     ConnectionName,
@@ -20,16 +19,15 @@ from isthmus.cli.options import (
     listed,
     not_blank,
 )
-from isthmus.cli.output import BUSY, HELD, ago, exit_code, print_json, print_table, say
-from isthmus.cli.remedies import command_for
+from isthmus.cli.output import ago, print_json, print_table, say
 from isthmus.cli.running import chosen_connection, confirm, hub, run
-from isthmus.cli.runs import one_sync, run_plain, run_text
-from isthmus.kernel.failures import Failure, InvalidInput
+from isthmus.cli.runs import one_sync, run_text
+from isthmus.kernel.failures import InvalidInput
 
 if TYPE_CHECKING:
     from isthmus.actions.reading.setup import SyncWish
     from isthmus.app import Hub
-    from isthmus.store.rows import Connection, Progress, Run, RunKind, Sync
+    from isthmus.store.rows import Connection, Sync
 
 BACKFILL_DAYS_MAX = 36_500
 """A century; more is `full`."""
@@ -42,7 +40,7 @@ def register(app: typer.Typer) -> None:
     sync = typer.Typer(help="Keep objects in step.", no_args_is_help=True)
     sync.command("create")(create)
     sync.command("list")(list_syncs)
-    sync.command("run")(run_now)
+    sync.command("run")(sync_runs.run_now)
     sync.command("pause")(pause)
     sync.command("resume")(resume)
     sync.command("reset")(reset)
@@ -185,138 +183,6 @@ def list_syncs(home: Home = None, as_json: Json = False) -> None:
     run(work)
 
 
-def run_now(
-    names: Annotated[list[str] | None, typer.Argument(help="Which syncs (default: all that are active).")] = None,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Look for deletions by comparing ids.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Read and compare everything, also calculated fields.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Delete even if a sweep misses suspiciously many.")] = False,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Run syncs here and now. Ctrl-C is safe: the next run goes on where this one stopped."""
-
-    async def work() -> int:
-        from isthmus.store.rows import RunKind
-
-        kind = RunKind.SWEEP if sweep else None
-        async with hub(home) as opened:
-            chosen_syncs = await _chosen_syncs(opened, names)
-            if not chosen_syncs:
-                raise InvalidInput("There is no sync to run.", remedy="Create one: isthmus sync create OBJECT")
-            return await run_syncs(opened, chosen_syncs, kind, {"full": full, "force": force}, as_json=as_json)
-
-    code = run(work)
-    if code:
-        raise typer.Exit(code)
-
-
-async def run_syncs(
-    opened: Hub, chosen_syncs: list[Sync], kind: RunKind | None, options: dict[str, Any], *, as_json: bool = False
-) -> int:
-    """Run them one after another with a bar each; the exit code of the first failure."""
-    from isthmus.cli.progress import bars
-
-    code = 0
-    wanted = {name: True for name, on in options.items() if on}
-    with bars() as progress:
-        for sync in chosen_syncs:
-            run_row, fresh = await opened.begin_run(sync.id, kind, wanted)
-            if not fresh and run_row.state == "running":
-                waited = await awaited(opened, sync, run_row)
-                if waited.state == "running" and not waited.due:
-                    print_busy(sync, run_row, as_json=as_json)
-                    code = code or BUSY
-                    continue
-                if waited.state not in ("queued", "running"):  # it came to its end meanwhile
-                    run_row, fresh = await opened.begin_run(sync.id, kind, wanted)
-            code = await _perform(opened, sync, run_row, progress, as_json=as_json) or code
-            if not fresh and (wanted or kind not in (None, run_row.kind)):  # that was a leftover; now what was asked
-                run_row, _ = await opened.begin_run(sync.id, kind, wanted)
-                code = await _perform(opened, sync, run_row, progress, as_json=as_json) or code
-    return code
-
-
-async def _perform(opened: Hub, sync: Sync, run_row: Run, progress: Any, *, as_json: bool) -> int:
-    """One run with its bar; its exit code."""
-    bar = progress.add_task(f"{sync.object} ({run_row.kind.value})", total=None)
-
-    async def advance(now: Run, done: Progress) -> None:
-        progress.update(bar, completed=done.seen, total=now.total)
-
-    ended = await opened.perform(run_row, advance)
-    shown = progress.tasks[bar].completed or 1
-    progress.update(bar, total=shown, completed=shown)
-    return await _tell_end(opened, sync, ended, as_json=as_json)
-
-
-def print_busy(sync: Sync, row: Run, *, as_json: bool) -> None:
-    """Somebody else is at it."""
-    if as_json:
-        print_json({"sync": str(sync.id), "object": sync.object, "id": str(row.id), "state": row.state.value})
-    else:
-        say(
-            f"– {sync.object}: not run, another worker is at it since {ago(row.started_at)}. `isthmus runs` shows how "
-            "far; if that worker has died, the same command takes over after a while."
-        )
-
-
-async def _tell_end(opened: Hub, sync: Sync, ended: Run, *, as_json: bool) -> int:
-    from isthmus.store import runs
-
-    async with opened.db.project(opened.project.id) as tx:
-        progress = await runs.progress(tx, ended.id)
-    if as_json:
-        print_json(run_plain(ended, sync, progress))
-    elif ended.state in ("queued", "running"):
-        print_busy(sync, ended, as_json=False)
-    elif ended.state == "held":
-        say(
-            f"[yellow]‖[/] {sync.object}: {ended.options.get('held', 0):,} records would be deleted, which is "
-            f"suspiciously many. Nothing was deleted.\n"
-            f"  [bold]→[/] If they really are gone: isthmus sync run {sync.object} --sweep --force"
-        )
-    elif ended.failure is not None:
-        await _print_failed(opened, sync, ended.failure)
-    else:
-        say(
-            f"[green]✓[/] {sync.object}: {progress.seen:,} read, {progress.created:,} created, "
-            f"{progress.updated:,} updated, {progress.deleted:,} deleted ({ended.kind.value})"
-        )
-        for name, text in (("appeared", "new fields"), ("vanished", "fields gone"), ("retyped", "fields retyped")):
-            fields = (ended.options.get("drift") or {}).get(name)
-            if fields:
-                say(f"  [yellow]![/] {text}: {', '.join(fields)}")
-    if ended.failure is not None:
-        return _code_of(ended.failure["code"])
-    return {"held": HELD, "queued": BUSY, "running": BUSY}.get(ended.state.value, 0)
-
-
-async def _print_failed(opened: Hub, sync: Sync, failure: dict[str, Any]) -> None:
-    from isthmus.store import connections
-
-    async with opened.db.project(opened.project.id) as tx:
-        connection = await connections.get(tx, sync.connection_id)
-    say(f"[bold red]✗[/] {sync.object}: {escape(failure['message'])}")
-    if failure.get("nearest"):
-        say(f"  Did you mean: {escape(', '.join(failure['nearest']))}?")
-    vendor = failure.get("vendor") or {}
-    if vendor.get("code"):
-        say(f"  [dim]The vendor said:[/] {escape(vendor['code'])}")
-    if vendor.get("correlation_id"):
-        say(f"  [dim]Reference:[/] {escape(vendor['correlation_id'])}")
-    say(f"  [dim]Whose turn:[/] {failure['turn']}\n  [bold]→[/] {escape(failure['remedy'])}")
-    command = command_for(failure["code"], connection.name)
-    if command is not None:
-        say(f"  [bold]→[/] {escape(command)}")
-
-
-def _code_of(code: str) -> int:
-    from isthmus.kernel.failures import every_failure
-
-    found = next((cls for cls in every_failure() if cls.code == code), Failure)
-    return exit_code(found())
-
-
 def pause(name: SyncName, home: Home = None) -> None:
     """Stop a sync's schedule; a run under way is not touched."""
     _set_state(name, home, "paused")
@@ -403,15 +269,6 @@ def delete(
         say(f"[green]✓[/] {sync.object} is gone, with {count:,} stored records and its changes in the feed.")
 
     run(work)
-
-
-async def _chosen_syncs(opened: Hub, names: list[str] | None) -> list[Sync]:
-    from isthmus.store import syncs
-
-    if names:
-        return [await one_sync(opened, name) for name in names]
-    async with opened.db.project(opened.project.id) as tx:
-        return [sync for sync in await syncs.every(tx) if sync.state == "active"]
 
 
 def _backfill_days(text: str) -> int | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from isthmus.cli.output import ago
-from isthmus.cli.remedies import CHECK, RECONNECT, command_for
+from isthmus.cli.remedies import CHECK, RECONNECT, command_for, remedy_of
 from isthmus.kernel.failures import SchemaDrift, UnknownField
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _connection(each: Connection) -> Trouble:
     return Trouble(
         title=f"Connection {each.name}",
         reason=each.reason or each.state.replace("_", " "),
-        remedy=str(failure.get("remedy") or ""),
+        remedy=remedy_of(failure),
         command=command_for(failure.get("code"), each.name) or f"isthmus check {shlex.quote(each.name)}",
     )
 
@@ -100,7 +100,7 @@ def _run(run: Run, name: str, sync: Sync, *, covered: bool) -> list[Trouble]:
         Trouble(
             title=f"{'Sweep' if sweep else 'Sync'} of {sync.object}",
             reason=f"{failure.get('message', 'The last run failed.')} ({ago(run.finished_at)})",
-            remedy=str(failure.get("remedy") or ""),
+            remedy=remedy_of(failure, object_name=sync.object),
             command=f"isthmus describe {sync.object}" if fields else f"isthmus sync run {name}{sweep}",
         )
     ]

@@ -109,6 +109,9 @@ def _destination(part: DestinationPart, path: Path, places: Places) -> list[Mist
             spot = places.value(*path, "events", place)
             message = f"There is no type of event “{event}”."
             found.append(Mistake(message=message, remedy=remedy, spot=spot, nearest=near))
+    if given(part.payload_bytes) and not given(part.webhook):
+        words = "A folder takes records of any size."
+        found.append(_mistake(places.name(*path, "payload_bytes"), words, "Remove `payload_bytes`."))
     if given(part.secret) and not given(part.webhook):
         found.append(_mistake(places.name(*path, "secret"), "A folder has no signing secret.", "Remove `secret`."))
     if isinstance(part.secret, str) and "${" not in part.secret and not part.secret.startswith("file:"):

@@ -16,6 +16,7 @@ from isthmus.delivery.signing import check_secret
 from isthmus.delivery.stored import open_signing_secrets, seal_signing_secrets
 from isthmus.delivery.target import check_target
 from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.limits import DELIVERY_BATCH_BYTES_MAX
 from isthmus.store import destinations, feed
 from isthmus.store.feed import FeedFilter
 from isthmus.store.rows import ChangeKind, Destination
@@ -116,6 +117,7 @@ def _added(ground: Ground, loaded: Loaded, name: str, part: DestinationPart) -> 
                 wanted=chosen,
                 after=after,
                 secret=part.secret if isinstance(part.secret, str) else None,
+                bytes_max=part.payload_bytes if isinstance(part.payload_bytes, int) else None,
             )
             made = registered.destination.id
             if not isinstance(part.secret, str):
@@ -135,6 +137,7 @@ def _added(ground: Ground, loaded: Loaded, name: str, part: DestinationPart) -> 
         [
             (what, _shown(address)),
             *_filter(part).items(),
+            ("payload_bytes", part.payload_bytes if isinstance(part.payload_bytes, int) else None),
             ("start", part.start),
             ("paused", part.paused is True or None),
         ]
@@ -147,11 +150,14 @@ def _changed(ground: Ground, loaded: Loaded, name: str, part: DestinationPart, r
     foreign = {key: value for key, value in row.filter.items() if key not in _FILTERS}
     secret_differs = isinstance(part.secret, str) and not _signs_with(ground, row, part.secret)
     pause_differs = isinstance(part.paused, bool) and bool(row.paused) != part.paused
+    bytes_now = row.settings.get("bytes_max") or DELIVERY_BATCH_BYTES_MAX
+    bytes_max = part.payload_bytes if isinstance(part.payload_bytes, int) else bytes_now
     found = differences(
         [
             ("name", row.name, name),
             ("webhook" if row.kind == "webhook" else "folder", _shown(row.url), _shown(address)),
             *((key, _plain(row.filter.get(key)), _plain(wanted.get(key))) for key in _FILTERS),
+            ("payload_bytes", bytes_now, bytes_max),
         ]
     )
     if secret_differs:
@@ -163,7 +169,10 @@ def _changed(ground: Ground, loaded: Loaded, name: str, part: DestinationPart, r
 
     async def perform() -> Sequence[Shown]:
         async with ground.db.project(ground.project.id) as tx:
-            await destinations.change(tx, row.id, name=name, url=address, filter={**foreign, **wanted})
+            changed = {"bytes_max": bytes_max} if bytes_max != bytes_now else None
+            await destinations.change(
+                tx, row.id, name=name, url=address, filter={**foreign, **wanted}, settings=changed
+            )
             if secret_differs and isinstance(part.secret, str):
                 known = open_signing_secrets(ground.keyring, row.id, row.secret_sealed) if row.secret_sealed else ()
                 sealed = seal_signing_secrets(ground.keyring, row.id, [check_secret(part.secret), *known[:1]])

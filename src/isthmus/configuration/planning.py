@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus.configuration.approvals import plan_approvals
 from isthmus.configuration.destinations import plan_destinations
 from isthmus.configuration.ground import Ground
 from isthmus.configuration.integrations import plan_integrations
 from isthmus.configuration.loading import Loaded
-from isthmus.configuration.project import plan_approvals, plan_project
+from isthmus.configuration.project import plan_project
 from isthmus.configuration.steps import Sign, Step
 from isthmus.configuration.syncs import plan_syncs
 

@@ -1,24 +1,22 @@
-"""Settings of the project itself: approvals, who is told, and how the connect pages look."""
+"""Settings of the project itself: how long things are kept, the proxy's limits, who is told, the connect pages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from isthmus.configuration.ground import Ground
 from isthmus.configuration.loading import Loaded
-from isthmus.configuration.shape import ConnectPagePart, NoticePart, ProjectPart
+from isthmus.configuration.shape import ConnectPagePart, NoticePart, ProjectPart, ProxyLimitsPart, given
 from isthmus.configuration.steps import Shown, Sign, Step, additions, counted, differences
 from isthmus.connections.integrations import LOGO_BYTES_MAX, usable_page
 from isthmus.kernel.failures import InvalidInput
-from isthmus.store import approvals, connections, integrations, notices, retention
+from isthmus.store import integrations, notices, proxy_limits, retention
 from isthmus.store.integrations import ConnectPage
-
-_HOUR_S: Final = 3_600.0
 
 
 async def plan_project(ground: Ground, loaded: Loaded) -> list[Step]:
@@ -27,102 +25,15 @@ async def plan_project(ground: Ground, loaded: Loaded) -> list[Step]:
     if not isinstance(part, ProjectPart):
         return []
     steps: list[Step] = []
-    if isinstance(part.require_approval, bool) or isinstance(part.approval_expires_hours, int):
-        steps += await _project_approval(ground, part)
     if isinstance(part.retention, dict):
         steps += await _retention(ground, part.retention)
+    if isinstance(part.proxy_limits, ProxyLimitsPart):
+        steps += await _proxy_limits(ground, part.proxy_limits)
     if isinstance(part.notices, dict):
         steps += await _notices(ground, loaded, part.notices)
     if isinstance(part.connect_page, ConnectPagePart):
         steps += await _connect_page(ground, loaded, part.connect_page)
     return steps
-
-
-async def plan_approvals(ground: Ground, loaded: Loaded) -> list[Step]:
-    """Which integrations' and connections' writes wait, where the file says so. Runs after the integrations' steps."""
-    configuration, steps = loaded.configuration, []
-    async with ground.db.project(ground.project.id) as tx:
-        rules = await approvals.rules(tx)
-        known_connections = {each.name: each.id for each in await connections.every(tx)}
-    for name, part in (configuration.integrations if isinstance(configuration.integrations, dict) else {}).items():
-        if isinstance(part.require_approval, bool):
-            now = await _required_of_integration(ground, rules, name, part.was)
-            steps += _approval(ground, f"integration {name}", now, part.require_approval, integration=name)
-    for name, each in (configuration.connections if isinstance(configuration.connections, dict) else {}).items():
-        if isinstance(each.require_approval, bool):
-            connection = known_connections.get(name)
-            rule = next((r for r in rules if r.connection_id == connection and r.object is None), None)
-            now = None if connection is None or rule is None else rule.required
-            steps += _approval(ground, f"connection {name}", now, each.require_approval, connection=connection)
-    return steps
-
-
-async def _required_of_integration(
-    ground: Ground, rules: Sequence[approvals.ApprovalRule], name: str, was: Any
-) -> bool | None:
-    async with ground.db.project(ground.project.id) as tx:
-        row = await integrations.named(tx, name)
-        if row is None and isinstance(was, str):
-            row = await integrations.named(tx, was)
-    if row is None:
-        return None
-    rule = next(
-        (each for each in rules if each.integration_id == row.id and not each.connection_id and not each.object), None
-    )
-    return None if rule is None else rule.required
-
-
-def _approval(
-    ground: Ground,
-    name: str,
-    before: bool | None,
-    after: bool,
-    *,
-    integration: str | None = None,
-    connection: UUID | None = None,
-) -> list[Step]:
-    found = differences([("require_approval", before, after)])
-
-    async def perform() -> Sequence[Shown]:
-        async with ground.db.project(ground.project.id) as tx:
-            row = await integrations.named(tx, integration) if integration is not None else None
-            await approvals.set_rule(
-                tx, required=after, integration_id=row.id if row else None, connection_id=connection, by="isthmus.yaml"
-            )
-        return []
-
-    act = "approval_rule.set"
-    if not found:
-        return []
-    return [Step(sign=Sign.CHANGE, kind="approval", name=name, act=act, perform=perform, differences=found)]
-
-
-async def _project_approval(ground: Ground, part: ProjectPart) -> list[Step]:
-    async with ground.db.project(ground.project.id) as tx:
-        rules = await approvals.rules(tx)
-    rule = next((each for each in rules if not (each.integration_id or each.connection_id or each.object)), None)
-    before = bool(rule and rule.required)
-    after = part.require_approval if isinstance(part.require_approval, bool) else before
-    kept_s = rule.expires_s if rule else approvals.EXPIRES_S
-    hours = part.approval_expires_hours
-    waits_s = hours * _HOUR_S if isinstance(hours, int) else kept_s
-    found = differences(
-        [
-            ("require_approval", before, after),
-            ("approval_expires_hours", f"{kept_s / _HOUR_S:g}", f"{waits_s / _HOUR_S:g}"),
-        ]
-    )
-    if not found:
-        return []
-
-    async def perform() -> Sequence[Shown]:
-        async with ground.db.project(ground.project.id) as tx:
-            await approvals.set_rule(tx, required=after, expires_s=waits_s, by="isthmus.yaml")
-        return []
-
-    name = ground.project.name
-    act = "approval_rule.set"
-    return [Step(sign=Sign.CHANGE, kind="project", name=name, act=act, perform=perform, differences=found)]
 
 
 async def _retention(ground: Ground, wanted: Mapping[str, int | str]) -> list[Step]:
@@ -145,6 +56,27 @@ async def _retention(ground: Ground, wanted: Mapping[str, int | str]) -> list[St
         Step(
             sign=Sign.CHANGE, kind="retention", name=ground.project.name, act="retention.change", perform=perform,
             differences=found, loses=loses,
+        )
+    ]  # fmt: skip
+
+
+async def _proxy_limits(ground: Ground, part: ProxyLimitsPart) -> list[Step]:
+    async with ground.db.project(ground.project.id) as tx:
+        before = await proxy_limits.get(tx)
+    wanted = {name: value for name, value in msgspec.structs.asdict(part).items() if given(value)}
+    found = differences([(name, f"{getattr(before, name):,.15g}", f"{value:,.15g}") for name, value in wanted.items()])
+    if not found:
+        return []
+
+    async def perform() -> Sequence[Shown]:
+        async with ground.db.project(ground.project.id) as tx:
+            await proxy_limits.save(tx, msgspec.structs.replace(await proxy_limits.get(tx), **wanted))
+        return []
+
+    name = ground.project.name
+    return [
+        Step(
+            sign=Sign.CHANGE, kind="proxy limits", name=name, act="proxy.limits", perform=perform, differences=found
         )
     ]  # fmt: skip
 

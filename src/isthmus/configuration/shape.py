@@ -11,7 +11,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from isthmus.kernel.event_types import EVENT_TYPES, RECORDS_CHANGED
+from isthmus.kernel.limits import DELIVERY_BYTES_MAX, DELIVERY_BYTES_MIN
 from isthmus.store.notices import KINDS
+from isthmus.store.proxy_limits import PAGES_MAX, RECORDS_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, TIMEOUT_S_MAX
 from isthmus.store.retention import DAYS_MAX
 from isthmus.store.retention import KINDS as RETAINED
 
@@ -55,6 +57,15 @@ RetentionKind = Annotated[str, Meta(max_length=100, extra_json_schema={"enum": l
 Objects = Annotated[list[Text], Meta(min_length=1, max_length=200, description="Only these.")]
 EVENT_NAMES: Final = tuple(sorted([*EVENT_TYPES, RECORDS_CHANGED]))
 EventName = Annotated[str, Meta(min_length=1, max_length=100, extra_json_schema={"enum": list(EVENT_NAMES)})]
+
+
+ApprovalOf = Annotated[
+    dict[Text, bool],
+    Meta(
+        max_length=200,
+        description="Whether writes to an object wait, by the object; goes first.",
+    ),
+]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,6 +130,7 @@ class IntegrationPart(Part, frozen=True, kw_only=True):
     objects: Annotated[dict[Name, SharedPart], Meta(max_length=50, description="What is shared.")] | UnsetType = UNSET
     syncs: Annotated[Syncs, Meta(description="Reads that every connection of it gets.")] | UnsetType = UNSET
     require_approval: Annotated[bool, Meta(description="Writes wait for a person.")] | UnsetType = UNSET
+    writes_wait: ApprovalOf | UnsetType = UNSET
     was: Annotated[Name, Meta(description="Its name until now; it is renamed.")] | UnsetType = UNSET
 
 
@@ -139,10 +151,27 @@ class NoticePart(Part, frozen=True, kw_only=True):
     kinds: Annotated[list[NoticeKind], Meta(min_length=1, max_length=50)] | UnsetType = UNSET
 
 
+class ProxyLimitsPart(Part, frozen=True, kw_only=True):
+    """What the proxy lets through, and how far `isthmus-paginate` goes. What is left out keeps its limit."""
+
+    request_bytes: (
+        Annotated[int, Meta(ge=1_024, le=REQUEST_BYTES_MAX, description="The largest body to the vendor.")] | UnsetType
+    ) = UNSET
+    response_bytes: (
+        Annotated[int, Meta(ge=1_024, le=RESPONSE_BYTES_MAX, description="The largest body back.")] | UnsetType
+    ) = UNSET
+    timeout_s: (
+        Annotated[int, Meta(ge=1, le=int(TIMEOUT_S_MAX), description="The longest call, repeats included.")] | UnsetType
+    ) = UNSET
+    pages: Annotated[int, Meta(ge=1, le=PAGES_MAX, description="Pages of one list.")] | UnsetType = UNSET
+    records: Annotated[int, Meta(ge=1, le=RECORDS_MAX, description="Records of one list.")] | UnsetType = UNSET
+
+
 class ProjectPart(Part, frozen=True, kw_only=True):
     """Settings of the whole project. What is left out is not touched."""
 
     require_approval: Annotated[bool, Meta(description="Writes wait for a person.")] | UnsetType = UNSET
+    writes_wait: ApprovalOf | UnsetType = UNSET
     approval_expires_hours: (
         Annotated[int, Meta(ge=1, le=720, description="How long a write waits for a person.")] | UnsetType
     ) = UNSET
@@ -157,6 +186,7 @@ class ProjectPart(Part, frozen=True, kw_only=True):
         ]
         | UnsetType
     ) = UNSET
+    proxy_limits: ProxyLimitsPart | UnsetType = UNSET
     connect_page: ConnectPagePart | UnsetType = UNSET
 
 
@@ -165,6 +195,7 @@ class ConnectionPart(Part, frozen=True, kw_only=True):
 
     syncs: Syncs | UnsetType = UNSET
     require_approval: Annotated[bool, Meta(description="Writes wait for a person.")] | UnsetType = UNSET
+    writes_wait: ApprovalOf | UnsetType = UNSET
 
 
 class DestinationPart(Part, frozen=True, kw_only=True):
@@ -185,6 +216,17 @@ class DestinationPart(Part, frozen=True, kw_only=True):
         Meta(description="When made: all that the feed holds, or only what follows."),
     ] = "beginning"
     events: Annotated[list[EventName], Meta(min_length=1, max_length=50, description="Only these.")] | UnsetType = UNSET
+    payload_bytes: (
+        Annotated[
+            int,
+            Meta(
+                ge=DELIVERY_BYTES_MIN,
+                le=DELIVERY_BYTES_MAX,
+                description="The largest body that the receiver takes; a larger record is sent as a link.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     secret: Annotated[Secret, Meta(description="The signing secret; else made and shown once.")] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
     was: Annotated[Name, Meta(description="Its name until now; it is renamed and keeps its place.")] | UnsetType = UNSET

@@ -470,7 +470,7 @@ class Connecting:
         if not same_place or grant.kind != kind:
             raise InvalidInput(
                 f"There is a connection named “{wish.name}” already, and it leads elsewhere or signs in differently.",
-                remedy="Choose another name with --name, or forget the old one first: isthmus disconnect NAME",
+                remedy="Choose another name, or disconnect that one first.",
                 subject=wish.name,
             )
         return present, grant

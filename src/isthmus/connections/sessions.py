@@ -116,7 +116,6 @@ class ConnectSessions:
             origin = self._origin(page, wish.origin or wish.return_url)
             if wish.return_url:
                 self._origin(page, wish.return_url)
-            await connect_sessions.forget_old(tx)
             consumer = await consumers.ensure(tx, external_id=wish.consumer, name=wish.consumer_name)
             integration = await self._integration(tx, wish, consumer)
             session = await connect_sessions.create(

@@ -229,7 +229,7 @@ class _Parser:
         if self._peek_sign(0, "/"):
             raise Unsupported(
                 "A filter can only use fields of the object itself, no related records and no any() or all().",
-                remedy="Filter the related object, or filter inside --expand.",
+                remedy="Filter the related object, or filter inside what is expanded.",
                 subject=name.text,
             )
         return FieldRef(name.text)

@@ -68,7 +68,7 @@ async def get(tx: Transaction, key_id: UUID) -> ApiKey:
     """One key. Raises RecordNotFound."""
     key = await tx.row(ApiKey, f"SELECT {_COLUMNS} FROM api_keys WHERE id = %s", (key_id,))  # noqa: S608
     if key is None:
-        raise RecordNotFound(f"There is no key {key_id}.", remedy="List the keys: isthmus keys list", subject="key")
+        raise RecordNotFound(f"There is no key {key_id}.", remedy="List the keys.", subject="key")
     return key
 
 

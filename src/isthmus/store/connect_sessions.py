@@ -21,10 +21,7 @@ VISITS_PER_SESSION_MAX: Final = 50
 
 EXPIRED_PER_ROUND_MAX: Final = 200
 
-KEPT_DAYS: Final = 90
-"""How long an ended session can be looked at."""
-
-_FORGOTTEN_AT_ONCE: Final = 100
+STATUSES: Final = ("pending", "opened", "connected", "cancelled", "failed", "expired")
 
 
 class ConnectSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +63,14 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     project_id: UUID
     session_id: UUID
     purpose: str
+
+
+LISTED: Final = f"""(
+    SELECT {", ".join(name for name in ConnectSession.__struct_fields__ if name != "status")},
+           CASE WHEN status IN ('pending', 'opened', 'failed') AND expires_at <= now() THEN 'expired' ELSE status END
+           AS status
+    FROM connect_sessions) AS connect_sessions"""  # noqa: S608  (the names of the fields above)
+"""The table as it is listed: whose time is up is expired, whether or not a worker has noted it yet."""
 
 
 async def create(
@@ -116,16 +121,6 @@ async def get(tx: Transaction, session_id: UUID, *, lock: bool = False) -> Conne
             f"There is no connect session {session_id}.", remedy="Make a new one.", subject="connect session"
         )
     return found
-
-
-async def forget_old(tx: Transaction) -> int:
-    """Drop some of the sessions that ended long ago; how many."""
-    return await tx.execute(
-        """DELETE FROM connect_sessions WHERE id IN (
-               SELECT id FROM connect_sessions
-               WHERE ended_at < now() - make_interval(days => %s) ORDER BY id LIMIT %s)""",
-        (KEPT_DAYS, _FORGOTTEN_AT_ONCE),
-    )
 
 
 async def latest(tx: Transaction, limit: int = 50, *, consumer_id: UUID | None = None) -> list[ConnectSession]:

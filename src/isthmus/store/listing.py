@@ -9,7 +9,9 @@ from uuid import UUID
 
 import msgspec
 
+from isthmus.store import connect_sessions
 from isthmus.store.audit import AuditEntry
+from isthmus.store.connect_sessions import ConnectSession
 from isthmus.store.consumers import Consumer
 from isthmus.store.database import Transaction
 from isthmus.store.operations import Operation
@@ -53,6 +55,9 @@ LISTS: Final[Mapping[type[Any], Listed]] = {
     Destination: Listed(table="destinations"),
     Operation: Listed(table="operations", filters=("connection_id", "state"), newest_first=True),
     Consumer: Listed(table="consumers", filters=("external_id",)),
+    ConnectSession: Listed(
+        table=connect_sessions.LISTED, filters=("consumer_id", "integration_id", "status"), newest_first=True
+    ),
     AuditEntry: Listed(
         table="audit_log", columns="id, at, actor, action, subject, detail, request_id", newest_first=True
     ),

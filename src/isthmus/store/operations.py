@@ -222,7 +222,7 @@ async def get(tx: Transaction, operation_id: UUID) -> Operation:
     """The operation. Raises InvalidInput when there is none."""
     row = await tx.row(Operation, "SELECT * FROM operations WHERE id = %s", (operation_id,))
     if row is None:
-        raise InvalidInput(f"There is no operation {operation_id}.", remedy="Run `isthmus operations`.")
+        raise InvalidInput(f"There is no operation {operation_id}.", remedy="List the operations.")
     return row
 
 

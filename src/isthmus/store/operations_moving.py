@@ -77,16 +77,25 @@ async def plan(tx: Transaction, wanted: Sequence[NewOperation]) -> list[Planned]
     seals = await connection_seals(tx, [new.connection_id for new in wanted if new.seal is not None])
     current = [new for new in wanted if new.seal is None or seals.get(new.connection_id) == new.seal]
     present = await _present(tx, current)
-    missing = [new for new in current if new.idempotency_key is None or new.idempotency_key not in present]
+    foreign = {new.id: row for new in current if (row := _namesake(new, present)) is not None}
+    free = [new for new in current if new.id not in foreign]
+    missing = [new for new in free if new.idempotency_key is None or new.idempotency_key not in present]
     holders = await _free(tx, missing)
     made = await _insert(tx, missing, holders)
     if len(made) < len(missing):  # another process, or another caller of this group, used a key first
         present |= await _by_keys(tx, [new.idempotency_key for new in missing if new.idempotency_key is not None])
     kept = {new.id for new in current}
-    return [_planned(new, made, present) if new.id in kept else Planned(operation=None, fresh=False) for new in wanted]
+    return [
+        _planned(new, made, present, foreign.get(new.id)) if new.id in kept else Planned(operation=None, fresh=False)
+        for new in wanted
+    ]
 
 
-def _planned(new: NewOperation, made: Mapping[UUID, Operation], present: Mapping[str, Operation]) -> Planned:
+def _planned(
+    new: NewOperation, made: Mapping[UUID, Operation], present: Mapping[str, Operation], foreign: Operation | None
+) -> Planned:
+    if foreign is not None:
+        return Planned(operation=foreign, fresh=False, clash=True)
     row = made.get(new.id)
     if row is not None:
         return Planned(operation=row)
@@ -94,9 +103,31 @@ def _planned(new: NewOperation, made: Mapping[UUID, Operation], present: Mapping
     return Planned(operation=known, fresh=False, clash=known.fingerprint != new.fingerprint)
 
 
+def _other_form(new: NewOperation) -> str | None:
+    """How the caller's key would be kept if it had come with the other kind of write: a batch's rows carry its key with
+    `#` and their position, a write by itself the bare key.
+    """
+    key = new.idempotency_key
+    if key is None or new.batch_id is None:
+        return None if key is None else f"{key}#0"
+    return key.removesuffix("#0") if new.position == 0 and key.endswith("#0") else None
+
+
+def _namesake(new: NewOperation, present: Mapping[str, Operation]) -> Operation | None:
+    """A batch under the key of a write by itself, or the other way round: another body, so the key is taken.
+
+    Seen where one came before the other. Of two that begin in the same moment the database tells only the same kind
+    apart, by its unique keys.
+    """
+    row = present.get(_other_form(new) or "")
+    if row is None or (row.batch_id is None) == (new.batch_id is None) or row.position != 0:
+        return None
+    return row
+
+
 async def _present(tx: Transaction, wanted: Sequence[NewOperation]) -> dict[str, Operation]:
-    """The operations that the keys stand for; keys that are a day old are set free."""
-    keys = [new.idempotency_key for new in wanted if new.idempotency_key is not None]
+    """The operations that the keys stand for, in both forms; keys that are a day old are set free."""
+    keys = [key for new in wanted for key in (new.idempotency_key, _other_form(new)) if key is not None]
     if not keys:
         return {}
     await tx.execute(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,6 +19,8 @@ from psycopg.types.json import Jsonb
 from isthmus.kernel.failures import InvalidInput, PausedAfterRestore
 from isthmus.store import audit
 from isthmus.store.database import Database, Transaction
+
+_Step = Callable[[Transaction, int], Awaitable[int]]
 
 FORGOTTEN: Final = b"{}"
 """What is left of a record whose payload is forgotten: readable JSON, so that older versions can read it, too."""
@@ -48,6 +51,7 @@ KINDS: Final = (
     Kind(name="changes", words="The change feed: changes and events that every destination has received", days=90),
     Kind(name="deliveries", words="Delivery attempts, and dead letters that were replayed", days=30),
     Kind(name="operations", words="Contents of writes that have ended; what was done, when and by whom stays", days=90),
+    Kind(name="links", words="Connect sessions that have ended, and links to your customers' own page", days=90),
     Kind(name="audit", words="The audit log", days=730, days_min=AUDIT_DAYS_MIN),
 )
 """Everything that can be set, with its default. The documentation's table is compared with this one by a test."""
@@ -133,17 +137,13 @@ async def forget(db: Database, project_id: UUID) -> dict[str, int]:
         looked = await tx.value(
             "SELECT (report ->> 'records_at')::timestamptz > now() - interval '20 hours' FROM retention"
         )
-    done: dict[str, int] = {}
+    done: dict[str, int] = {"links": await _batches(db, project_id, _spent)}
     for kind in KINDS:
         days = found.days[kind.name]
         if days is None or (kind.name == "records" and looked):
             continue
-        for _ in range(BATCHES_MAX):
-            async with db.project(project_id) as tx:
-                touched = await _STEPS[kind.name](tx, days)
-            done[kind.name] = done.get(kind.name, 0) + touched
-            if touched < BATCH_ROWS:
-                break
+        step = _STEPS[kind.name]
+        done[kind.name] = done.get(kind.name, 0) + await _batches(db, project_id, partial(_of_days, step, days))
     async with db.project(project_id) as tx:
         await tx.execute(
             """INSERT INTO retention (project_id, ran_at, report) VALUES (%(project)s, now(), %(report)s)
@@ -157,6 +157,22 @@ async def forget(db: Database, project_id: UUID) -> dict[str, int]:
             },
         )
     return done
+
+
+async def _of_days(step: _Step, days: int, tx: Transaction) -> int:
+    return await step(tx, days)
+
+
+async def _batches(db: Database, project_id: UUID, step: Callable[[Transaction], Awaitable[int]]) -> int:
+    """A step again and again until it finds less than a batch, or has had its turn; how many rows it touched."""
+    touched = 0
+    for _ in range(BATCHES_MAX):
+        async with db.project(project_id) as tx:
+            found = await step(tx)
+        touched += found
+        if found < BATCH_ROWS:
+            break
+    return touched
 
 
 async def forget_due(db: Database) -> int:
@@ -282,16 +298,51 @@ async def _operations(tx: Transaction, days: int) -> int:
     )
 
 
+async def _links(tx: Transaction, days: int) -> int:
+    """Connect sessions that have ended and can be resumed no more, with their links; links to a customer's own page
+    that have run out or were taken back.
+    """
+    gone = await tx.execute(
+        """DELETE FROM connect_sessions WHERE id IN (
+               SELECT id FROM connect_sessions
+               WHERE ended_at < now() - make_interval(days => %s) AND expires_at < now() LIMIT %s)""",
+        (days, BATCH_ROWS),
+    )
+    return gone + await tx.execute(
+        """DELETE FROM portal_links WHERE id IN (
+               SELECT id FROM portal_links
+               WHERE least(expires_at, revoked_at) < now() - make_interval(days => %s) LIMIT %s)""",
+        (days, BATCH_ROWS),
+    )
+
+
+async def _spent(tx: Transaction) -> int:
+    """What opens nothing any more and tells nothing: visits that are over, and sign-ins that nobody came back from.
+    Goes whatever is set.
+    """
+    gone = await tx.execute(
+        """DELETE FROM connect_visits WHERE token_hash IN (
+               SELECT token_hash FROM connect_visits WHERE expires_at < now() LIMIT %s)""",
+        (BATCH_ROWS,),
+    )
+    return gone + await tx.execute(
+        """DELETE FROM authorizations WHERE id IN (
+               SELECT id FROM authorizations WHERE expires_at < now() - interval '1 day' LIMIT %s)""",
+        (BATCH_ROWS,),
+    )
+
+
 async def _audit(tx: Transaction, days: int) -> int:
     return await audit.forget(tx, days, BATCH_ROWS)
 
 
-_STEPS: Final[Mapping[str, Callable[[Transaction, int], Awaitable[int]]]] = {
+_STEPS: Final[Mapping[str, _Step]] = {
     "requests": _requests,
     "runs": _runs,
     "records": _records,
     "changes": _changes,
     "deliveries": _deliveries,
     "operations": _operations,
+    "links": _links,
     "audit": _audit,
 }

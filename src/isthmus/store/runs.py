@@ -49,7 +49,7 @@ async def request(
             (new_id(), tx.project_id, sync_id, kind.value, Jsonb(options or {})),
         )
     except psycopg.errors.ForeignKeyViolation as error:
-        raise InvalidInput(f"There is no sync {sync_id}.", remedy="Run `isthmus sync list`.") from error
+        raise InvalidInput(f"There is no sync {sync_id}.", remedy="List the syncs.") from error
     if run is not None:
         return run, True
     present = await active(tx, sync_id)
@@ -136,7 +136,7 @@ async def get(tx: Transaction, run_id: UUID) -> Run:
     """The run. Raises InvalidInput when there is none."""
     run = await tx.row(Run, "SELECT * FROM runs WHERE id = %s", (run_id,))
     if run is None:
-        raise InvalidInput(f"There is no run {run_id}.", remedy="Run `isthmus runs`.")
+        raise InvalidInput(f"There is no run {run_id}.", remedy="List the runs.")
     return run
 
 

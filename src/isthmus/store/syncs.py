@@ -67,7 +67,7 @@ async def get(tx: Transaction, sync_id: UUID) -> Sync:
     """The sync. Raises InvalidInput when there is none."""
     sync = await tx.row(Sync, "SELECT * FROM syncs WHERE id = %s", (sync_id,))
     if sync is None:
-        raise InvalidInput(f"There is no sync {sync_id}.", remedy="Run `isthmus sync list`.")
+        raise InvalidInput(f"There is no sync {sync_id}.", remedy="List the syncs.")
     return sync
 
 

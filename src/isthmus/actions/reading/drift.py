@@ -63,7 +63,5 @@ def check_selection(sync: Sync, obj: ObjectInfo) -> None:
         listed = ", ".join(f"“{name}”" for name in gone)
         raise SchemaDrift(
             f"“{obj.name}” no longer has the selected field{'s' if len(gone) > 1 else ''} {listed}.",
-            remedy=f"Look at `isthmus describe {obj.name}`, then set the sync up again without it: "
-            f"`isthmus sync delete {obj.name}` and `isthmus sync create {obj.name}`.",
             subject=gone[0],
         )

@@ -133,7 +133,7 @@ def check_stretch(obj: ObjectInfo, stretch: Stretch) -> None:
     if not obj.incremental:
         raise InvalidInput(
             f"“{obj.name}” has no modification stamp, so what changed in a stretch of time cannot be told.",
-            remedy="Run it without `since` and `until`: each of its runs reads and compares everything.",
+            remedy="Run it without a stretch of time: each of its runs reads and compares everything.",
         )
     if stretch.since is not None and stretch.until is not None and stretch.since > stretch.until:
         raise InvalidInput("`since` is later than `until`.", remedy="Exchange them.")

@@ -214,7 +214,7 @@ class Writer:
         if wish.all_or_nothing and await self._after.guarding():
             raise PausedAfterRestore(
                 "All-or-nothing batches wait: after a restore every write is looked for by itself before it is sent.",
-                remedy="Send the rows without all_or_nothing, or run `isthmus restored end` to look no longer.",
+                remedy="Send the rows without all_or_nothing, or wait until the looking is over.",
                 unsent=True,
             )
         batch_id = new_id()

@@ -21,7 +21,7 @@ the column `_unknown`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -29,12 +29,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from isthmus.delivery.export.shapes import FieldLike
+from isthmus.delivery.export.shapes import COMPANY_COLUMN, UNKNOWN_COLUMN, FieldLike
 from isthmus.kernel.failures import CorruptResponse, InvalidInput
 from isthmus.odata.names import decode_name
 
-UNKNOWN_COLUMN: Final = "_unknown"
-COMPANY_COLUMN: Final = "_company"
 _BLOCK_BYTES: Final = 1 << 20
 """Arrow reads block by block, in the one thread that the export has: reading pages keeps the other core busy, and
 blocks of a page spread over threads cost a fifth more (benchmarks/parquet.py)."""
@@ -83,15 +81,25 @@ def _column(field: FieldLike) -> Column:
 
 
 class Columns:
-    """The plan of one export: which columns there are and how pages become them. Keeps no data."""
+    """The plan of one export: which columns there are and how pages become them. Keeps no data.
 
-    def __init__(self, fields: Sequence[FieldLike], *, expanded: Sequence[str] = (), company: bool = False) -> None:
-        names = {field.name for field in fields}
+    Columns are read by the vendor's names; `schema` has the host's `names` for them.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[FieldLike],
+        *,
+        names: Mapping[str, str] | None = None,
+        expanded: Sequence[str] = (),
+        company: bool = False,
+    ) -> None:
+        announced = {field.name for field in fields}
         self.company = company
         self.columns = [_column(field) for field in fields if field.type != "Edm.Stream"]
-        self.columns += [Column(name, "json", None, pa.string()) for name in expanded if name not in names]
+        self.columns += [Column(name, "json", None, pa.string()) for name in expanded if name not in announced]
         self._by_name = {column.name: column for column in self.columns}
-        self._streams = names - set(self._by_name)
+        self._streams = announced - set(self._by_name)
         self._read = [column for column in self.columns if column.read_as is not None]
         self._explicit = pa.schema([(column.name, column.read_as) for column in self._read] + [(_ETAG, pa.string())])
         self._decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -99,7 +107,9 @@ class Columns:
         self._children_decoder = _children_decoder(self._children)
         head = [(COMPANY_COLUMN, pa.string())] if company else []
         body = [(column.name, column.final) for column in self.columns]
-        self.schema = pa.schema([*head, *body, (UNKNOWN_COLUMN, pa.string())])
+        whole = [*head, *body, (UNKNOWN_COLUMN, pa.string())]
+        self._sources = [name for name, _ in whole]
+        self.schema = pa.schema([((names or {}).get(name, name), kind) for name, kind in whole])
 
     def table(self, raws: Sequence[bytes], company: str | None = None) -> pa.Table:
         """A page as a typed table.
@@ -205,7 +215,7 @@ class Columns:
 
     def _finished(self, table: pa.Table, texts: dict[str, pa.Array | None], company: str | None) -> pa.Table:
         arrays = []
-        for name, final in zip(self.schema.names, self.schema.types, strict=True):
+        for name, final in zip(self._sources, self.schema.types, strict=True):
             if name == COMPANY_COLUMN and self.company:
                 arrays.append(pa.repeat(pa.scalar(company, pa.string()), table.num_rows))
             elif name in texts:

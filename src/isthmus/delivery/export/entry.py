@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
 from isthmus.delivery.atomic import forget_abandoned, publish, storage_failures, temporary_name
-from isthmus.delivery.export.shapes import CompanyPage, ExportOptions, ExportReport, FieldLike, PageLike, Sink
+from isthmus.delivery.export.shapes import (
+    COMPANY_COLUMN,
+    UNKNOWN_COLUMN,
+    CompanyPage,
+    ExportOptions,
+    ExportReport,
+    FieldLike,
+    PageLike,
+    Sink,
+)
 from isthmus.kernel.failures import InvalidInput
 
 SUFFIXES: Final = (".parquet", ".jsonl", ".csv", ".duckdb")
@@ -39,16 +49,29 @@ def check_destination(destination: Path) -> str:
     return suffix
 
 
+def check_names(fields: Sequence[FieldLike], options: ExportOptions) -> None:
+    """Refuse names that would stand twice in a record. Raises InvalidInput."""
+    sources = dict.fromkeys([*(field.name for field in fields), *options.expanded])
+    shown = Counter([options.names.get(name, name) for name in sources] + [UNKNOWN_COLUMN, COMPANY_COLUMN])
+    twice = next((name for name, count in shown.items() if count > 1), None)
+    if twice is not None:
+        raise InvalidInput(
+            f"Two columns would be called “{twice}”.",
+            remedy="Select fewer fields, or keep the vendor's names.",
+            subject=twice,
+        )
+
+
 def open_sink(temporary: Path, destination: Path, fields: Sequence[FieldLike], options: ExportOptions) -> Sink:
     """The format by the destination's suffix; its library is imported only now: everything else starts quickly."""
     suffix = check_destination(destination)
     if suffix == ".jsonl":
         from isthmus.delivery.export.jsonl import JsonlSink
 
-        return JsonlSink(temporary, company=options.company)
+        return JsonlSink(temporary, names=options.names, company=options.company)
     from isthmus.delivery.export.columns import Columns
 
-    columns = Columns(fields, expanded=options.expanded, company=options.company)
+    columns = Columns(fields, names=options.names, expanded=options.expanded, company=options.company)
     if suffix == ".csv":
         from isthmus.delivery.export.csv import CsvSink
 
@@ -70,11 +93,12 @@ async def export_pages(
 ) -> ExportReport:
     """Write every page into one file, which appears under its name only when it is complete.
 
-    While one page is converted in a thread, the next one is on the wire. Raises InvalidInput (suffix, folder),
+    While one page is converted in a thread, the next one is on the wire. Raises InvalidInput (suffix, folder, names),
     StorageFull, and whatever the pages raise; then nothing is left behind and an older file of that name is untouched.
     """
     options = options or ExportOptions()
     check_destination(destination)
+    check_names(fields, options)
     with storage_failures(destination):
         forget_abandoned(destination)
     temporary = temporary_name(destination)

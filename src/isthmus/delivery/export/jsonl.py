@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from isthmus.delivery.atomic import PlainFile
-from isthmus.delivery.export.columns import COMPANY_COLUMN
+from isthmus.delivery.export.shapes import COMPANY_COLUMN
+from isthmus.kernel.naming import renamed
 
 
 class JsonlSink:
-    """Writes records verbatim. With `company` every line starts with one more member, `_company`.
+    """Writes records verbatim, but for fields that have another name in `names`. With `company` every line starts with
+    one more member, `_company`.
 
     A record that the vendor printed over several lines is put on one line; nothing inside its values changes.
     """
 
-    def __init__(self, temporary: Path, *, company: bool = False) -> None:
+    def __init__(self, temporary: Path, *, names: Mapping[str, str] | None = None, company: bool = False) -> None:
         self._file = PlainFile(temporary)
+        self._names = names or {}
         self._company = company
 
     def write(self, raws: Sequence[bytes], company: str | None) -> None:
         """Append a page."""
         if not raws:
             return
-        lines = list(raws)
+        lines = [renamed(raw, self._names) for raw in raws]
         joined = b"\n".join(lines)
         if joined.count(b"\n") >= len(lines):
             lines = [_one_line(raw) for raw in lines]

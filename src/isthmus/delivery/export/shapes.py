@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
+
+UNKNOWN_COLUMN: Final = "_unknown"
+"""Fields that nobody announced."""
+
+COMPANY_COLUMN: Final = "_company"
 
 
 class FieldLike(Protocol):
@@ -66,11 +71,12 @@ class Sink(Protocol):
 class ExportOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What can be chosen.
 
-    `expanded` names the navigations whose children come along (JSON text columns); `company` adds the column `_company`
-    from `CompanyPage`; `table` is the DuckDB table (default: the file's stem); `spreadsheet_safe` guards CSV against
-    formulas.
+    `names` are the host's own names for fields, by the vendor's; `expanded` names the navigations whose children come
+    along (JSON text columns); `company` adds the column `_company` from `CompanyPage`; `table` is the DuckDB table
+    (default: the file's stem); `spreadsheet_safe` guards CSV against formulas.
     """
 
+    names: Mapping[str, str] = {}
     expanded: tuple[str, ...] = ()
     company: bool = False
     table: str | None = None

@@ -90,7 +90,7 @@ def company_key(company_id: str | None) -> str:
     except ValueError as error:
         raise InvalidInput(
             f"“{company_id or ''}” is not a company id.",
-            remedy="Give the company's id or name as `isthmus check` lists them.",
+            remedy="Give the id or the name of a company that the connection lists.",
         ) from error
 
 
