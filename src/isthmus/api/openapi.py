@@ -55,7 +55,7 @@ def operation_id(handler: HTTPRouteHandler, method: Any, path: list[Any]) -> str
 
 def finished(document: dict[str, Any]) -> dict[str, Any]:
     """The document as it is served: every refusal described, bodies with examples, the proxy by hand."""
-    done: dict[str, Any] = json.decode(json.encode(document))
+    done: dict[str, Any] = _any_of(json.decode(json.encode(document)))
     schemas = done["components"].setdefault("schemas", {})
     schemas.update(_problem_schemas())
     for name, words in _docstrings().items():
@@ -67,6 +67,13 @@ def finished(document: dict[str, Any]) -> dict[str, Any]:
     done["paths"] |= proxy_paths() | stream_paths()
     done["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     return done
+
+
+def _any_of(part: Any) -> Any:
+    """The framework writes a union as `oneOf`, which JSON that passes through and may be null would satisfy twice."""
+    if isinstance(part, dict):
+        return {"anyOf" if name == "oneOf" else name: _any_of(inner) for name, inner in part.items()}
+    return [_any_of(inner) for inner in part] if isinstance(part, list) else part
 
 
 def _docstrings() -> dict[str, str]:
