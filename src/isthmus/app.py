@@ -32,7 +32,7 @@ from isthmus.connections.sessions_end import expire_due
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.delivery.notices import Notifier
 from isthmus.delivery.ports import Destination
-from isthmus.delivery.registration import register_folder, register_webhook
+from isthmus.delivery.registration import register_folder, register_webhook, rotate_secret
 from isthmus.delivery.senders import webhook_senders
 from isthmus.engine import Engine, EngineSettings, Periodic
 from isthmus.engine.running import perform_run
@@ -322,6 +322,10 @@ class Hub:
             bytes_max=bytes_max,
         )
         return registered.destination, registered.secret
+
+    async def new_signing_secret(self, destination_id: UUID) -> str:
+        """Another signing secret for a webhook, shown this once; the one before signs too, until the next."""
+        return await rotate_secret(self.db, self.project.id, self.keyring, destination_id)
 
     async def create_folder(
         self, name: str, folder: Path, *, objects: tuple[str, ...] = (), events: tuple[str, ...] = ()

@@ -182,7 +182,7 @@ async def _lose_the_secret(worked: Served, eyes: Eyes, page: Page) -> None:
     await expect(page.get_by_role("link", name="Enter a new secret")).to_be_visible()
     await eyes.picture(page, "connection-broken")
     await page.goto("/console")
-    await expect(page.get_by_text("1 thing needs you")).to_be_visible()
+    await expect(page.get_by_role("heading", name="cronus: the sign-in is not accepted")).to_be_visible()
     await eyes.picture(page, "home-broken")
 
 

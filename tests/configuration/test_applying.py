@@ -405,3 +405,16 @@ def test_validate_needs_neither_project_nor_secrets(house: House) -> None:
     assert checked.code == 0
     assert "BC_SECRET is not set here" in checked.words
     assert house.type("validate", "--schema").json["title"] == "isthmus.yaml"
+
+
+async def test_an_app_of_one_organization_is_applied_with_a_remark(house: House) -> None:
+    text = "version: 1\nintegrations: {bc: {client_id: x, tenant: contoso.onmicrosoft.com}}\n"
+    loaded = load(_write(house, text), {})
+    async with house.hub() as hub:
+        planned = await plan(hub, loaded)
+        (remark,) = planned.remarks
+        assert remark.startswith("integration bc: The app serves the organization contoso.onmicrosoft.com only.")
+        await apply(hub, planned)
+        async with hub.db.project(hub.project.id) as tx:
+            assert [each.tenant for each in await integrations.every(tx)] == ["contoso.onmicrosoft.com"]
+        assert (await plan(hub, loaded)).steps == ()

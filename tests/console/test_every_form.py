@@ -29,7 +29,7 @@ VIEWERS: Final = {
 """What a viewer may send: nothing but what concerns that person's own account."""
 
 OPERATORS: Final = re.compile(
-    r"/console/(connections/{connection_id:uuid}/check|syncs/{sync_id:uuid}/(pause|resume|reset|run)"
+    r"/console/(connections/{connection_id:uuid}/(check|default-syncs/again)|syncs/{sync_id:uuid}/(pause|resume|reset|run)"
     r"|runs/{run_id:uuid}/cancel|deliveries/{destination_id:uuid}/(resume|retry|test|pause|replay|dead-letters/.*)"
     r"|writes/(new|{operation_id:uuid}/(reconcile|retry|decide|approve|refuse)))"
 )

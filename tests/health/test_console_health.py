@@ -63,7 +63,7 @@ async def test_the_next_secret_is_entered_before_the_old_one_ends(served: Served
     assert (await admin.send(f"{path}/secret-date", ends=str(soon))).status_code == 303
     assert "The client secret ends in 6 days" in words(await admin.text(path))
     home = words(await admin.text("/console"))
-    assert "cronus: the client secret ends in 5 d" in home
+    assert "cronus: the client secret ends in 6 days" in home, "in the words of the connection's own page"
     assert "Enter the next secret" in home
     wrong = await admin.send(f"{path}/secret", client_secret="wr0ng-canary", when="later")
     assert wrong.status_code == 422

@@ -27,6 +27,7 @@ from isthmus.connections.integrations import (
     Mode,
     SharedObject,
     cloud_of_integration,
+    remarks_of,
     shared_objects,
     usable_page,
 )
@@ -50,6 +51,14 @@ class ObjectToShare(Input, frozen=True, kw_only=True):
     title: Annotated[Title, msgspec.Meta(description="What people call it; made from the name when empty.")] = ""
 
 
+Tenant = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=255, description="Id or domain, for an app of a single organization; empty: it serves any."
+    ),
+]
+
+
 class NewIntegration(Input, frozen=True, kw_only=True):
     """A provider, set up once. `offline_access` and the resource's prefix are added to the scopes for you."""
 
@@ -70,6 +79,7 @@ class NewIntegration(Input, frozen=True, kw_only=True):
     modes: Annotated[list[Mode], msgspec.Meta(max_length=4, description="Ways to connect; empty: the usual ones.")] = (
         msgspec.field(default_factory=list)
     )
+    tenant: Tenant = ""
 
     def __repr__(self) -> str:
         return f"NewIntegration(name={self.name!r})"
@@ -85,6 +95,7 @@ class IntegrationChange(Input, frozen=True, kw_only=True):
     scopes: Annotated[list[Text], msgspec.Meta(max_length=20)] = msgspec.field(default_factory=list)
     objects: Annotated[list[ObjectToShare], msgspec.Meta(max_length=50)] = msgspec.field(default_factory=list)
     modes: Annotated[list[Mode], msgspec.Meta(max_length=4)] = msgspec.field(default_factory=list)
+    tenant: Tenant = ""
 
 
 class NewSecret(Input, frozen=True, kw_only=True):
@@ -112,6 +123,8 @@ class IntegrationView(msgspec.Struct, frozen=True, kw_only=True):
     scopes: list[str]
     objects: list[ObjectToShare]
     modes: list[Mode]
+    tenant: str
+    remarks: Annotated[list[str], msgspec.Meta(description="What is allowed and yet leads customers nowhere.")]
     connections: int
     redirect_uri: str
     created_at: datetime
@@ -291,6 +304,8 @@ def _view(services: Services, row: Integration, used: int) -> IntegrationView:
             for each in shared_objects(row)
         ],
         modes=[Mode(mode) for mode in row.modes],
+        tenant=row.tenant,
+        remarks=remarks_of(row.tenant, row.modes),
         connections=used,
         redirect_uri=f"{services.public_url}/oauth/callback",
         created_at=row.created_at,
@@ -321,6 +336,7 @@ def _wish(data: NewIntegration | IntegrationChange, cloud: Cloud) -> Integration
             for each in data.objects
         ],
         modes=[mode.value for mode in data.modes],
+        tenant=data.tenant.strip(),
     )
 
 

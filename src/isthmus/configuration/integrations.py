@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from isthmus.auth.entra.clouds import Cloud
+from isthmus.auth.entra.clouds import SHARED_TENANTS, Cloud
 from isthmus.configuration.ground import Ground
 from isthmus.configuration.loading import Loaded
 from isthmus.configuration.shape import IntegrationPart
@@ -22,29 +22,34 @@ from isthmus.connections.integrations import (
     IntegrationWish,
     SharedObject,
     cloud_of_integration,
+    remarks_of,
     shared_objects,
     usual_modes,
 )
 from isthmus.kernel.failures import Failure, InvalidInput
-from isthmus.store import integrations
+from isthmus.store import default_syncs, integrations
 from isthmus.store.integrations import Integration
 
 KIND: Final = "integration"
 
 
-async def plan_integrations(ground: Ground, loaded: Loaded) -> list[Step]:
-    """The steps for the section, or none when the file does not have it. Raises Mistaken."""
+async def plan_integrations(ground: Ground, loaded: Loaded, remarks: list[str]) -> list[Step]:
+    """The steps for the section, or none when the file does not have it. Raises Mistaken.
+
+    `remarks` grows by what is allowed and yet leads customers nowhere.
+    """
     wanted = loaded.configuration.integrations
     if not isinstance(wanted, dict):
         return []
     async with ground.db.project(ground.project.id) as tx:
         present = {each.name: each for each in await integrations.every(tx)}
-        defaults = {each.id: await integrations.default_syncs(tx, each.id) for each in present.values()}
+        defaults = {each.id: await default_syncs.get(tx, each.id) for each in present.values()}
         used = await integrations.connections_by_integration(tx)
     steps: list[Step] = []
     left = dict(present)
     for name, part in wanted.items():
         one = _One(ground, loaded, name, part)
+        remarks += [f"integration {name}: {each}" for each in one.remarks()]
         row = left.pop(name, None)
         if row is None and isinstance(part.was, str):
             row = left.pop(part.was, None)
@@ -66,6 +71,11 @@ class _One:
         self._expires = _day(part.secret_expires)
         self._defaults: dict[str, Any] = msgspec.to_builtins(part.syncs) if isinstance(part.syncs, dict) else {}
 
+    def remarks(self) -> list[str]:
+        """What is allowed and yet leads customers nowhere."""
+        wish = self._wish()
+        return remarks_of(wish.tenant, list(wish.modes) or usual_modes(wish.client_id))
+
     def added(self) -> Step:
         """It is not there yet."""
         wish, app = self._wish(), self._credentials()
@@ -83,6 +93,7 @@ class _One:
                 ("provider", wish.provider),
                 ("client_id", wish.client_id),
                 ("cloud", wish.cloud.name),
+                ("tenant", wish.tenant or None),
                 ("scopes", wish.scopes),
                 ("modes", wish.modes or usual_modes(wish.client_id)),
                 ("shares", [each.object for each in wish.objects]),
@@ -103,6 +114,7 @@ class _One:
                 ("provider", row.provider, wish.provider),
                 ("client_id", row.client_id or None, wish.client_id or None),
                 ("cloud", _cloud_words(cloud_of_integration(row)), _cloud_words(wish.cloud)),
+                ("tenant", row.tenant or None, wish.tenant or None),
                 ("scopes", sorted(row.scopes), sorted(wish.scopes)),
                 ("modes", sorted(row.modes), sorted(wish.modes or usual_modes(wish.client_id))),
                 ("shares", _shares(shared_objects(row)), _shares(wish.objects)),
@@ -143,7 +155,7 @@ class _One:
     async def _keep_defaults(self, integration_id: UUID) -> None:
         """What connections read that are made later; the steps for syncs look after those that are there."""
         async with self._ground.db.project(self._ground.project.id) as tx:
-            await integrations.set_default_syncs(tx, integration_id, self._defaults)
+            await default_syncs.replace(tx, integration_id, self._defaults)
 
     def _wish(self) -> IntegrationWish:
         part = self._part
@@ -159,6 +171,7 @@ class _One:
                 for name, each in shared.items()
             ],
             modes=part.modes if isinstance(part.modes, list) else (),
+            tenant="" if part.tenant in SHARED_TENANTS else part.tenant.strip(),
         )
 
     def _cloud(self) -> Cloud:

@@ -15,9 +15,9 @@ from isthmus.configuration.sync_values import same_sync, wish_of
 from isthmus.connections.checking import save_companies
 from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.kernel.failures import CredentialFailure, Failure, TransientFailure
-from isthmus.store import audit, integrations, projects, syncs
+from isthmus.store import audit, default_syncs, projects, syncs
 from isthmus.store.database import Database
-from isthmus.store.integrations import OwedSyncs
+from isthmus.store.default_syncs import OwedSyncs, RefusedSync
 
 AGAIN_S: Final = 600.0
 """When the vendor refuses: its trouble may pass, and people are told by the connection's own state."""
@@ -38,11 +38,15 @@ class NewConnections:
         self._opener = opener
 
     async def work(self) -> int:
-        """Look through all projects; how many syncs were made. What cannot be made is tried again later, and told."""
+        """Look through all projects; how many syncs were made.
+
+        What cannot be made is tried again later. What does not fit is kept with the connection, for people; the
+        vendor's trouble is told by the connection's own state.
+        """
         made = 0
         for project in await projects.every(self._db):
             async with self._db.project(project.id) as tx:
-                owed = await integrations.take_owed_syncs(tx, AGAIN_S, AT_ONCE_MAX)
+                owed = await default_syncs.take_owed(tx, AGAIN_S, AT_ONCE_MAX)
             for each in owed:
                 try:
                     made += await self._make(project.id, each)
@@ -58,18 +62,20 @@ class NewConnections:
         async with self._opener.open(project_id, owed.connection_id, NoJournal()) as opened:
             if not opened.companies:
                 await save_companies(self._db, opened)
-            refused: list[Failure] = []
+            refused: list[tuple[RefusedSync, Failure]] = []
             for name, part in missing.items():
                 try:
                     await self._make_one(project_id, owed.connection_id, opened, name, part)
                 except (TransientFailure, CredentialFailure):
                     raise
                 except Failure as failure:  # this one does not fit this connection; the others are made
-                    refused.append(failure)
+                    refused.append((RefusedSync(object=name, failure=failure.to_dict()), failure))
         if refused:
-            raise refused[0]
+            async with self._db.project(project_id) as tx:
+                await default_syncs.note_refused(tx, owed.connection_id, [each for each, _ in refused])
+            raise refused[0][1]
         async with self._db.project(project_id) as tx:
-            await integrations.note_syncs_made(tx, owed.connection_id)
+            await default_syncs.note_made(tx, owed.connection_id)
         return len(missing)
 
     async def _make_one(

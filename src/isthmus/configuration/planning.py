@@ -21,7 +21,7 @@ STEPS_MAX = 5_000
 class Plan:
     """Steps: what is added and changed first, in the file's order, removals last.
 
-    `remarks` tell of what could not be seen.
+    `remarks` tell of what could not be seen, and of what is allowed and yet leads nowhere.
     """
 
     steps: tuple[Step, ...]
@@ -55,7 +55,7 @@ async def plan(ground: Ground, loaded: Loaded) -> Plan:
     steps: list[Step] = []
     remarks: list[str] = []
     steps += await plan_project(ground, loaded)
-    steps += await plan_integrations(ground, loaded)
+    steps += await plan_integrations(ground, loaded, remarks)
     steps += await plan_approvals(ground, loaded)
     steps += await plan_destinations(ground, loaded)
     steps += await plan_syncs(ground, loaded, remarks)

@@ -119,6 +119,7 @@ class IntegrationPart(Part, frozen=True, kw_only=True):
     certificate: Annotated[Secret, Meta(description="A PEM certificate with its key, instead.")] | UnsetType = UNSET
     secret_expires: Annotated[Day, Meta(description="The day on which secret or certificate end.")] | UnsetType = UNSET
     cloud: Annotated[Text, Meta(description="public, us_government, china or sandbox.")] = "public"
+    tenant: Annotated[str, Meta(max_length=255, description="The only organization that the app serves.")] = ""
     scopes: Annotated[list[Text], Meta(max_length=50)] | UnsetType = UNSET
     modes: (
         Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from isthmus.auth.entra.assertion import read_certificate
-from isthmus.auth.entra.clouds import Cloud
+from isthmus.auth.entra.clouds import SHARED_TENANTS, Cloud
 from isthmus.auth.entra.scopes import SIGN_IN_SCOPES, delegated_scope
 from isthmus.connections.connecting import AppCredentials
 from isthmus.connections.credentials import CertificateFile, seal_certificate, seal_secret, unpacked
@@ -80,7 +80,8 @@ class SharedObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IntegrationWish(msgspec.Struct, frozen=True, kw_only=True):
-    """An integration as it is given. Empty `modes` and `scopes` are the usual ones."""
+    """An integration as it is given. Empty `modes` and `scopes` are the usual ones. `tenant` is for an app that Entra
+    knows as one of a single organization."""
 
     name: str
     cloud: Cloud
@@ -89,6 +90,7 @@ class IntegrationWish(msgspec.Struct, frozen=True, kw_only=True):
     scopes: Sequence[str] = ()
     objects: Sequence[SharedObject] = ()
     modes: Sequence[str] = ()
+    tenant: str = ""
 
 
 class Integrations:
@@ -117,6 +119,7 @@ class Integrations:
                 objects=checked.objects,
                 modes=checked.modes,
                 integration_id=integration_id,
+                tenant=checked.tenant,
             )
             if app is not None:
                 await integrations.set_secret(
@@ -147,6 +150,7 @@ class Integrations:
                 scopes=checked.scopes,
                 objects=checked.objects,
                 modes=checked.modes,
+                tenant=checked.tenant,
             )
 
     async def set_secret(
@@ -215,6 +219,7 @@ class _Checked(msgspec.Struct, frozen=True, kw_only=True):
     scopes: list[str]
     objects: list[dict[str, Any]]
     modes: list[str]
+    tenant: str
 
 
 def cloud_of_integration(integration: Integration) -> Cloud:
@@ -230,6 +235,19 @@ def shared_objects(integration: Integration) -> list[SharedObject]:
 def usual_modes(client_id: str) -> list[str]:
     """The ways that are offered when nobody says which."""
     return [Mode.SIGN_IN.value, Mode.OWN_APP.value] if client_id else [Mode.OWN_APP.value, Mode.OWN_APP_SIGN_IN.value]
+
+
+def remarks_of(tenant: str, modes: Iterable[str]) -> list[str]:
+    """What is allowed and yet leads customers nowhere (OA-58, AADSTS50020 and 700016: nobody comes back)."""
+    own = [mode for mode in HOSTS_OWN if mode.value in modes]
+    if not tenant or not own:
+        return []
+    return [
+        f"The app serves the organization {tenant} only. Customers of every other organization end at Microsoft, with "
+        f"AADSTS50020 or AADSTS700016, and do not come back. If they are to use it ({', '.join(own)}), let Entra "
+        "accept any organizational directory for the app and leave the tenant out; or offer only the ways that use an "
+        "app of the customer's own."
+    ]
 
 
 def plain_title(name: str) -> str:
@@ -327,11 +345,17 @@ def _checked(wish: IntegrationWish) -> _Checked:
             remedy="Give the client id, or allow only own_app and own_app_sign_in.",
             subject="client_id",
         )
+    tenant = "" if wish.tenant in SHARED_TENANTS else wish.tenant.strip()
+    if tenant and not wish.client_id:
+        raise InvalidInput("A tenant is that of your own app.", remedy="Give its client id too.", subject="tenant")
+    if tenant:
+        wish.cloud.authority(tenant)  # refuses what cannot be a tenant
     resource = wish.cloud.business_central_resource
     prefix = resource.rstrip("/") + "/"
     scopes = [each.removeprefix(prefix) for each in wish.scopes if each not in SIGN_IN_SCOPES]
     delegated_scope(resource, scopes or provider.declaration.delegated_scopes)  # refuses what cannot be asked for
-    return _Checked(scopes=scopes, objects=[msgspec.to_builtins(each) for each in wish.objects], modes=modes)
+    objects = [msgspec.to_builtins(each) for each in wish.objects]
+    return _Checked(scopes=scopes, objects=objects, modes=modes, tenant=tenant)
 
 
 def _read(certificate: CertificateFile) -> Secret:

@@ -17,7 +17,6 @@ from uuid import UUID
 import msgspec
 
 from isthmus.auth.entra.authorization import SIGN_IN_MAX_S, admin_consent_link, read_admin_consent
-from isthmus.auth.entra.clouds import Cloud
 from isthmus.auth.entra.id_token import tenant_id as tenant_id_of
 from isthmus.client.protocols import Journal
 from isthmus.client.tokens import run_steps
@@ -213,7 +212,7 @@ class ConnectFlow:
             raise InvalidInput("First say how you want to connect.", remedy="Fill the form in.", subject=STEP_MISSING)
         try:
             if mode is Mode.APP:
-                await self._vouched_for(scene.session)
+                await self._vouched_for(scene)
             if purpose == "consent":
                 url = await self._consent_url(scene, mode, visit, redirect_uri)
             else:
@@ -235,14 +234,14 @@ class ConnectFlow:
 
         return asked
 
-    async def _vouched_for(self, session: ConnectSession) -> None:
+    async def _vouched_for(self, scene: SessionScene) -> None:
         """The host's app works on its own in an organization that the host has named, and in no other.
 
         What comes back from the consent page names an organization, but proves nothing: whoever holds a link could
         name one that has let the host's app in before (OA-35).
         """
-        place = await self.place_of(session)
-        if not place.get("tenant") and not session.preset.get("tenant"):
+        place = await self.place_of(scene.session)
+        if not place.get("tenant") and not scene.session.preset.get("tenant") and not scene.integration.tenant:
             raise InvalidInput(
                 "This way needs a link that was made for one organization.",
                 remedy="Ask for a link that names your organization, or choose another way to connect.",
@@ -260,7 +259,7 @@ class ConnectFlow:
             await self._connecting.keep_for_sign_in(
                 connection.id,
                 app,
-                tenant=str(session.inputs.get("tenant") or session.preset.get("tenant") or ""),
+                tenant=_organization(scene, mode),
                 cloud=cloud_of_integration(scene.integration),
                 scopes=scene.integration.scopes,
                 guard=self._while_open(session.id),
@@ -283,7 +282,7 @@ class ConnectFlow:
         if not client_id:
             raise InvalidInput("The app's client id is missing.", subject="client_id")
         place = await self.place_of(session)
-        tenant = place.get("tenant") or session.inputs.get("tenant") or session.preset.get("tenant") or SHARED_TENANT
+        tenant = place.get("tenant") or _organization(scene, mode) or SHARED_TENANT
         async with self._db.project(self._project_id) as tx:
             await grants.begin_authorization(
                 tx,
@@ -366,8 +365,9 @@ class ConnectFlow:
         tenant = read_admin_consent(parameters, expected_state=parameters.get("state", ""))
         scene = await self._sessions.scene(session_id)
         session, cloud = scene.session, cloud_of_integration(scene.integration)
-        await self._same_tenant(session, cloud, tenant, journal)
-        if Mode(str(session.inputs.get("mode"))) is not Mode.APP:
+        mode = Mode(str(session.inputs.get("mode")))
+        await self._same_tenant(scene, mode, tenant, journal)
+        if mode is not Mode.APP:
             await self._sessions.change(
                 session_id,
                 lambda now: msgspec.structs.replace(
@@ -375,17 +375,17 @@ class ConnectFlow:
                 ),
             )
             return
-        await self._vouched_for(session)
+        await self._vouched_for(scene)
         app = self._offered.credentials(scene.integration)
         connection = await self._connection_for(scene, Mode.APP, {**session.inputs, "tenant": tenant})
         guard = self._while_open(session_id)
         await self._connecting.use_app(connection.id, app, tenant=tenant, cloud=cloud, guard=guard)
         await self._to_checking(session_id, just_consented=True)
 
-    async def _same_tenant(self, session: ConnectSession, cloud: Cloud, tenant: str, journal: Journal) -> None:
+    async def _same_tenant(self, scene: SessionScene, mode: Mode, tenant: str, journal: Journal) -> None:
         """Refuse another organization than the connection's, or the one that was typed (OA-22)."""
-        place = await self.place_of(session)
-        wanted = str(place.get("tenant") or session.inputs.get("tenant") or session.preset.get("tenant") or "")
+        place, cloud = await self.place_of(scene.session), cloud_of_integration(scene.integration)
+        wanted = str(place.get("tenant") or _organization(scene, mode))
         if not wanted or wanted.casefold() == tenant.casefold():
             return
         authority = cloud.authority(wanted)
@@ -515,6 +515,13 @@ def _inputs_missing(scene: SessionScene, mode: Mode, purpose: Purpose) -> bool:
     if mode in HOSTS_OWN:
         return False
     return not session.inputs.get("client_id") or (purpose == "sign_in" and session.sealed is None)
+
+
+def _organization(scene: SessionScene, mode: Mode) -> str:
+    """The organization that is meant: as it was typed, as the link names it, or the only one that the host's app
+    serves; empty while nobody knows."""
+    only = scene.integration.tenant if mode in HOSTS_OWN else ""
+    return str(scene.session.inputs.get("tenant") or scene.session.preset.get("tenant") or only)
 
 
 def _context(session_id: UUID, visit: str, purpose: Purpose) -> dict[str, Any]:

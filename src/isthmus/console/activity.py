@@ -15,6 +15,7 @@ from litestar.types import ControllerRouterHandler
 
 from isthmus.console import payloads
 from isthmus.console.admission import known_id
+from isthmus.console.remedies import changes_reading
 from isthmus.console.story import by_company, tell
 from isthmus.console.visit import Visit, Visiting
 from isthmus.console.words import duration, number, short_id
@@ -84,6 +85,7 @@ async def run_page(visit: Visiting, run_id: FromPath[UUID]) -> Response[str]:
         story=tell(run, checkpoints, journal),
         progress=progress,
         words=_words(run, progress, visit),
+        changes_reading=changes_reading,
         requests=shown,
         requests_total=len(journal),
         requests_later=shown[-1].number + 1 if shown and shown[-1].number < journal[-1].number else None,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from isthmus.client.protocols import JournalEntry
+from isthmus.console.remedies import remedy_here
 from isthmus.kernel.failures import Failure
 
 FIELDS: Final[Mapping[str, str]] = {
@@ -29,4 +30,4 @@ class QuietJournal:
 def errors_of(failure: Failure, default: str = "") -> dict[str, str]:
     """The failure at its field, or above the form."""
     near = f" Did you mean {', '.join(failure.nearest)}?" if failure.nearest else ""
-    return {FIELDS.get(failure.code, default): f"{failure.message}{near} {failure.remedy}"}
+    return {FIELDS.get(failure.code, default): f"{failure.message}{near} {remedy_here(failure.to_dict())}"}

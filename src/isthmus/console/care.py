@@ -1,4 +1,4 @@
-"""A connection's settings that concern its health: the end of its secret, its environment, a link for the customer."""
+"""What keeps a connection well: the end of its secret, its environment, its customer, syncs that it should have."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from isthmus.connections.portal_links import LIFE_S_DEFAULT, make_link
 from isthmus.console.checks import check_and_keep
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import InvalidInput
-from isthmus.store import connections, consumers, health
+from isthmus.store import connections, consumers, default_syncs, health
 from isthmus.store.rows import Connection
 
 HISTORY_SHOWN: Final = 100
+CONSUMER_CHARACTERS_MAX: Final = 200
 LIVES: Final = (
     ("3600", "in an hour"),
     (str(LIFE_S_DEFAULT), "in a day"),
@@ -68,7 +69,7 @@ async def portal_link(visit: Visiting, connection_id: FromPath[UUID]) -> Respons
     if connection.consumer_id is None:
         raise InvalidInput(
             "This connection belongs to no consumer.",
-            remedy="Say by API whose it is (PATCH /v1/connections/{id}), then make the link.",
+            remedy="Say in its settings whose it is, then make the link.",
         )
     life = visit.text("life")
     made = await make_link(
@@ -83,6 +84,40 @@ async def portal_link(visit: Visiting, connection_id: FromPath[UUID]) -> Respons
     async with visit.services.db.project(visit.project.id) as tx:
         consumer = await consumers.get(tx, connection.consumer_id)
     return await visit.page("portal_link.html", connection=connection, made=made, consumer=consumer)
+
+
+@post("/connections/{connection_id:uuid}/default-syncs/again", opt={"role": "operator"})
+async def default_syncs_again(visit: Visiting, connection_id: FromPath[UUID]) -> Redirect:
+    """Let a worker make at once what did not fit before."""
+    connection = await _connection(visit, connection_id)
+    async with visit.services.db.project(visit.project.id) as tx:
+        await default_syncs.owe_now(tx, connection_id)
+    await visit.note("connection.default_syncs_again", connection.name)
+    return visit.go(f"/console/connections/{connection_id}", "default-syncs-again")
+
+
+@post("/connections/{connection_id:uuid}/default-syncs/leave")
+async def default_syncs_left(visit: Visiting, connection_id: FromPath[UUID]) -> Redirect:
+    """The connection does without those that do not fit."""
+    connection = await _connection(visit, connection_id)
+    async with visit.services.db.project(visit.project.id) as tx:
+        await default_syncs.note_made(tx, connection_id)
+    await visit.note("connection.default_syncs_left", connection.name)
+    return visit.go(f"/console/connections/{connection_id}", "default-syncs-left")
+
+
+@post("/connections/{connection_id:uuid}/consumer", status_code=303)
+async def give_to_customer(visit: Visiting, connection_id: FromPath[UUID]) -> Redirect:
+    """Say whose connection it is, by the host's own id of the customer; one that is new is made."""
+    connection = await _connection(visit, connection_id)
+    external_id, name = visit.text("consumer")[:CONSUMER_CHARACTERS_MAX], visit.text("consumer_name")
+    async with visit.services.db.project(visit.project.id) as tx:
+        owner = None
+        if external_id:
+            owner = await consumers.ensure(tx, external_id=external_id, name=name[:CONSUMER_CHARACTERS_MAX])
+        await consumers.assign(tx, connection_id, owner.id if owner else None)
+    await visit.note("connection.assign", connection.name, consumer=external_id)
+    return visit.go(f"/console/connections/{connection_id}/settings", "saved")
 
 
 def actor(visit: Visit) -> str:
@@ -113,4 +148,7 @@ HANDLERS: Final[list[ControllerRouterHandler]] = [
     unstage,
     choose_environment,
     portal_link,
+    default_syncs_again,
+    default_syncs_left,
+    give_to_customer,
 ]

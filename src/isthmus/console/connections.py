@@ -24,15 +24,17 @@ from isthmus.console.fixes import button_of, secret_line
 from isthmus.console.freshness import by_trouble
 from isthmus.console.operation_story import title_of
 from isthmus.console.sessions import new_token
+from isthmus.console.troubles import LACKING
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
-from isthmus.store import connections, disconnecting, grants, overview, runs, writes
+from isthmus.store import connections, consumers, default_syncs, disconnecting, grants, overview, runs, writes
 from isthmus.store.rows import Connection
 from isthmus.vault.secrets import Secret
 
 ORDER: Final = ("blocked", "needs_reauth", "degraded", "pending", "connected", "disconnected")
 REQUESTS_SHOWN: Final = 8
 OBJECTS_SHOWN: Final = 30
+CUSTOMERS_OFFERED: Final = 500
 COMMON: Final = (
     "customers",
     "vendors",
@@ -95,6 +97,7 @@ async def connection_page(visit: Visiting, connection_id: FromPath[UUID]) -> Res
         history = await overview.run_lines(tx, overview.RunFilter(connection_id=connection_id), 5)
         journal = await runs.journal(tx, history[0].id) if history else []
         written = await writes.lines(tx, writes.WriteFilter(connection_id=connection_id), 5)
+        lacking = await default_syncs.refused(tx, connection_id)
     return await _tab(
         visit,
         connection,
@@ -107,6 +110,8 @@ async def connection_page(visit: Visiting, connection_id: FromPath[UUID]) -> Res
         requests=journal[-REQUESTS_SHOWN:],
         requests_total=len(journal),
         written=written,
+        lacking=lacking[0] if lacking else None,
+        lacking_remedy=LACKING,
         title_of=title_of,
         checked=last_check(connection),
     )
@@ -254,6 +259,8 @@ async def _settings(
     async with visit.services.db.project(visit.project.id) as tx:
         grant = await grants.get(tx, connection.grant_id)
         lost = await disconnecting.losses(tx, connection.id)
+        customers = (await consumers.every(tx))[:CUSTOMERS_OFFERED]
+        owner = await consumers.get(tx, connection.consumer_id) if connection.consumer_id else None
     return await _tab(
         visit,
         connection,
@@ -271,6 +278,8 @@ async def _settings(
         staged_from=grant.staged_from,
         lost=lost,
         lives=LIVES,
+        customers=customers,
+        owner=owner,
     )
 
 

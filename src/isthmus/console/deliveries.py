@@ -71,7 +71,7 @@ async def make(visit: Visiting) -> Response[Any]:
         subject = "name" if failure.subject == typed["name"] else "folder" if kind == "folder" else "url"
         return await _new(visit, kind, typed, errors_of(failure, subject), status=422)
     await visit.note("destination.made", typed["name"], kind=kind, url=typed["url"])
-    return await visit.page("secret_once.html", secret=secret, name=typed["name"], id=made.id)
+    return await visit.page("secret_once.html", secret=secret, name=typed["name"], id=made.id, renewed=False)
 
 
 @get("/deliveries/{destination_id:uuid}")
@@ -83,7 +83,7 @@ async def destination_page(visit: Visiting, destination_id: FromPath[UUID]) -> R
 @post("/deliveries/{destination_id:uuid}/resume", opt={"role": "operator"})
 async def resume(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
     """Deliver again, at once."""
-    destination = await _destination(visit, destination_id)
+    destination = await destination_of(visit, destination_id)
     async with visit.services.db.project(visit.project.id) as tx:
         await destinations.resume(tx, destination_id)
     await visit.note("destination.resumed", destination.name)
@@ -93,7 +93,7 @@ async def resume(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
 @post("/deliveries/{destination_id:uuid}/retry", opt={"role": "operator"})
 async def retry(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
     """Do not wait for the next attempt; since when it has been failing stays."""
-    destination = await _destination(visit, destination_id)
+    destination = await destination_of(visit, destination_id)
     async with visit.services.db.project(visit.project.id) as tx:
         await destinations.retry_now(tx, destination_id)
     await visit.note("destination.retried", destination.name)
@@ -103,7 +103,7 @@ async def retry(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
 @post("/deliveries/{destination_id:uuid}/test", opt={"role": "operator"}, status_code=200)
 async def send_test(visit: Visiting, destination_id: FromPath[UUID]) -> Response[Any]:
     """Send a test event now and show what the receiver said."""
-    destination = await _destination(visit, destination_id)
+    destination = await destination_of(visit, destination_id)
     result = await visit.here.deliveries.send_test(visit.project.id, destination_id)
     await visit.note("destination.tested", destination.name, delivered=result.delivered)
     return await _page(visit, destination_id, tested=result)
@@ -112,7 +112,7 @@ async def send_test(visit: Visiting, destination_id: FromPath[UUID]) -> Response
 @post("/deliveries/{destination_id:uuid}/pause", opt={"role": "operator"})
 async def pause(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
     """Let changes wait in the feed."""
-    destination = await _destination(visit, destination_id)
+    destination = await destination_of(visit, destination_id)
     async with visit.services.db.project(visit.project.id) as tx:
         await destinations.pause(tx, destination_id, f"Paused by {visit.who.name}.")
     await visit.note("destination.paused", destination.name)
@@ -122,7 +122,7 @@ async def pause(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
 @post("/deliveries/{destination_id:uuid}/replay", opt={"role": "operator"}, status_code=200)
 async def replay(visit: Visiting, destination_id: FromPath[UUID]) -> Response[Any]:
     """Send a stretch of the feed again."""
-    destination = await _destination(visit, destination_id)
+    destination = await destination_of(visit, destination_id)
     first, last, since = visit.text("first"), visit.text("last"), visit.text("since")
     if since and not first and not last:
         return await _replay_time(visit, destination, since, visit.text("until"))
@@ -170,7 +170,7 @@ def _instant(text: str) -> datetime:
 @post("/deliveries/{destination_id:uuid}/dead-letters/{letter_id:uuid}", opt={"role": "operator"}, status_code=200)
 async def replay_letter(visit: Visiting, destination_id: FromPath[UUID], letter_id: FromPath[UUID]) -> Response[Any]:
     """Deliver a dead letter after all."""
-    destination = await _destination(visit, destination_id)
+    destination = await destination_of(visit, destination_id)
     try:
         report = await visit.here.deliveries.replay_dead_letter(visit.project.id, destination_id, letter_id)
     except Failure as failure:
@@ -184,7 +184,7 @@ async def replay_letter(visit: Visiting, destination_id: FromPath[UUID], letter_
 @post("/deliveries/{destination_id:uuid}/delete", status_code=200)
 async def delete(visit: Visiting, destination_id: FromPath[UUID]) -> Response[Any]:
     """Forget it, when its name was typed."""
-    destination = await _destination(visit, destination_id)
+    destination = await destination_of(visit, destination_id)
     if visit.text("confirm") != destination.name:
         return await _page(visit, destination_id, {"confirm": f"Type exactly {destination.name}."}, status=422)
     async with visit.services.db.project(visit.project.id) as tx:
@@ -206,7 +206,8 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-async def _destination(visit: Visit, destination_id: UUID) -> Destination:
+async def destination_of(visit: Visit, destination_id: UUID) -> Destination:
+    """The destination of an address."""
     async with visit.services.db.project(visit.project.id) as tx:
         return await destinations.get(tx, destination_id)
 

@@ -56,14 +56,19 @@ class SecretLine(msgspec.Struct, frozen=True, kw_only=True):
     words: str
 
 
+def ends_in(moment: datetime, now: datetime) -> tuple[int, str]:
+    """Days until a secret ends, a begun one included, and how that is said everywhere."""
+    days = max(0, math.ceil((moment - now).total_seconds() / 86_400))
+    return days, "has ended" if days == 0 else f"ends in {days} day{'s' if days != 1 else ''}"
+
+
 def secret_line(grant: Grant, now: datetime) -> SecretLine:
     """The line about a grant's secret."""
     has = grant.secret_sealed is not None or grant.certificate_sealed is not None
     what = "certificate" if grant.certificate_sealed is not None else "client secret"
     if not has or grant.secret_expires_at is None:
         return SecretLine(has=has, days=0, warn=False, staged=grant.staged_at is not None, words="")
-    days = max(0, math.ceil((grant.secret_expires_at - now).total_seconds() / 86_400))
-    when = "has ended" if days == 0 else f"ends in {days} day{'s' if days != 1 else ''}"
+    days, when = ends_in(grant.secret_expires_at, now)
     return SecretLine(
         has=True, days=days, warn=days <= WARN_DAYS, staged=grant.staged_at is not None, words=f"The {what} {when}"
     )

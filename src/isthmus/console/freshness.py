@@ -11,16 +11,18 @@ from isthmus.store.rows import RunState
 GRACE: Final = timedelta(minutes=2)
 """A run that is due waits for a worker and then takes a while; only after that is it late."""
 
-ORDER: Final = ("failing", "late", "never", "reading", "fresh", "by hand", "paused")
+ORDER: Final = ("failing", "held", "late", "never", "reading", "fresh", "by hand", "paused")
 """Trouble first."""
 
 
 def freshness(line: SyncLine, now: datetime) -> str:
-    """`failing`, `late`, `never`, `reading`, `fresh`, `by hand` or `paused`."""
+    """`failing`, `held`, `late`, `never`, `reading`, `fresh`, `by hand` or `paused`."""
     if line.last_state in (RunState.QUEUED, RunState.RUNNING):
         return "reading"
-    if line.last_state in (RunState.FAILED, RunState.HELD):
+    if line.last_state is RunState.FAILED:
         return "failing"
+    if line.held is not None:
+        return "held"
     if line.state == "paused":
         return "paused"
     if line.fresh_at is None:

@@ -20,7 +20,9 @@ from isthmus.connections.integrations import (
     Mode,
     SharedObject,
     cloud_of_integration,
+    remarks_of,
     shared_objects,
+    usual_modes,
 )
 from isthmus.connections.sessions import SessionWish
 from isthmus.console import clouds
@@ -99,6 +101,7 @@ async def change_page(visit: Visiting, integration_id: FromPath[UUID]) -> Respon
     typed = {
         "name": integration.name,
         "client_id": integration.client_id,
+        "tenant": integration.tenant,
         "cloud": cloud_of_integration(integration).name,
         "scopes": " ".join(integration.scopes),
         "modes": " ".join(integration.modes),
@@ -187,7 +190,7 @@ async def _integration(visit: Visit, integration_id: UUID) -> Integration:
 
 def _typed(visit: Visit) -> tuple[dict[str, str], list[SharedObject]]:
     """The form as it was filled in; rows without an object are left out."""
-    typed = {name: visit.text(name) for name in ("name", "client_id", "cloud", "scopes", "ends")}
+    typed = {name: visit.text(name) for name in ("name", "client_id", "tenant", "cloud", "scopes", "ends")}
     typed["modes"] = " ".join(visit.lists.get("modes", []))
     columns = [visit.lists.get(name, [])[:ROWS_MAX] for name in ("object", "access", "reason")]
     rows = [
@@ -214,6 +217,7 @@ def _wish(
         scopes=tuple(typed["scopes"].split()),
         objects=tuple(rows),
         modes=tuple(typed["modes"].split()),
+        tenant=typed["tenant"],
     )
 
 
@@ -261,6 +265,9 @@ async def _form(
         errors=errors,
         modes=[(mode.value, words) for mode, words in MODES.items()],
         chosen=set(typed.get("modes", "").split()),
+        remarks=remarks_of(typed.get("tenant", ""), typed.get("modes", "").split() or usual_modes(typed["client_id"]))
+        if typed.get("client_id")
+        else [],
         clouds=clouds.choices(settings),
         example=clouds.example_app(settings, person=True) is not None,
         common=COMMON,
@@ -296,6 +303,7 @@ async def _page(
         integration=integration,
         objects=shared_objects(integration),
         modes=[MODES[Mode(mode)] for mode in integration.modes],
+        remarks=remarks_of(integration.tenant, integration.modes),
         cloud=cloud_of_integration(integration),
         connections=every,
         names=names,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from isthmus.console.story import ASKED, Event
-from isthmus.console.words import OPERATION_TONES, Tone, duration, plural, request_line
+from isthmus.console.words import OPERATION_TONES, Tone, duration, plural, request_line, who
 from isthmus.store.operations import Operation, OperationState
 
 VERBS: Final = {
@@ -45,7 +45,7 @@ def tell(operation: Operation) -> list[Event]:
 
 
 def _asked(operation: Operation) -> Event:
-    by = f" by {operation.planned_by.removeprefix('user:')}" if operation.planned_by else ""
+    by = f" by {who(operation.planned_by)}" if operation.planned_by else ""
     part = f"Row {operation.position + 1} of a batch{by}" if operation.batch_id else f"One write{by}"
     return Event(
         look=OPERATION_TONES["planned"],
@@ -73,8 +73,8 @@ def _approval(operation: Operation) -> list[Event]:
         return []
     refused = operation.state is OperationState.FAILED and operation.attempts == 0
     look = OPERATION_TONES["failed" if refused else "confirmed"]
-    who = (operation.decided_by or "nobody in time").removeprefix("user:")
-    return [Event(look=look, title=f"{'Refused' if refused else 'Approved'} by {who}", at=operation.decided_at)]
+    decider = who(operation.decided_by or "nobody in time")
+    return [Event(look=look, title=f"{'Refused' if refused else 'Approved'} by {decider}", at=operation.decided_at)]
 
 
 def _planned(operation: Operation) -> Event:

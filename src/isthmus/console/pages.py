@@ -13,6 +13,7 @@ from litestar import MediaType, Request, Response
 
 from isthmus.console import charts, payloads, words
 from isthmus.console.icons import icon, mark
+from isthmus.console.remedies import remedy_here
 from isthmus.console.rooms import ROOMS
 from isthmus.console.sessions import THEME_COOKIE
 
@@ -92,6 +93,11 @@ def _templates() -> Environment:
         plural=words.plural,
         short_id=words.short_id,
         turn=words.turn,
+        remedy=remedy_here,
+        kind=words.kind,
+        who=words.who,
+        is_id=words.is_id,
+        plain=words.plain,
         request_line=words.request_line,
         vendor_said=words.vendor_said,
         pretty=payloads.pretty,

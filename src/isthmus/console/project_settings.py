@@ -1,4 +1,4 @@
-"""Settings → Project: its name, how the pages look that its customers see, and which writes wait for approval."""
+"""Settings → Project: its name, how the pages look that its customers see, and what its proxy lets through."""
 
 from __future__ import annotations
 
@@ -11,14 +11,27 @@ from litestar.datastructures import UploadFile
 from litestar.types import ControllerRouterHandler
 
 from isthmus.connections.integrations import LOGO_BYTES_MAX, usable_page
+from isthmus.console.approval_rules import whole_project
 from isthmus.console.asking import errors_of
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure, InvalidInput
-from isthmus.store import approvals, feed, integrations, projects
+from isthmus.store import approvals, feed, integrations, projects, proxy_limits
 from isthmus.store.integrations import ConnectPage
+from isthmus.store.proxy_limits import ProxyLimits
 
 NAME_CHARACTERS_MAX: Final = 80
 LINES_MAX: Final = 60
+MEGABYTE: Final = 1024 * 1024
+PROXY_UNITS: Final = {"request_bytes": MEGABYTE, "response_bytes": MEGABYTE, "timeout_s": 1, "pages": 1, "records": 1}
+"""The proxy's limits as the form has them: sizes in megabytes."""
+
+PROXY_MOST: Final = {
+    "request_bytes": proxy_limits.REQUEST_BYTES_MAX // MEGABYTE,
+    "response_bytes": proxy_limits.RESPONSE_BYTES_MAX // MEGABYTE,
+    "timeout_s": int(proxy_limits.TIMEOUT_S_MAX),
+    "pages": proxy_limits.PAGES_MAX,
+    "records": proxy_limits.RECORDS_MAX,
+}
 
 
 @get("/settings")
@@ -74,13 +87,26 @@ async def change_look(visit: Visiting) -> Response[Any]:
     return visit.go("/console/settings", "saved")
 
 
-@post("/settings/approval", status_code=200)
-async def change_approval(visit: Visiting) -> Response[Any]:
-    """Whether writes of the whole project wait for a person."""
-    required = visit.text("required") == "1"
+@post("/settings/proxy", status_code=200)
+async def change_proxy(visit: Visiting) -> Response[Any]:
+    """How much and how long the project's proxy lets through; an empty field is as it comes."""
+    typed = {name: visit.text(name) for name in PROXY_UNITS}
+    errors = {
+        name: "Give a whole number, or leave it empty for the usual one."
+        for name, text in typed.items()
+        if text and not (text.isascii() and text.isdigit() and len(text) <= 9)
+    }
+    given = {name: int(text) * PROXY_UNITS[name] for name, text in typed.items() if text and name not in errors}
+    try:
+        limits = msgspec.convert(given, ProxyLimits)
+    except msgspec.ValidationError as error:
+        name = next((each for each in PROXY_UNITS if f"`$.{each}`" in str(error)), "")
+        errors |= {name: f"At least 1, at most {PROXY_MOST[name]:,}." if name else str(error)}
+    if errors:
+        return await _page(visit, errors, typed, status=422)
     async with visit.services.db.project(visit.project.id) as tx:
-        await approvals.set_rule(tx, required=required, by=visit.who.name)
-    await visit.note("project.approval_changed", visit.project.name, required=required)
+        await proxy_limits.save(tx, limits)
+    await visit.note("proxy.limits", str(visit.project.id), **msgspec.structs.asdict(limits))
     return visit.go("/console/settings", "saved")
 
 
@@ -102,21 +128,22 @@ async def _page(
         head = await feed.head(tx)
         look = await integrations.connect_page(tx)
         rules = await approvals.rules(tx)
-        waiting = await approvals.count_waiting(tx)
+        limits = await proxy_limits.get(tx)
     kept = msgspec.structs.asdict(look) | {"allowed_origins": "\n".join(look.allowed_origins)}
     shown = {name: str(value or "") for name, value in kept.items() if name not in ("logo", "logo_type")}
-    whole = next((rule for rule in rules if rule.connection_id is None and rule.object is None), None)
+    whole = whole_project(rules)
+    let_through = {name: str(int(getattr(limits, name) // unit)) for name, unit in PROXY_UNITS.items()}
     return await visit.page(
         "settings.html",
         status=status,
         head=head,
         settings=visit.services.settings,
         public_url=visit.services.public_url,
-        typed={"name": visit.project.name, **shown, **(typed or {})},
+        typed={"name": visit.project.name, **shown, **let_through, **(typed or {})},
         logo=_data_url(look),
         approval=whole is not None and whole.required,
         narrower=[rule for rule in rules if rule is not whole],
-        waiting=waiting,
+        most=PROXY_MOST,
         errors=errors,
     )
 
@@ -128,4 +155,4 @@ def _data_url(look: ConnectPage) -> str:
     return f"data:{look.logo_type};base64,{base64.b64encode(look.logo).decode()}"
 
 
-HANDLERS: Final[list[ControllerRouterHandler]] = [project_page, rename, change_look, change_approval]
+HANDLERS: Final[list[ControllerRouterHandler]] = [project_page, rename, change_look, change_proxy]

@@ -71,6 +71,10 @@ class Workspace(Protocol):
         """A webhook and its signing secret, which is shown once."""
         ...
 
+    async def new_signing_secret(self, destination_id: UUID) -> str:
+        """Another signing secret for a webhook, shown once; the one before signs too, until the next."""
+        ...
+
     async def create_folder(
         self, name: str, folder: Path, *, objects: tuple[str, ...] = (), events: tuple[str, ...] = ()
     ) -> Destination:

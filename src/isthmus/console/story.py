@@ -121,6 +121,8 @@ def _reading(run: Run, checkpoints: list[Checkpoint]) -> list[Event]:
     seen, pages = sum(each.seen for each in parts), sum(each.pages for each in parts)
     created, updated = sum(each.created for each in parts), sum(each.updated for each in parts)
     deleted = sum(each.deleted for each in parts)
+    if run.state is RunState.FAILED and not pages:
+        return [Event(look=STORED, title="Nothing was read", words="What is stored is as it was before.")]
     of_total = f" of {number(run.total)}" if run.total and run.state is RunState.RUNNING else ""
     events = [
         Event(

@@ -13,10 +13,11 @@ from litestar.types import ControllerRouterHandler
 from isthmus.actions.reading.setup import SWEEP_SCHEDULE_DEFAULT, SyncWish
 from isthmus.console.asking import QuietJournal, errors_of
 from isthmus.console.freshness import freshness
+from isthmus.console.remedies import changes_reading
 from isthmus.console.visit import Visit, Visiting
-from isthmus.kernel.failures import Failure, InvalidInput
-from isthmus.store import connections, overview, runs, schedules, syncs
-from isthmus.store.rows import RunKind, RunState, Sync
+from isthmus.kernel.failures import Failure
+from isthmus.store import connections, overview, runs, syncs
+from isthmus.store.rows import RunState, Sync
 
 SCHEDULES: Final = (
     ("every 10m", "every 10 minutes"),
@@ -26,6 +27,14 @@ SCHEDULES: Final = (
     ("every 1d", "every day"),
     ("", "only by hand"),
 )
+SLOW_SCHEDULES: Final = (
+    ("every 1d", "every day"),
+    ("every 7d", "every week"),
+    ("every 6h", "every 6 hours"),
+    ("", "only by hand"),
+)
+"""For what reads all ids or all records."""
+
 BACKFILLS: Final = (
     ("full", "the full history"),
     ("365", "the last year"),
@@ -43,7 +52,7 @@ async def set_up_page(visit: Visiting, connection_id: FromPath[UUID], name: From
 @post("/connections/{connection_id:uuid}/objects/{name:str}", status_code=200)
 async def set_up(visit: Visiting, connection_id: FromPath[UUID], name: FromPath[str]) -> Response[Any]:
     """Check the wish with one record, keep it, and run it at once when that was ticked."""
-    typed = {key: visit.text(key) for key in ("schedule", "backfill", "filter", "route")}
+    typed = {key: visit.text(key) for key in ("schedule", "sweep", "refresh", "backfill", "filter", "expand", "route")}
     backfill = typed["backfill"]
     wish = SyncWish(
         object=name,
@@ -51,9 +60,11 @@ async def set_up(visit: Visiting, connection_id: FromPath[UUID], name: FromPath[
         companies=tuple(visit.lists.get("companies", ())) or None,
         fields=tuple(visit.lists.get("fields", ())),
         filter=typed["filter"] or None,
+        expand=tuple(line.strip() for line in typed["expand"].splitlines() if line.strip()),
         backfill_days=int(backfill) if backfill.isdigit() and len(backfill) < 6 else None,
         schedule=typed["schedule"] or None,
-        sweep_schedule=SWEEP_SCHEDULE_DEFAULT,
+        sweep_schedule=(typed["sweep"] or None) if "sweep" in visit.form else SWEEP_SCHEDULE_DEFAULT,
+        refresh_schedule=typed["refresh"] or None,
     )
     try:
         async with visit.services.db.project(visit.project.id) as tx:
@@ -95,21 +106,6 @@ async def reset(visit: Visiting, sync_id: FromPath[UUID]) -> Redirect:
     return visit.go(f"/console/syncs/{sync_id}", "sync-reset")
 
 
-@post("/syncs/{sync_id:uuid}/schedule", status_code=200)
-async def set_schedule(visit: Visiting, sync_id: FromPath[UUID]) -> Response[Any]:
-    """When it runs by itself."""
-    sync = await sync_of(visit, sync_id)
-    spec = visit.text("schedule") or None
-    try:
-        async with visit.services.db.project(visit.project.id) as tx:
-            await schedules.set_schedule(tx, sync_id, RunKind.INCREMENTAL, spec)
-            await syncs.set_schedules(tx, sync_id, schedule=spec, sweep_schedule=sync.sweep_schedule)
-    except InvalidInput as failure:
-        return await show_sync(visit, sync_id, {"schedule": f"{failure.message} {failure.remedy}"}, status=422)
-    await visit.note("sync.scheduled", sync.object, schedule=spec or "by hand")
-    return visit.go(f"/console/syncs/{sync_id}", "saved")
-
-
 @post("/syncs/{sync_id:uuid}/delete", status_code=200)
 async def delete(visit: Visiting, sync_id: FromPath[UUID]) -> Response[Any]:
     """Forget it with its records, when its name was typed."""
@@ -137,9 +133,14 @@ async def _set_state(visit: Visit, sync_id: UUID, state: str) -> Redirect:
 
 
 async def show_sync(
-    visit: Visit, sync_id: UUID, errors: dict[str, str] | None = None, *, status: int = 200
+    visit: Visit,
+    sync_id: UUID,
+    errors: dict[str, str] | None = None,
+    typed: dict[str, str] | None = None,
+    *,
+    status: int = 200,
 ) -> Response[str]:
-    """The page of one sync, with what was wrong about a form of it."""
+    """The page of one sync, with what was typed into a form of it, and what was wrong about that."""
     async with visit.services.db.project(visit.project.id) as tx:
         sync = await syncs.get(tx, sync_id)
         connection = await connections.get(tx, sync.connection_id)
@@ -167,10 +168,15 @@ async def show_sync(
         active=active,
         active_line=next((each for each in history if active is not None and each.id == active.id), None),
         moved=moved,
-        schedules=SCHEDULES,
         held=held,
-        names="\n".join(f"{theirs} = {own}" for theirs, own in sync.names.items()),
-        typed_names=visit.text("names"),
+        changes_reading=changes_reading,
+        typed={
+            "names": visit.text("names") or "\n".join(f"{theirs} = {own}" for theirs, own in sync.names.items()),
+            "schedule": sync.schedule or "",
+            "sweep_schedule": sync.sweep_schedule or "",
+            "refresh_schedule": sync.refresh_schedule or "",
+            **(typed or {}),
+        },
         errors=errors or {},
     )
 
@@ -199,6 +205,7 @@ async def _set_up(
         chosen_companies=set(visit.lists.get("companies", ())),
         errors=errors,
         schedules=SCHEDULES,
+        slow_schedules=SLOW_SCHEDULES,
         backfills=BACKFILLS,
     )
 
@@ -210,6 +217,5 @@ HANDLERS: Final[list[ControllerRouterHandler]] = [
     pause,
     resume,
     reset,
-    set_schedule,
     delete,
 ]

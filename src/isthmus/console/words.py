@@ -14,6 +14,9 @@ from isthmus.kernel.ids import short
 
 VENDOR_WORDS_MAX: Final = 300
 
+_REFERENCES: Final = re.compile(r"\s+(?:Trace ID|CorrelationId):")
+"""Where a vendor's message begins to repeat the ids that are shown beside it."""
+
 _LONG_ID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
@@ -50,6 +53,7 @@ SYNC_TONES: Final = {
 
 FRESHNESS_TONES: Final = {
     "fresh": Tone("fresh", "good", "check"),
+    "held": Tone("deletions held", "attention", "pause"),
     "late": Tone("late", "attention", "clock"),
     "failing": Tone("failing", "bad", "cross"),
     "reading": Tone("reading", "working", "turn"),
@@ -90,6 +94,27 @@ TONES: Final = {
     "operation": OPERATION_TONES,
 }
 
+KINDS: Final = {
+    "backfill": "The first reading: everything that the sync asks for.",
+    "incremental": "Only what changed since the last run, by modification time.",
+    "sweep": "Compares all ids, to find what was deleted.",
+}
+"""What a run does, one hover away from its name."""
+
+PURPOSES: Final = {
+    "count": "How many records there are.",
+    "ids": "All ids, to find deletions.",
+    "page": "A page of records.",
+    "newest": "The newest modification time, to begin there.",
+    "boundary": "Where to cut a large company into parts that are read side by side.",
+    "metadata": "Which objects and fields there are.",
+    "captions": "How fields are called on the vendor’s pages.",
+    "preflight": "A step of the check.",
+    "look": "Whether a write whose answer was lost took place.",
+    "token": "A new access token.",
+}
+"""What a request was made for, where its short name does not say so by itself."""
+
 TURNS: Final = {
     "you": "Your turn",
     "your customer's administrator": "Your customer's administrator's turn",
@@ -109,6 +134,9 @@ NOTICES: Final = {
     "test-mail-sent": "The mail server has taken the test mail. Look into the mailbox, and into its junk folder.",
     "disconnected": "The connection is gone, with its syncs and records. Nothing changed at the vendor's side.",
     "sync-created": "The sync is set up. One record was read as a sample, so fields and filter are known to work.",
+    "default-syncs-again": "A worker tries again within seconds. Load the page again in a moment.",
+    "default-syncs-left": "Noted: this connection does without them.",
+    "sync-reading-changed": "Saved. The next run reads everything again; records that are the same emit nothing.",
     "sync-deleted": "The sync is gone, with its stored records.",
     "run-requested": "A run was asked for. A worker picks it up within seconds.",
     "run-active": "A run of this sync is active already: here it is.",
@@ -155,8 +183,7 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
         return "just now"
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
         if seconds >= size:
-            text = f"{int(seconds // size)} {unit}"
-            return f"in {text}" if ahead else f"{text} ago"
+            return f"in {max(1, round(seconds / size))} {unit}" if ahead else f"{int(seconds // size)} {unit} ago"
     return "just now"
 
 
@@ -206,6 +233,11 @@ def short_id(identifier: UUID | str) -> str:
     return short(identifier) if isinstance(identifier, UUID) else str(identifier)[-8:]
 
 
+def is_id(text: str) -> bool:
+    """True for nothing but one of our ids."""
+    return _LONG_ID.fullmatch(str(text)) is not None
+
+
 def request_line(url: str) -> str:
     """An address short enough for a table: the part below the API, long ids by their end."""
     return _LONG_ID.sub(lambda found: f"…{found.group()[-4:]}", url.partition("/api/")[2] or url)
@@ -214,8 +246,32 @@ def request_line(url: str) -> str:
 def vendor_said(vendor: Mapping[str, Any] | None) -> str:
     """The vendor's own words, once: without the code said twice and the numbers that stand elsewhere."""
     code, message = str((vendor or {}).get("code") or ""), str((vendor or {}).get("message") or "")
-    message = message.partition(" Trace ID:")[0][:VENDOR_WORDS_MAX]
+    message = _REFERENCES.split(message, maxsplit=1)[0].strip()[:VENDOR_WORDS_MAX]
     return message if code in message else f"{code} {message}".strip()
+
+
+def kind(name: str) -> str:
+    """A run's or request's short name, explained; empty where the name says it all."""
+    return KINDS.get(str(name)) or PURPOSES.get(str(name), "")
+
+
+def who(actor: str | None) -> str:
+    """Who did something, without the prefixes of the audit log: `Anna`, `key billing backend`."""
+    return (actor or "").removeprefix("user:").replace("key:", "key ", 1)
+
+
+def plain(value: object) -> str:
+    """A detail of the audit log as people write it."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case None | "":
+            return "none"
+        case list() | tuple():
+            return ", ".join(plain(each) for each in value) or "none"
+        case dict():
+            return ", ".join(f"{name} {plain(each)}" for name, each in value.items()) or "none"
+    return _LONG_ID.sub(lambda found: f"…{found.group()[-8:]}", str(value))
 
 
 def turn(name: str | None) -> str:

@@ -22,6 +22,7 @@ INTEGRATIONS_MAX: Final = 200
 
 class Integration(msgspec.Struct, frozen=True, kw_only=True):
     """A provider as a project uses it. `client_id` is the host's own app, empty when every consumer brings its own;
+    `tenant` is the only organization that this app serves, empty for any;
     `objects` are {object, access, reason, title}; `modes` are the allowed ways to connect.
     """
 
@@ -39,6 +40,7 @@ class Integration(msgspec.Struct, frozen=True, kw_only=True):
     modes: list[str]
     created_at: datetime
     updated_at: datetime
+    tenant: str = ""
 
     @property
     def has_credential(self) -> bool:
@@ -69,13 +71,15 @@ async def create(
     objects: Sequence[dict[str, Any]] = (),
     modes: Sequence[str] = (),
     integration_id: UUID | None = None,
+    tenant: str = "",
 ) -> Integration:
     """A new integration without a secret; seal it for its id and store it with `set_secret`. Raises Duplicate."""
     try:
         made = await tx.row(
             Integration,
-            """INSERT INTO integrations (id, project_id, provider, name, client_id, cloud, scopes, objects, modes)
-               VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING *""",
+            """INSERT INTO integrations (id, project_id, provider, name, client_id, cloud, scopes, objects, modes,
+                                         tenant)
+               VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING *""",
             (
                 integration_id or new_id(),
                 tx.project_id,
@@ -86,6 +90,7 @@ async def create(
                 list(scopes),
                 Jsonb(list(objects)),
                 list(modes),
+                tenant,
             ),
         )
     except psycopg.errors.UniqueViolation as error:
@@ -124,13 +129,15 @@ async def update(
     scopes: Sequence[str] | None = None,
     objects: Sequence[dict[str, Any]] | None = None,
     modes: Sequence[str] | None = None,
+    tenant: str | None = None,
 ) -> Integration:
     """Change what is not None. Raises Duplicate for a name that is taken, RecordNotFound."""
     try:
         await tx.execute(
             """UPDATE integrations SET name = coalesce(%s, name), client_id = coalesce(%s, client_id),
                    cloud = coalesce(%s, cloud), scopes = coalesce(%s::text[], scopes),
-                   objects = coalesce(%s, objects), modes = coalesce(%s::text[], modes), updated_at = now()
+                   objects = coalesce(%s, objects), modes = coalesce(%s::text[], modes),
+                   tenant = coalesce(%s, tenant), updated_at = now()
                WHERE id = %s""",
             (
                 name,
@@ -139,6 +146,7 @@ async def update(
                 None if scopes is None else list(scopes),
                 None if objects is None else Jsonb(list(objects)),
                 None if modes is None else list(modes),
+                tenant,
                 integration_id,
             ),
         )
@@ -180,48 +188,6 @@ async def names_by_connection(tx: Transaction) -> dict[UUID, str]:
     """The name of the integration through which each connection was made."""
     rows = await tx.tuples("SELECT c.id, i.name FROM connections c JOIN integrations i ON i.id = c.integration_id")
     return {row[0]: str(row[1]) for row in rows}
-
-
-class OwedSyncs(msgspec.Struct, frozen=True, kw_only=True):
-    """A connection that works and has not got its integration's syncs yet."""
-
-    connection_id: UUID
-    default_syncs: dict[str, Any]
-
-
-async def set_default_syncs(tx: Transaction, integration_id: UUID, default_syncs: dict[str, Any]) -> None:
-    """What connections read that are made from now on; those that are there are looked after by whoever calls."""
-    await tx.execute(
-        "UPDATE integrations SET default_syncs = %s, updated_at = now() WHERE id = %s",
-        (Jsonb(default_syncs), integration_id),
-    )
-    await tx.execute("UPDATE connections SET default_syncs_made = true WHERE integration_id = %s", (integration_id,))
-
-
-async def default_syncs(tx: Transaction, integration_id: UUID) -> dict[str, Any]:
-    """What its connections read."""
-    found: dict[str, Any] = await tx.value("SELECT default_syncs FROM integrations WHERE id = %s", (integration_id,))
-    return found or {}
-
-
-async def take_owed_syncs(tx: Transaction, again_s: float, limit: int) -> list[OwedSyncs]:
-    """Connections whose syncs are to be made now; nobody else gets them for `again_s`."""
-    return await tx.rows(
-        OwedSyncs,
-        """UPDATE connections c SET default_syncs_again = now() + make_interval(secs => %s) FROM integrations i
-           WHERE i.id = c.integration_id AND c.id IN (
-               SELECT w.id FROM connections w JOIN integrations d ON d.id = w.integration_id
-               WHERE NOT w.default_syncs_made AND d.default_syncs <> '{}' AND w.state IN ('connected', 'degraded')
-                 AND (w.default_syncs_again IS NULL OR w.default_syncs_again <= now())
-               ORDER BY w.id LIMIT %s FOR UPDATE OF w SKIP LOCKED)
-           RETURNING c.id AS connection_id, i.default_syncs""",
-        (again_s, limit),
-    )
-
-
-async def note_syncs_made(tx: Transaction, connection_id: UUID) -> None:
-    """The connection has got its integration's syncs."""
-    await tx.execute("UPDATE connections SET default_syncs_made = true WHERE id = %s", (connection_id,))
 
 
 async def grants_of(tx: Transaction, integration_id: UUID, client_id: str) -> list[Grant]:

@@ -50,7 +50,10 @@ class RunLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SyncLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A sync with its freshness. `records` is counted up to COUNTED_MAX; `last_*` is the latest run of any outcome."""
+    """A sync with its freshness. `records` is counted up to COUNTED_MAX; `last_*` is the latest run of any outcome,
+    `failing_since` when the first run failed after the last one that succeeded; `held` are the deletions that the
+    latest sweep holds back.
+    """
 
     id: UUID
     connection_id: UUID
@@ -65,6 +68,9 @@ class SyncLine(msgspec.Struct, frozen=True, kw_only=True):
     last_id: UUID | None
     last_state: RunState | None
     last_failure: dict[str, Any] | None
+    failing_since: datetime | None = None
+    held: int | None = None
+    held_at: datetime | None = None
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,10 +135,20 @@ async def sync_lines(tx: Transaction, connection_id: UUID | None = None, limit: 
                    WHERE r.sync_id = s.id AND r.state = 'succeeded' AND r.kind <> 'sweep') AS fresh_at,
                   (SELECT d.next_due FROM schedules d
                    WHERE d.sync_id = s.id AND d.kind = 'incremental') AS next_due,
-                  l.id AS last_id, l.state AS last_state, l.failure AS last_failure
+                  l.id AS last_id, l.state AS last_state, l.failure AS last_failure,
+                  CASE WHEN l.state = 'failed' THEN
+                      (SELECT min(r.finished_at) FROM runs r WHERE r.sync_id = s.id AND r.state = 'failed'
+                         AND r.finished_at > coalesce(
+                             (SELECT max(w.finished_at) FROM runs w WHERE w.sync_id = s.id AND w.state = 'succeeded'),
+                             '-infinity')) END AS failing_since,
+                  CASE WHEN h.state = 'held' THEN coalesce((h.options ->> 'held')::bigint, 0) END AS held,
+                  CASE WHEN h.state = 'held' THEN h.finished_at END AS held_at
            FROM syncs s JOIN connections c ON c.id = s.connection_id
            LEFT JOIN LATERAL (SELECT r.id, r.state, r.failure FROM runs r WHERE r.sync_id = s.id
                               ORDER BY r.requested_at DESC, r.id DESC LIMIT 1) l ON true
+           LEFT JOIN LATERAL (SELECT r.state, r.finished_at, r.options FROM runs r
+                              WHERE r.sync_id = s.id AND r.kind = 'sweep' AND r.finished_at IS NOT NULL
+                              ORDER BY r.requested_at DESC, r.id DESC LIMIT 1) h ON true
            WHERE %(connection)s::uuid IS NULL OR s.connection_id = %(connection)s
            ORDER BY c.name, s.object, s.id LIMIT %(limit)s""",
         {"connection": connection_id, "most": COUNTED_MAX, "limit": limit},
@@ -162,9 +178,23 @@ async def delivered(tx: Transaction, hours: int) -> tuple[int, int]:
     return int(found[0][0]), int(found[0][1])
 
 
-async def dead_letters_waiting(tx: Transaction) -> int:
-    """Batches that no destination took and nobody has replayed."""
-    return int(await tx.value("SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL"))
+class WaitingLetters(msgspec.Struct, frozen=True, kw_only=True):
+    """Batches that a destination did not take and nobody has replayed."""
+
+    destination_id: UUID
+    name: str
+    batches: int
+    since: datetime
+
+
+async def dead_letters_waiting(tx: Transaction) -> list[WaitingLetters]:
+    """By destination, the longest waiting first."""
+    return await tx.rows(
+        WaitingLetters,
+        """SELECT d.id AS destination_id, d.name, count(*) AS batches, min(l.at) AS since
+           FROM dead_letters l JOIN destinations d ON d.id = l.destination_id WHERE l.replayed_at IS NULL
+           GROUP BY d.id, d.name ORDER BY min(l.at) LIMIT 20""",
+    )
 
 
 async def runs_ended(tx: Transaction, hours: int) -> tuple[int, int]:

@@ -110,6 +110,14 @@ async def undecided(tx: Transaction, limit: int) -> list[WriteLine]:
     return await tx.rows(WriteLine, f"{_LINE} WHERE {_UNDECIDED} ORDER BY o.id DESC LIMIT %s", (limit,))
 
 
+async def waiting_since(tx: Transaction) -> dict[str, datetime]:
+    """When the oldest operation was asked for that waits for somebody, by state."""
+    found = await tx.tuples(
+        f"SELECT o.state, min(o.created_at) FROM operations o WHERE {_UNDECIDED} GROUP BY o.state"  # noqa: S608 - a constant
+    )
+    return {str(state): moment for state, moment in found}
+
+
 async def waiting(tx: Transaction) -> dict[str, int]:
     """How many operations wait for somebody, by state."""
     found = await tx.tuples(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from contextlib import AbstractAsyncContextManager
@@ -246,7 +247,7 @@ def _explain(error: Exception, request: Request, host: str) -> Failure:
                 unsent=True,
             )
         case aiohttp.ClientConnectorError():
-            reason = error.os_error.strerror or "no connection"
+            reason = os.strerror(error.os_error.errno).lower() if error.os_error.errno else "no connection"
             return ConnectionBroken(f"{host} cannot be reached ({reason}).", unsent=True)
         case aiohttp.ClientPayloadError():
             return CorruptResponse(f"The answer of {host} ends too early.")

@@ -301,7 +301,8 @@ def _page(guest: Guest, scene: SessionScene, template: str, *, status: int = 200
 def _vendor_values(scene: SessionScene) -> dict[str, Any]:
     mode = Mode(str(scene.session.inputs.get("mode") or modes_of(scene.session, scene.integration)[0]))
     choice = len(modes_of(scene.session, scene.integration)) > 1 or mode not in HOSTS_OWN
-    return {"mode": mode, "consented": bool(scene.session.inputs.get("consented")), "choice": choice}
+    consented, only = bool(scene.session.inputs.get("consented")), scene.integration.tenant
+    return {"mode": mode, "consented": consented, "choice": choice, "only": only}
 
 
 def _trouble(scene: SessionScene, host: str) -> Trouble | None:
