@@ -125,7 +125,7 @@ async def serving(house: House, **options: Any) -> AsyncIterator[Served]:
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        application = create_server(hub, public_url=address, **options)
+        application = create_server(hub, **{"public_url": address, **options})
         server = uvicorn.Server(
             uvicorn.Config(application, log_config=None, access_log=False, lifespan="on", proxy_headers=False)
         )

@@ -142,4 +142,4 @@ def create_server(
         pdb_on_exception=False,
     )
     trust = ProxyTrust([ip_network(each) for each in hub.settings.trusted_proxies])
-    return Frame(application, api.metrics, trust, api.proxy)
+    return Frame(application, api.metrics, trust, api.proxy, https=services.public_url.startswith("https://"))

@@ -154,10 +154,17 @@ async def test_a_record_that_is_too_large_comes_as_a_link_that_ends(served: Serv
             (sync["id"],),
         )
     path, _ = await destination(client, taker.url, payload_bytes=65_536, events=["records.changed"])
+    async with served.house.hub() as lone:  # as `isthmus worker` beside it, without ISTHMUS_PUBLIC_URL
+        await lone.deliver()
+    kept = (await client.get(path)).json()
+    assert (taker.bodies, kept["cursor"]) == ([], 0), "no link without a host ever leaves"
+    assert "ISTHMUS_PUBLIC_URL" in kept["failure"]["remedy"]
+    await client.post(f"{path}/retry")
     await served.hub.deliver()
     assert all(len(body) <= 65_536 for body in taker.bodies)
     change = taker.told[0]["changes"][0]
     assert (change["record"], change["record_bytes"]) == (None, 70_011)
+    assert change["record_url"].startswith(served.address)
     link = urlsplit(change["record_url"]).path
     stranger = await served.bearing(None)
     fetched = await stranger.get(link)

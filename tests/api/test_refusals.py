@@ -7,7 +7,8 @@ import logging
 from typing import Any
 
 import pytest
-from tests.api_server import Served
+from tests.api_server import Served, serving
+from tests.hub_fixtures import House
 
 from isthmus.api.problems import STATUSES, status_of
 from isthmus.kernel import failures
@@ -113,6 +114,26 @@ async def test_every_answer_is_safe_in_a_browser(served: Served) -> None:
         assert answer.headers["referrer-policy"] == "no-referrer", path
         assert "default-src 'none'" in answer.headers["content-security-policy"], path
         assert answer.headers["cache-control"] == "no-store", path
+
+
+EVERYWHERE = (
+    "/v1/connections", "/v1/proxy/x", "/healthz", "/v1/nothing", "/openapi.json", "/console/sign-in",
+    "/console/nothing", "/connect/nothing", "/portal/nothing",
+)  # fmt: skip
+
+
+async def test_browsers_are_told_to_come_back_over_tls_alone_where_people_reach_the_server_so(house: House) -> None:
+    async with serving(house, public_url="https://hub.example.com") as served:
+        client = await served.client()
+        for path in EVERYWHERE:
+            told = (await client.get(path)).headers.get("strict-transport-security")
+            assert told == "max-age=31536000", path
+
+
+async def test_a_server_that_is_reached_over_http_says_nothing_about_tls(served: Served) -> None:
+    client = await served.client()
+    for path in EVERYWHERE:
+        assert "strict-transport-security" not in (await client.get(path)).headers, path
 
 
 def test_every_failure_has_a_status_of_an_error() -> None:

@@ -58,6 +58,7 @@ def test_runs_that_end_and_deliveries_that_fail_have_a_line_each(scheduled: Hous
     words = worked(scheduled, has_run_and_failed(scheduled))
     assert "✓ vendors (" in words
     assert "✗ Destination hook: " in words
+    assert "Set it to where `isthmus serve` is reached" in words, "links to large records would have no host"
 
 
 def test_a_quiet_worker_says_only_that_it_works_and_stops(scheduled: House) -> None:

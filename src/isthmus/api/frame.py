@@ -33,6 +33,11 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
 )
 """Added where an answer does not carry its own: the console's pages name what they load."""
 
+HTTPS_ONLY: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
+"""Where people reach this server over TLS, browsers come back over nothing else for a year. Subdomains may belong to
+somebody else: nothing is said for them.
+"""
+
 
 class Door(Protocol):
     """An application with requests of its own, which pass the framework by."""
@@ -48,13 +53,20 @@ class Door(Protocol):
 
 class Frame:
     """The ASGI application that a server runs. `application` is the Litestar application inside, `door` stands before
-    it.
+    it. `https`: people reach it over TLS, whoever ends that.
     """
 
     def __init__(
-        self, application: Litestar, metrics: Metrics, trust: ProxyTrust | None = None, door: Door | None = None
+        self,
+        application: Litestar,
+        metrics: Metrics,
+        trust: ProxyTrust | None = None,
+        door: Door | None = None,
+        *,
+        https: bool = False,
     ) -> None:
         self.application = application
+        self._safety = (*SECURITY_HEADERS, HTTPS_ONLY) if https else SECURITY_HEADERS
         self._door = door
         self._trust = trust or ProxyTrust()
         self._metrics = metrics
@@ -92,7 +104,7 @@ class Frame:
                 more = list(scope.get("isthmus.headers", ()))
                 if (told := deprecation_of(scope)) is not None:
                     more += [(name.encode(), value.encode("latin-1")) for name, value in told.headers.items()]
-                message["headers"] = _completed(message, request_id, more)
+                message["headers"] = _completed(message, self._safety, request_id, more)
             await send(message)
 
         try:
@@ -134,13 +146,13 @@ def _header(scope: Scope, name: bytes) -> str:
     return ""
 
 
-def _completed(start: Message, request_id: str, more: Sequence[Header]) -> list[Header]:
+def _completed(start: Message, safety: Sequence[Header], request_id: str, more: Sequence[Header]) -> list[Header]:
     """The answer's headers with the request's id and what is missing for safety."""
     given = [(bytes(name).lower(), bytes(value)) for name, value in start.get("headers", ())]
     names = {name for name, _ in given}
     if b"x-request-id" in names:
         given = [pair for pair in given if pair[0] != b"x-request-id"]
-    given += [pair for pair in SECURITY_HEADERS if pair[0] not in names]
+    given += [pair for pair in safety if pair[0] not in names]
     given += more
     given.append((b"x-request-id", request_id.encode()))
     return given

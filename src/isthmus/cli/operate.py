@@ -107,6 +107,9 @@ async def _work_until_told(opened: Hub, *, quiet: bool) -> None:
     async with opened.engine(on_left=telling.run_left) as engine:
         with stopped_by_signals(engine.stop, bound_s=WORKER_STOP_S):
             say(f"Working as {engine.worker_name}. Ctrl-C stops; what is under way is handed back and resumed.")
+            if opened.settings.public_url is None:
+                say("[yellow]![/] ISTHMUS_PUBLIC_URL is not set: records too large for a delivery have to wait.")
+                say("  [bold]→[/] Set it to where `isthmus serve` is reached, such as https://hub.example.com.")
             follower = None if quiet else asyncio.create_task(telling.follow())
             try:
                 await engine.run_worker()

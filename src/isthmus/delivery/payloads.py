@@ -19,7 +19,7 @@ from isthmus.delivery.contract import RecordLink
 from isthmus.delivery.ports import Destination
 from isthmus.delivery.stored import Sealer
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import RecordNotFound, SealBroken
+from isthmus.kernel.failures import ConfigurationFailure, RecordNotFound, SealBroken
 from isthmus.store import destinations, feed
 from isthmus.store.database import Database
 from isthmus.store.rows import Change
@@ -44,7 +44,7 @@ class _Sealed(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PayloadLinks:
-    """Makes links and opens them. `public_url` is where people reach this server; without one links have no host."""
+    """Makes links and opens them. `public_url` is where people reach this server; who does not know it makes none."""
 
     def __init__(self, db: Database, clock: Clock, sealer_of: SealerOf, public_url: str | None) -> None:
         self._db = db
@@ -57,7 +57,16 @@ class PayloadLinks:
         self._public_url = self._public_url or public_url
 
     async def link(self, destination: Destination, change: Change) -> RecordLink:
-        """A link to the record of this change, for this destination."""
+        """A link to the record of this change, for this destination.
+
+        Raises ConfigurationFailure where nobody has said where the server is reached: the batch waits with its
+        destination, and a process that knows takes it.
+        """
+        if not self._public_url:
+            raise ConfigurationFailure(
+                "A record is too large for a delivery, and this process does not know where its link would lead.",
+                remedy="Set ISTHMUS_PUBLIC_URL for `isthmus worker` too; then the delivery goes out.",
+            )
         expires = self._clock.now().replace(microsecond=0) + timedelta(seconds=LINK_S)
         inside = msgspec.json.encode(_Sealed(change.number, int(expires.timestamp()))).decode()
         sealer = await self._sealer_of(destination.project)
