@@ -151,7 +151,7 @@ async def roads(facts: dict[str, Any], database_url: str, folder: Path) -> Async
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await Database.open(database_url))
         keyrings = Keyrings(db, folder, None)
-        project = await projects.ensure(db, "bench")
+        project = await projects.begin(db, "bench")
         opener = await stack.enter_async_context(Opener(db, keyrings, clock, limits=unlimited()))
         connecting = Connecting(db, await keyrings.of(project.id), opener, clock, project.id)
         wish = Wish(

@@ -22,6 +22,7 @@ from isthmus.app import Hub
 from isthmus.kernel.key_text import digest_of, new_key, prefix_of
 from isthmus.server import create_server
 from isthmus.store import api_keys, projects
+from isthmus.store.rows import Project
 from isthmus_sandbox.worlds import identities
 
 __all__ = ["Served", "served", "serving"]
@@ -42,7 +43,7 @@ class Served:
     async def key(self, *scopes: str, project: str | None = None, **more: Any) -> str:
         """A new key of this (or another) project."""
         text = new_key(development=True)
-        found = await projects.ensure(self.hub.db, project) if project else self.hub.project
+        found = await self.project(project) if project else self.hub.project
         async with self.hub.db.project(found.id) as tx:
             await api_keys.create(
                 tx,
@@ -53,6 +54,12 @@ class Served:
                 **more,
             )
         return text
+
+    async def project(self, name: str, *, development: bool = True) -> Project:
+        """The project of that name, made when there is none."""
+        return await projects.named(self.hub.db, name) or await projects.create(
+            self.hub.db, name, development=development
+        )
 
     async def client(self, *scopes: str, project: str | None = None) -> httpx.AsyncClient:
         """A client with a key of its own; without scopes it may do everything."""

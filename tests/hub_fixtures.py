@@ -28,6 +28,7 @@ from isthmus.app import ForgetfulJournal, Hub
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.cli import main
 from isthmus.connections.connecting import AppCredentials, Wish
+from isthmus.kernel.ids import new_id
 from isthmus.kernel.messages import Request, Response
 from isthmus.settings import Settings
 from isthmus.store import connections, feed, runs, syncs
@@ -301,6 +302,15 @@ def master_key() -> str:
     return MASTER_KEY
 
 
+def make_project(connection: psycopg.Connection[Any], name: str, *, development: bool = True) -> None:
+    """A project in a database where others may be; a development project, as receivers of tests are on this machine."""
+    made = new_id()
+    connection.execute(
+        "INSERT INTO isthmus.projects (id, name, development) VALUES (%s, %s, %s)", (made, name, development)
+    )
+    connection.execute("INSERT INTO isthmus.feed_counters (project_id) VALUES (%s)", (made,))
+
+
 @pytest.fixture
 def house(sandbox: SandboxThread, database_url: str, master_key: str, tmp_path: Path) -> House:
     """A project of its own, with nothing in it. The vendor has forgotten what earlier tests asked for: so must we.
@@ -310,7 +320,8 @@ def house(sandbox: SandboxThread, database_url: str, master_key: str, tmp_path: 
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("DELETE FROM isthmus.budgets")
         connection.execute("DELETE FROM isthmus.project_keys WHERE master_key_id <> %s", (MASTER_KEY_ID,))
-    project = f"p{next(_NAMES)}-{uuid.uuid4().hex[:8]}"
+        project = f"p{next(_NAMES)}-{uuid.uuid4().hex[:8]}"
+        make_project(connection, project)
     environ = {
         "ISTHMUS_HOME": str(tmp_path),
         "ISTHMUS_DATABASE_URL": database_url,

@@ -6,6 +6,7 @@ project's key and puts the rooms together. Surfaces (the command line today) tal
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ from isthmus.connections.sessions_end import expire_due
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.delivery.notices import Notifier
 from isthmus.delivery.ports import Destination
-from isthmus.delivery.registration import register_folder, register_webhook, rotate_secret
+from isthmus.delivery.registration import folder_below, register_folder, register_webhook, rotate_secret
 from isthmus.delivery.senders import webhook_senders
 from isthmus.engine import Engine, EngineSettings, Periodic
 from isthmus.engine.running import perform_run
@@ -106,22 +107,27 @@ class Hub:
         self.opener = opener
         self.deliveries = deliveries
         self.clock = clock
-        self.presence = Presence(db, keyring.source.refresh_all, kind="worker")
+        self.presence = Presence(db, keyring.source.refresh_all, kind="worker", started_for=project.id)
         self.connecting = Connecting(db, keyring, opener, clock, project.id)
         self.connect = ConnectDesk(
-            db, keyring, opener, clock, project.id, self.connecting, development=settings.development
+            db, keyring, opener, clock, project.id, self.connecting, development=lambda: self.development
         )
         self.writer = Writer(db, self._open_for_write, clock)
         self.renewing = Renewing(db, keyring, opener, clock, project.id)
         self.caretaker = Caretaker(db, opener, clock)
         self.notifier = Notifier(db, clock, settings.mail, settings.public_url)
 
+    @property
+    def development(self) -> bool:
+        """Whether the rules of development hold: for the project, and as far as this process allows it."""
+        return self.settings.development and self.project.development
+
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: Settings) -> AsyncIterator[Hub]:
         """Everything started, in order; everything stopped again at the end.
 
-        Raises DatabaseUnavailable, MasterKeyMissing, InvalidInput.
+        Raises DatabaseUnavailable, MasterKeyMissing, InvalidInput, and ConfigurationFailure for an unknown project.
         """
         async with AsyncExitStack() as stack:
             url = settings.database_url
@@ -130,7 +136,7 @@ class Hub:
             await migrate(url)
             db = await stack.enter_async_context(await Database.open(url))
             clock = SystemClock()
-            project = await projects.ensure(db, settings.project)
+            project = await projects.begin(db, settings.project, development=settings.development)
             keyrings = Keyrings(db, settings.home, settings.master_key, settings.other_master_keys)
             keyring = await keyrings.of(project.id)
             opener = await stack.enter_async_context(Opener(db, keyrings, clock))
@@ -142,6 +148,7 @@ class Hub:
                 keyrings.of,
                 lease_s=LEASES_PER_SILENCE * settings.silent_s,
                 public_url=settings.public_url,
+                development=settings.development,
             )
             hub = cls(settings, db, project, keyring, opener, deliveries, clock)
             stack.push_async_callback(hub.writer.drain)
@@ -316,7 +323,7 @@ class Hub:
             self.keyring,
             name=name,
             url=url,
-            development=self.settings.development,
+            development=self.development,
             wanted=FeedFilter(objects=objects or None, events=events or None),
             after=after,
             bytes_max=bytes_max,
@@ -328,11 +335,20 @@ class Hub:
         return await rotate_secret(self.db, self.project.id, self.keyring, destination_id)
 
     async def create_folder(
-        self, name: str, folder: Path, *, objects: tuple[str, ...] = (), events: tuple[str, ...] = ()
+        self, name: str, folder: Path, *, objects: tuple[str, ...] = (), events: tuple[str, ...] = (), after: int = 0
     ) -> Destination:
-        """A destination that writes JSON lines into a folder."""
+        """A destination that writes what comes after number `after` as JSON lines into any folder that is there: for
+        whoever types commands on this machine.
+        """
         wanted = FeedFilter(objects=objects or None, events=events or None)
-        return await register_folder(self.db, self.project.id, name=name, folder=folder, wanted=wanted)
+        return await register_folder(self.db, self.project.id, name=name, folder=folder, wanted=wanted, after=after)
+
+    async def create_folder_below(
+        self, name: str, folder: str, *, objects: tuple[str, ...] = (), events: tuple[str, ...] = (), after: int = 0
+    ) -> Destination:
+        """As `create_folder`, for everybody else: below the project's own folder in `ISTHMUS_FILES`."""
+        place = await asyncio.to_thread(folder_below, self.settings.files_dir, self.project.id, folder)
+        return await self.create_folder(name, place, objects=objects, events=events, after=after)
 
     async def deliver(self) -> int:
         """Drain every destination that lags, of all projects; how many changes left."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
@@ -16,7 +17,7 @@ from uuid import UUID
 
 from litestar import Litestar
 
-from isthmus.api import Frame, ProxyTrust, Rate, create_api
+from isthmus.api import UNKNOWN, Frame, ProxyTrust, Rate, create_api, rate_of
 from isthmus.app import Hub
 from isthmus.console import create_console
 from isthmus.console.connect import create_connect_pages
@@ -24,9 +25,11 @@ from isthmus.console.portal import create_portal_pages
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.engine import Engine, Periodic
 from isthmus.engine.loops import repeat
-from isthmus.kernel.failures import RecordNotFound
 from isthmus.store import projects
 from isthmus.store.processes import BEAT_S
+
+PROJECT_AGE_S: Final = 5.0
+"""How old what a server knows of a project (its name, its kind, that it exists) may be."""
 
 WORKER_STOP_S: Final = 10.0
 """How long a stopping server waits for its worker to hand back what is under way; others resume it anyway."""
@@ -48,6 +51,7 @@ class ServedHub:
         hub.notifier.public_url = self._public_url
         self._keyrings = hub.keyring.source
         self._of: dict[UUID, Hub] = {hub.project.id: hub}
+        self._looked_s: dict[UUID, float] = {}
         self._engine: Engine | None = None
 
     @property
@@ -68,17 +72,23 @@ class ServedHub:
         return self._public_url
 
     async def of(self, project_id: UUID) -> Hub:
-        """The view of one project. Raises RecordNotFound when it was deleted."""
+        """The view of one project, as it was within the last `PROJECT_AGE_S`. Raises RecordNotFound when it is gone."""
         found = self._of.get(project_id)
+        if found is not None and self.clock.monotonic_s() - self._looked_s.get(project_id, -math.inf) < PROJECT_AGE_S:
+            return found
+        project = await projects.get(self.db, project_id)
+        self._looked_s[project_id] = self.clock.monotonic_s()
         if found is None:
-            project = next((each for each in await projects.every(self.db) if each.id == project_id), None)
-            if project is None:
-                raise RecordNotFound("The project is gone.", remedy="Make a key for a project that exists.")
             hub = self._hub
             keyring = await self._keyrings.of(project_id)
-            found = Hub(hub.settings, hub.db, project, keyring, hub.opener, hub.deliveries, hub.clock)
-            self._of[project_id] = found
+            made = Hub(hub.settings, hub.db, project, keyring, hub.opener, hub.deliveries, hub.clock)
+            found = self._of.setdefault(project_id, made)
+        found.project = project
         return found
+
+    def forget(self, project_id: UUID) -> None:
+        """The project was changed here: the next request looks at it again."""
+        self._looked_s.pop(project_id, None)
 
     @asynccontextmanager
     async def serving(self, *, worker: bool) -> AsyncIterator[None]:
@@ -115,11 +125,18 @@ async def _stopped(engine: Engine, work: asyncio.Task[None]) -> None:
 
 
 def create_server(
-    hub: Hub, *, public_url: str = "http://localhost:8080", worker: bool = False, rate: Rate | None = None
+    hub: Hub,
+    *,
+    public_url: str = "http://localhost:8080",
+    worker: bool = False,
+    rate: Rate | None = None,
+    strangers: Rate = UNKNOWN,
 ) -> Frame:
-    """The whole server as one ASGI application; `public_url` is where it is reached from outside."""
+    """The whole server as one ASGI application; `public_url` is where it is reached from outside. `rate` and
+    `strangers` limit what a key may send, and an address with wrong keys.
+    """
     services = ServedHub(hub, public_url)
-    api = create_api(services, rate)
+    api = create_api(services, rate or rate_of(hub.settings.requests_per_s), strangers)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:

@@ -8,7 +8,9 @@
 | `ISTHMUS_MASTER_KEY_NEXT` | the master key that is being rotated to | none |
 | `ISTHMUS_MASTER_KEY_PREVIOUS` | earlier master keys, separated by commas | none |
 | `ISTHMUS_PROJECT` | the project that commands work on | `default` |
-| `ISTHMUS_DEVELOPMENT` | `1`: webhooks may lead to this machine and private networks | `0` |
+| `ISTHMUS_DEVELOPMENT` | `1`: there may be development projects, whose webhooks lead to this machine too | `0` |
+| `ISTHMUS_FILES` | where API and console may make destinations for files | `files` in the data folder |
+| `ISTHMUS_REQUESTS_PER_S` | requests a second that a key may send to one server process | 500 |
 | `ISTHMUS_WORKERS` | jobs that one worker process runs side by side | 8 |
 | `ISTHMUS_SILENT_S` | seconds of silence after which a worker is taken for dead and its work resumed | 20 |
 | `ISTHMUS_PUBLIC_URL` | where people and vendors reach `isthmus serve` | its own address |
@@ -49,8 +51,15 @@ VARIABLES = {
     "ISTHMUS_MASTER_KEY": "32 bytes in base64, instead of the key file in the data folder",
     "ISTHMUS_MASTER_KEY_NEXT": "the master key that `isthmus vault rotate master` rotates to, while that is under way",
     "ISTHMUS_MASTER_KEY_PREVIOUS": "earlier master keys, separated by commas, for restoring backups made under them",
-    "ISTHMUS_PROJECT": "the project that commands work on (default: default)",
-    "ISTHMUS_DEVELOPMENT": "1 lets webhooks lead to this machine and private networks (default: 0)",
+    "ISTHMUS_PROJECT": "the project that commands work on; only in a new database is it made by being named "
+    "(default: default)",
+    "ISTHMUS_DEVELOPMENT": "1 allows development projects, whose webhooks may lead to this machine and private "
+    "networks, and makes the first project of a new database one; 0 holds every project to the rules of production "
+    "(default: 0)",
+    "ISTHMUS_FILES": "the folder below which API and console may make destinations for files, each project in a "
+    "folder of its own (default: files in the data folder)",
+    "ISTHMUS_REQUESTS_PER_S": "requests a second that a key may send to one server process, and twice as many at once, "
+    "unless the key has a limit of its own (default: 500)",
     "ISTHMUS_WORKERS": "jobs that one worker process runs side by side (default: 8)",
     "ISTHMUS_SILENT_S": "seconds of silence after which a worker is taken for dead and its work resumed (default: 20)",
     "ISTHMUS_PUBLIC_URL": "where people and vendors reach `isthmus serve` (default: its own address)",
@@ -85,6 +94,9 @@ _FORMATS = ("plain", "json")
 _LEVELS = ("debug", "info", "warning", "error")
 _SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _WORKERS_MAX = 64
+REQUESTS_PER_S_MIN, REQUESTS_PER_S_MAX = 0.1, 100_000.0
+"""Limits of a key's limit."""
+
 _SILENT_S_MIN, _SILENT_S_MAX = 1.0, 3_600.0
 
 
@@ -113,6 +125,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     master_key_previous: str | None = None
     project: str = "default"
     development: bool = False
+    files: Path | None = None
+    requests_per_s: float = 500.0
     workers: int = 8
     silent_s: float = 20.0
     public_url: str | None = None
@@ -138,6 +152,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def postgres_dir(self) -> Path:
         """Where the embedded PostgreSQL keeps its files."""
         return self.home / "postgres"
+
+    @property
+    def files_dir(self) -> Path:
+        """Below it every project has a folder, named by its id, for destinations that API and console make."""
+        return self.files or self.home / "files"
 
     @property
     def master_key_file(self) -> Path:
@@ -168,8 +187,15 @@ def load_settings(environ: Mapping[str, str] = os.environ, *, home: Path | None 
         master_key_previous=environ.get("ISTHMUS_MASTER_KEY_PREVIOUS") or None,
         project=environ.get("ISTHMUS_PROJECT") or "default",
         development=development,
+        files=_folder(environ.get("ISTHMUS_FILES") or ""),
+        requests_per_s=_number(
+            "ISTHMUS_REQUESTS_PER_S",
+            environ.get("ISTHMUS_REQUESTS_PER_S") or "500",
+            REQUESTS_PER_S_MIN,
+            REQUESTS_PER_S_MAX,
+        ),
         workers=int(workers_text),
-        silent_s=_silent_s(environ.get("ISTHMUS_SILENT_S") or "20"),
+        silent_s=_number("ISTHMUS_SILENT_S", environ.get("ISTHMUS_SILENT_S") or "20", _SILENT_S_MIN, _SILENT_S_MAX),
         public_url=_public_url(environ.get("ISTHMUS_PUBLIC_URL") or ""),
         trusted_proxies=_proxies(environ.get("ISTHMUS_TRUSTED_PROXIES") or ""),
         log_level=level,
@@ -255,14 +281,15 @@ def _mail_server(environ: Mapping[str, str]) -> MailServer | None:
     )
 
 
-def _silent_s(text: str) -> float:
+def _folder(text: str) -> Path | None:
+    return Path(text).expanduser().resolve() if text else None
+
+
+def _number(name: str, text: str, least: float, most: float) -> float:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = -1.0
-    if not _SILENT_S_MIN <= seconds <= _SILENT_S_MAX:
-        raise InvalidInput(
-            f"ISTHMUS_SILENT_S is “{text}”.",
-            remedy=f"Set it to a number of seconds from {_SILENT_S_MIN:g} to {_SILENT_S_MAX:g}.",
-        )
-    return seconds
+        number = -1.0
+    if not least <= number <= most:
+        raise InvalidInput(f"{name} is “{text}”.", remedy=f"Set it to a number from {least:g} to {most:g}.")
+    return number

@@ -52,7 +52,7 @@ class ServerThread:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         async with serving(self._house) as served:
             try:
-                self.address, self.key = served.address, await served.key("admin")
+                self.address, self.key = served.address, await served.key("admin", "hub")
                 self.known = await _furnished(served)
             finally:
                 self._ready.set()

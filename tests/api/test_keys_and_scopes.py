@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import msgspec
+import psycopg
 from tests.api_server import Served, serving
 from tests.hub_fixtures import House
+from tests.patience import WAIT_MAX_S
 
 from isthmus.api import Rate
+from isthmus.api.rates import Strangers
 from isthmus_sandbox.worlds import identities
 
 NOWHERE = "019353d4-8c5e-7b1a-9f3e-2a6b7c8d9e0f"
@@ -29,6 +34,8 @@ NEEDS = [
     ("GET", "/v1/keys", "admin"),
     ("POST", "/v1/keys", "admin"),
     ("GET", "/v1/audit", "admin"),
+    ("GET", "/v1/projects", "hub"),
+    ("POST", "/v1/projects", "hub"),
 ]
 
 
@@ -124,6 +131,85 @@ async def test_a_key_that_asks_too_often_is_told_when_to_come_back(house: House)
         assert (await other.get("/v1/connections")).status_code == 200
 
 
+async def test_a_key_may_have_a_limit_of_its_own_that_changes_within_seconds(served: Served) -> None:
+    admin = await served.client("admin")
+    slow = {"name": "slow", "scopes": ["read"], "requests_per_s": 0.5}
+    made = (await admin.post("/v1/keys", json=slow)).json()
+    assert made["key"]["requests_per_s"] == 0.5
+    client = await served.bearing(made["secret"])
+    answers = [await client.get("/v1/connections") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert answers[0].headers["ratelimit-limit"] == "1"
+    assert "0.5 requests a second" in answers[1].json()["message"]
+    path = f"/v1/keys/{made['key']['id']}"
+    assert (await admin.patch(path, json={"requests_per_s": 5_000})).json()["requests_per_s"] == 5_000
+    async with asyncio.timeout(WAIT_MAX_S):
+        while (await client.get("/v1/connections")).status_code == 429:  # noqa: ASYNC110  (a bucket that fills)
+            await asyncio.sleep(0.05)
+    assert (await client.get("/v1/connections")).headers["ratelimit-limit"] == "10000"
+    assert (await admin.patch(path, json={"requests_per_s": None})).json()["requests_per_s"] is None
+    assert (await client.get("/v1/connections")).headers["ratelimit-limit"] == "1000", "the server's own again"
+    assert (await admin.patch(path, json={"requests_per_s": 0})).status_code == 422
+
+
+async def test_the_servers_limit_is_a_setting(house: House) -> None:
+    house.settings = msgspec.structs.replace(house.settings, requests_per_s=0.5)
+    async with serving(house) as served:
+        client = await served.client("read")
+        assert [(await client.get("/v1/connections")).status_code for _ in range(2)] == [200, 429]
+
+
+FEW = Rate(per_s=0.001, burst=3)
+"""Wrong keys of an address."""
+
+
+async def test_a_flood_of_wrong_keys_is_turned_away_without_asking_the_database(
+    house: House, database_url: str
+) -> None:
+    async with serving(house, strangers=FEW) as served:
+        known, stranger = await served.client("read"), await served.bearing(None)
+        assert (await known.get("/v1/connections")).status_code == 200
+
+        async def wrong(number: int, path: str = "/v1/connections") -> httpx.Response:
+            return await stranger.get(path, headers={"authorization": f"Bearer isth_live_{number}"})
+
+        assert [(await wrong(number)).status_code for number in range(FEW.burst)] == [401, 401, 401]
+        async with await psycopg.AsyncConnection.connect(database_url) as owner, asyncio.timeout(WAIT_MAX_S):
+            await owner.execute("LOCK TABLE isthmus.api_keys")  # whoever asked now would wait for this to end
+            late = [await wrong(number) for number in range(1_000, 1_020)]
+            late += [await wrong(number, "/v1/proxy/api/v2.0/companies") for number in range(2_000, 2_005)]
+        assert {answer.status_code for answer in late} == {429}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in late)
+        assert (await known.get("/v1/connections")).status_code == 200, "a known key goes on from the same address"
+
+
+async def test_a_revoked_key_counts_as_a_wrong_one(house: House) -> None:
+    async with serving(house, strangers=FEW) as served:
+        await _revoked(served)
+
+
+async def _revoked(served: Served) -> None:
+    admin = await served.client("admin")
+    made = (await admin.post("/v1/keys", json={"name": "short", "scopes": ["read"]})).json()
+    client = await served.bearing(made["secret"])
+    await client.get("/v1/connections")
+    await admin.delete(f"/v1/keys/{made['key']['id']}")
+    answers = [(await client.get("/v1/connections")).status_code for _ in range(5)]
+    assert answers == [401, 401, 401, 429, 429]
+
+
+def test_strangers_are_counted_by_address_and_by_network_where_an_address_costs_nothing() -> None:
+    strangers = Strangers(Rate(per_s=1.0, burst=2))
+    for address in ("2001:db8::1", "2001:db8::ffff", "10.0.0.1"):
+        strangers.count(address, 0.0)
+    assert strangers.wait_s("2001:db8::7", 0.0) > 0
+    assert strangers.wait_s("2001:db8:0:1::7", 0.0) == 0
+    assert strangers.wait_s("10.0.0.1", 0.0) == 0
+    strangers.count("10.0.0.1", 0.0)
+    assert 0 < strangers.wait_s("::ffff:10.0.0.1", 0.0) <= 1.0
+    assert strangers.wait_s("10.0.0.1", 1.5) == 0, "time heals it"
+
+
 def _filled(path: str, known: dict[str, str]) -> str:
     """A path template with ids in it."""
     for name in (*PATH_NAMES, "key_id", "operation_id"):
@@ -143,6 +229,9 @@ async def test_a_stranger_finds_nothing_of_another_project(served: Served) -> No
             continue
         parameters = {"remote_id": "x"} if path.endswith("/one") else {}
         answer = await stranger.get(_filled(path, known), params=parameters)
+        if path.startswith("/v1/projects"):
+            assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing"), "admin ends with the project"
+            continue
         if "{" in path:
             assert answer.status_code == 404, path
             walked += 1

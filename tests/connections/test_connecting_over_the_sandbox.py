@@ -25,7 +25,8 @@ from isthmus.kernel.failures import (
     SecretWrong,
     SignInAgain,
 )
-from isthmus.store import grants
+from isthmus.kernel.ids import new_id
+from isthmus.store import grants, projects
 from isthmus.store.rows import Connection, Grant
 from isthmus.vault.secrets import Secret
 from isthmus_sandbox.worlds import identities
@@ -363,7 +364,8 @@ async def test_a_state_of_another_project_is_refused(house: House, hub: Hub) -> 
         redirect_uri="http://localhost:1/",
     )
     back = await house.browse(hub, started.url)
-    elsewhere = msgspec.structs.replace(house.settings, project="another")
+    another = await projects.create(hub.db, f"another {new_id().hex}")
+    elsewhere = msgspec.structs.replace(house.settings, project=another.name)
     async with Hub.open(elsewhere) as other:
         with pytest.raises(SignInAgain, match="does not belong"):
             await other.connecting.finish_sign_in(back, ForgetfulJournal())

@@ -29,7 +29,7 @@ RECORDS = {"r1": '{"balance":1.10}', "r2": '{"balance":2.20}'}
 
 @pytest.fixture
 async def place(database: Database) -> Place:
-    return await make_place(database)
+    return await make_place(database, development=True)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def deliveries(place: Place, keyring: Keyring) -> AsyncIterator[Deliveries
         return keyring
 
     async with webhook_senders() as senders:
-        yield Deliveries(place.db, SystemClock(), senders, sealer_of)
+        yield Deliveries(place.db, SystemClock(), senders, sealer_of, development=True)
 
 
 async def test_a_registered_webhook_gets_signed_changes(

@@ -45,12 +45,12 @@ class Keys:
 
 @pytest.fixture
 async def place(database: Database) -> Place:
-    return await make_place(database)
+    return await make_place(database, development=True)
 
 
 @pytest.fixture
 async def other_place(database: Database) -> Place:
-    return await make_place(database)
+    return await make_place(database, development=True)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def keys() -> Keys:
 @pytest.fixture
 async def deliveries(database: Database, keys: Keys) -> AsyncIterator[Deliveries]:
     async with webhook_senders() as senders:
-        yield Deliveries(database, SystemClock(), senders, keys.of)
+        yield Deliveries(database, SystemClock(), senders, keys.of, development=True)
 
 
 async def row_of(place: Place, destination_id: UUID) -> rows.Destination:

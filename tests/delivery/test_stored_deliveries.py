@@ -64,10 +64,8 @@ async def place(database: Database) -> Place:
 @pytest.fixture
 async def stored(place: Place, receiver: Receiver) -> Destination:
     async with place.db.project(place.project_id) as tx:
-        row = await destinations.create(
-            tx, kind="webhook", name="host", url=receiver.url, settings={"development": True}
-        )
-    return described(row)
+        row = await destinations.create(tx, kind="webhook", name="host", url=receiver.url)
+    return described(row, development=True)
 
 
 @pytest.fixture
@@ -252,10 +250,9 @@ async def test_a_filter_is_kept_with_the_destination(
             name="picky",
             url=receiver.url,
             filter={"objects": ["items"]},
-            settings={"development": True},
         )
     await place.load(records(3))
-    report = await a_worker().run(described(row))
+    report = await a_worker().run(described(row, development=True))
     assert not receiver.bodies
     assert report.cursor == 3
 

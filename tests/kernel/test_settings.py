@@ -96,6 +96,18 @@ def test_a_silence_that_cannot_be_meant_is_refused_with_its_variable(tmp_path: P
         load_settings({"ISTHMUS_SILENT_S": silent_s}, home=tmp_path)
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "many", "nan", "1e9"])
+def test_a_limit_of_requests_that_cannot_be_meant_is_refused_with_its_variable(tmp_path: Path, number: str) -> None:
+    assert load_settings({"ISTHMUS_REQUESTS_PER_S": "0.5"}, home=tmp_path).requests_per_s == 0.5
+    with pytest.raises(InvalidInput, match="ISTHMUS_REQUESTS_PER_S"):
+        load_settings({"ISTHMUS_REQUESTS_PER_S": number}, home=tmp_path)
+
+
+def test_files_lie_in_the_data_folder_unless_another_folder_is_named(tmp_path: Path) -> None:
+    assert load_settings({}, home=tmp_path).files_dir == tmp_path / "files"
+    assert load_settings({"ISTHMUS_FILES": "/srv/out"}, home=tmp_path).files_dir == Path("/srv/out")
+
+
 @pytest.mark.parametrize("address", ["hub.example.com", "ftp://hub.example.com", "https://hub.example.com/?a=b"])
 def test_a_public_address_that_is_none_is_refused_by_its_name(address: str) -> None:
     with pytest.raises(InvalidInput, match="ISTHMUS_PUBLIC_URL"):

@@ -76,10 +76,25 @@ def page_of(
     )
 
 
-async def make_place(db: Database, name: str = "customers", *, older_stream: bool = False) -> Place:
-    """A fresh project around a fresh sync; on request its stream by a statement that fits the first schema too."""
-    project = await projects.create(db, f"test-{new_id()}")
-    async with db.project(project.id) as tx:
+async def older_project(db: Database) -> UUID:
+    """A project as code of the first schema made it."""
+    made = new_id()
+    async with db.system() as tx:
+        await tx.execute("INSERT INTO projects (id, name) VALUES (%s, %s)", (made, f"test-{made}"))
+        await tx.execute("INSERT INTO feed_counters (project_id) VALUES (%s)", (made,))
+    return made
+
+
+async def make_place(
+    db: Database, name: str = "customers", *, older_stream: bool = False, development: bool = False
+) -> Place:
+    """A fresh project around a fresh sync; on request by statements that fit the first schema too."""
+    project_id = (
+        await older_project(db)
+        if older_stream
+        else (await projects.create(db, f"test-{new_id()}", development=development)).id
+    )
+    async with db.project(project_id) as tx:
         grant = await grants.create(
             tx,
             provider="business_central",
@@ -95,11 +110,11 @@ async def make_place(db: Database, name: str = "customers", *, older_stream: boo
         if older_stream:
             stream_id = await tx.value(
                 "INSERT INTO streams (project_id, sync_id, company) VALUES (%s, %s, 'company-1') RETURNING id",
-                (project.id, sync.id),
+                (project_id, sync.id),
             )
         else:
             stream_id = (await syncs.ensure_stream(tx, sync.id, "company-1")).id
-    return Place(db=db, project_id=project.id, connection_id=connection.id, sync_id=sync.id, stream_id=stream_id)
+    return Place(db=db, project_id=project_id, connection_id=connection.id, sync_id=sync.id, stream_id=stream_id)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from isthmus.kernel.ids import new_id
 from isthmus.store import projects
 from isthmus.store.database import Database
 from isthmus.store.embedded import EmbeddedPostgres
-from isthmus.store.migrate import HEAD, migrate
+from isthmus.store.migrate import HEAD, Source, migrate
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,6 +41,25 @@ async def test_an_empty_database_is_brought_up_and_the_second_time_nothing_happe
     async with await Database.open(empty_url) as db:
         project = await projects.create(db, "first")
         assert [found.id for found in await projects.every(db)] == [project.id]
+
+
+async def test_projects_with_webhooks_of_development_stay_for_development_and_no_others(empty_url: str) -> None:
+    await migrate(empty_url, Source(head="0013"))
+    webhooks = {"tried here": '{"development": true}', "real": '{"development": false}', "files alone": None}
+    async with await psycopg.AsyncConnection.connect(empty_url, autocommit=True) as connection:
+        for name, settings in webhooks.items():
+            project = new_id()
+            await connection.execute("INSERT INTO isthmus.projects (id, name) VALUES (%s, %s)", (project, name))
+            if settings is not None:
+                await connection.execute(
+                    """INSERT INTO isthmus.destinations (id, project_id, kind, name, url, settings)
+                       VALUES (%s, %s, 'webhook', 'hook', 'http://localhost/', %s)""",
+                    (new_id(), project, settings),
+                )
+    await migrate(empty_url)
+    async with await Database.open(empty_url) as db:
+        found = {each.name: each.development for each in await projects.every(db)}
+    assert found == {"tried here": True, "real": False, "files alone": False}
 
 
 async def test_processes_that_start_at_once_migrate_once(empty_url: str) -> None:

@@ -3,24 +3,66 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
+from tests.database_copies import copied
 from tests.store.conftest import Place
 
-from isthmus.kernel.failures import InvalidInput, MasterKeyMissing, RunSuperseded, SecretExpired
+from isthmus.kernel.failures import ConfigurationFailure, InvalidInput, MasterKeyMissing, RunSuperseded, SecretExpired
 from isthmus.kernel.ids import new_id
-from isthmus.store import connections, feed, projects, runs, syncs
+from isthmus.store import connections, destinations, feed, projects, runs, syncs
 from isthmus.store.database import Database
+from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.rows import RunKind, RunState
 
 
-async def test_a_project_name_is_given_once_and_ensure_finds_it(database: Database) -> None:
+@pytest.fixture
+async def empty(postgres: EmbeddedPostgres, migrated: str) -> AsyncIterator[Database]:
+    """A migrated database without any project."""
+    with copied(postgres, migrated) as url:
+        async with await Database.open(url) as opened:
+            yield opened
+
+
+async def test_a_project_name_is_given_once(database: Database) -> None:
     name = f"shop-{new_id()}"
-    one, two = await asyncio.gather(projects.ensure(database, name), projects.ensure(database, name))
-    assert one.id == two.id
+    made = await projects.create(database, name)
+    assert (await projects.begin(database, name)).id == made.id
     with pytest.raises(InvalidInput, match=name):
         await projects.create(database, name)
+    with pytest.raises(InvalidInput, match="cannot be a project's name"):
+        await projects.create(database, " \t")
+
+
+async def test_only_the_very_first_project_is_made_by_naming_it(empty: Database) -> None:
+    one, two = await asyncio.gather(projects.begin(empty, "shop"), projects.begin(empty, "shop"))
+    assert one.id == two.id, "processes that start at once agree"
+    with pytest.raises(ConfigurationFailure, match="no project “shpo”") as refused:
+        await projects.begin(empty, "shpo")
+    assert refused.value.nearest == ("shop",)
+    assert "isthmus projects create shpo" in refused.value.remedy
+    assert [each.name for each in await projects.every(empty)] == ["shop"]
+
+
+async def test_of_two_first_names_at_once_one_is_refused(empty: Database) -> None:
+    outcomes = await asyncio.gather(projects.begin(empty, "one"), projects.begin(empty, "two"), return_exceptions=True)
+    assert [isinstance(each, ConfigurationFailure) for each in outcomes].count(True) == 1
+    assert len(await projects.every(empty)) == 1
+
+
+async def test_a_project_changes_its_kind_and_older_code_reads_it_from_the_webhooks(place: Place) -> None:
+    async with place.db.project(place.project_id) as tx:
+        hook = await destinations.create(
+            tx, kind="webhook", name="hook", url="http://127.0.0.1/", settings={"development": True}
+        )
+    assert (await projects.change(place.db, place.project_id, development=True)).development
+    changed = await projects.change(place.db, place.project_id, development=False)
+    async with place.db.project(place.project_id) as tx:
+        assert (await destinations.get(tx, hook.id)).settings == {"development": False}
+        assert await projects.in_development(tx) is False
+    assert changed.name == (await projects.get(place.db, place.project_id)).name
 
 
 async def test_two_processes_agree_on_the_first_key_of_a_project(place: Place) -> None:

@@ -7,10 +7,22 @@ through `services`.
 
 from __future__ import annotations
 
-from isthmus.api.access import Rate, Scope
+from isthmus.api.access import Scope
 from isthmus.api.application import Api, create_api
 from isthmus.api.deprecation import Deprecation, deprecated
 from isthmus.api.forwarded import ProxyTrust
 from isthmus.api.frame import Frame
+from isthmus.api.rates import UNKNOWN, Rate, rate_of
 
-__all__ = ["Api", "Deprecation", "Frame", "ProxyTrust", "Rate", "Scope", "create_api", "deprecated"]
+__all__ = [
+    "UNKNOWN",
+    "Api",
+    "Deprecation",
+    "Frame",
+    "ProxyTrust",
+    "Rate",
+    "Scope",
+    "create_api",
+    "deprecated",
+    "rate_of",
+]

@@ -1,7 +1,8 @@
 """Who may do what: a key in the Authorization header, its scopes, and how many requests it may send.
 
 A key is looked up at most every few seconds; one that is revoked here stops at once, one that is revoked by another
-process within `REMEMBERED_S`. The rate is counted per key and process.
+process within `REMEMBERED_S`. Requests are counted per key and process; keys that turn out to be unknown or revoked are
+counted per address, and from an address that sent too many no further one is looked up for a while.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from litestar.handlers import BaseRouteHandler
 
 from isthmus.api.metrics import Metrics
 from isthmus.api.problems import Refused
+from isthmus.api.rates import Bucket, Rate, Strangers, rate_of
 from isthmus.api.services import ProjectServices, Services
-from isthmus.kernel.key_text import SCOPES, Scope, digest_of
+from isthmus.kernel.key_text import SCOPES, Scope, allows, digest_of
 from isthmus.store import api_keys
+from isthmus.store.api_keys import FoundKey
 
-__all__ = ["SCOPES", "Access", "Ask", "Rate", "Scope", "project_of"]
+__all__ = ["SCOPES", "Access", "Ask", "Scope", "project_of"]
 
 Ask = Request[Any, Any, Any]
 
@@ -39,13 +42,6 @@ REMEMBERED_KEYS_MAX: Final = 10_000
 _HEADER_CHARACTERS_MAX: Final = 200
 
 
-class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """How many requests a key may send: `per_s` in the long run, `burst` at once."""
-
-    per_s: float = 500.0
-    burst: int = 1_000
-
-
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks."""
 
@@ -59,27 +55,41 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         """How the audit log calls it."""
         return f"key:{self.name}"
 
+    def must(self, needed: Scope) -> None:
+        """Raises Refused (403) when the key does not have the scope."""
+        if not allows(self.scopes, needed):
+            raise Refused(
+                403,
+                "scope_missing",
+                "The key may not do this",
+                f"This needs a key with the scope “{needed.value}”: {SCOPES[needed]}.",
+                f"Ask for one: an admin key (POST /v1/keys) and the console make keys with “{needed.value}”."
+                if needed is not Scope.HUB
+                else f"Make one in the console, or: isthmus keys create NAME --scope {needed.value}",
+            )
+
 
 class _Known:
     """A key that was seen, with its bucket of requests."""
 
-    def __init__(self, caller: Caller, ends_s: float, burst: int, now_s: float) -> None:
+    def __init__(self, caller: Caller, rate: Rate, now_s: float) -> None:
         self.caller = caller
         self.told = (str(caller.project_id), str(caller.key_id))  # as the log names them
-        self.believed_until_s = now_s + REMEMBERED_S
-        self.ends_s = ends_s
+        self.rate = rate
+        self.bucket = Bucket(rate, now_s)
+        self.believed_until_s = -math.inf
+        self.ends_s = math.inf
         self.used_s = -math.inf
-        self.tokens = float(burst)
-        self.counted_s = now_s
 
 
 class Access:
-    """Guards routes. One per server."""
+    """Guards routes. One per server. `rate` is for keys without a limit of their own, `strangers` for unknown ones."""
 
-    def __init__(self, services: Services, metrics: Metrics, rate: Rate) -> None:
+    def __init__(self, services: Services, metrics: Metrics, rate: Rate, strangers: Strangers) -> None:
         self._services = services
         self._metrics = metrics
         self._rate = rate
+        self._strangers = strangers
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
     def needs(self, scope: Scope) -> Guard:
@@ -93,14 +103,7 @@ class Access:
     async def admit(self, scope: Any, authorization: str, needed: Scope) -> Caller:
         """Who asks with this header, if their key has the scope. Raises Refused (401, 403, 429)."""
         caller = await self._caller(scope, authorization)
-        if needed.value not in caller.scopes and Scope.ADMIN.value not in caller.scopes:
-            raise Refused(
-                403,
-                "scope_missing",
-                "The key may not do this",
-                f"This needs a key with the scope “{needed.value}”: {SCOPES[needed]}.",
-                f"Ask for one: an admin key (POST /v1/keys) and the console make keys with “{needed.value}”.",
-            )
+        caller.must(needed)
         return caller
 
     async def caller(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Caller:
@@ -109,43 +112,37 @@ class Access:
 
     async def _caller(self, scope: Any, authorization: str) -> Caller:
         """Who asks, noted for the handler, the log and the answer's headers."""
-        known = await self._find(_bearer(authorization))
+        known = await self._find(_bearer(authorization), _address(scope))
         remaining = self._spend(known)
         scope["isthmus.caller"] = known.caller
         scope["isthmus.project"], scope["isthmus.key"] = known.told
         scope["isthmus.headers"] = (
-            (b"ratelimit-limit", b"%d" % self._rate.burst),
+            (b"ratelimit-limit", b"%d" % known.rate.burst),
             (b"ratelimit-remaining", b"%d" % int(remaining)),
         )
         await self._note_use(known)
         return known.caller
 
     def forget(self, key_id: UUID) -> None:
-        """A key was revoked: it is looked up again at its next request."""
+        """A key was revoked or changed: it is looked up again at its next request."""
         for known in self._known.values():
             if known.caller.key_id == key_id:
                 known.believed_until_s = -math.inf
 
-    async def _find(self, key: str) -> _Known:
+    async def _find(self, key: str, address: str) -> _Known:
         digest, now_s = digest_of(key), self._services.clock.monotonic_s()
         known = self._known.get(digest)
         if known is None or known.believed_until_s < now_s:
-            found = await api_keys.find(self._services.db, digest)
-            if found is None:
-                self._metrics.refused("unknown")
-                raise _unauthorised("This key is not known.")
-            if found.revoked_at is not None:
-                self._metrics.refused("revoked")
-                raise _unauthorised("This key was revoked.")
-            left_s = math.inf
-            if found.expires_at is not None:
-                left_s = (found.expires_at - self._services.clock.now()).total_seconds()
+            found = await self._looked_up(digest, address, known=known is not None)
             caller = Caller(
                 key_id=found.id, project_id=found.project_id, name=found.name, scopes=frozenset(found.scopes)
             )
+            rate = self._rate if found.requests_per_s is None else rate_of(found.requests_per_s)
             if known is None:
-                known = self._known[digest] = _Known(caller, now_s + left_s, self._rate.burst, now_s)
-            known.caller, known.ends_s, known.believed_until_s = caller, now_s + left_s, now_s + REMEMBERED_S
+                known = self._known.setdefault(digest, _Known(caller, rate, now_s))
+            known.caller, known.rate, known.believed_until_s = caller, rate, now_s + REMEMBERED_S
+            if found.expires_at is not None:
+                known.ends_s = now_s + (found.expires_at - self._services.clock.now()).total_seconds()
             while len(self._known) > REMEMBERED_KEYS_MAX:
                 self._known.popitem(last=False)
         if known.ends_s <= now_s:
@@ -153,22 +150,42 @@ class Access:
             raise _unauthorised("This key has expired.")
         return known
 
+    async def _looked_up(self, digest: bytes, address: str, *, known: bool) -> FoundKey:
+        """The key as the database has it. Raises Refused (401, and 429 for an address that sent too many wrong ones,
+        before anything is asked; a key that was `known` a moment ago is asked for in any case).
+        """
+        wait_s = 0.0 if known else self._strangers.wait_s(address, self._services.clock.monotonic_s())
+        if wait_s:
+            self._metrics.refused("flood")
+            raise Refused(
+                429,
+                "too_many_requests",
+                "Too many unknown keys",
+                "From this address came too many requests with keys that nobody knows.",
+                "Check the key; then wait as long as Retry-After says.",
+                retry_after_s=wait_s,
+            )
+        found = await api_keys.find(self._services.db, digest)
+        if found is not None and found.revoked_at is None:
+            return found
+        self._strangers.count(address, self._services.clock.monotonic_s())
+        self._known.pop(digest, None)
+        self._metrics.refused("unknown" if found is None else "revoked")
+        raise _unauthorised("This key is not known." if found is None else "This key was revoked.")
+
     def _spend(self, known: _Known) -> float:
-        now_s = self._services.clock.monotonic_s()
-        known.tokens = min(self._rate.burst, known.tokens + (now_s - known.counted_s) * self._rate.per_s)
-        known.counted_s = now_s
-        if known.tokens < 1.0:
-            wait_s = (1.0 - known.tokens) / self._rate.per_s
+        left = known.bucket.left(known.rate, self._services.clock.monotonic_s())
+        if left < 1.0:
             raise Refused(
                 429,
                 "too_many_requests",
                 "Too many requests with this key",
-                f"This key may send {self._rate.per_s:g} requests a second.",
+                f"This key may send {known.rate.per_s:g} requests a second.",
                 "Wait as long as Retry-After says, then send fewer at a time.",
-                retry_after_s=wait_s,
+                retry_after_s=(1.0 - left) / known.rate.per_s,
             )
-        known.tokens -= 1.0
-        return known.tokens
+        known.bucket.spend()
+        return left - 1.0
 
     async def _note_use(self, known: _Known) -> None:
         now_s = self._services.clock.monotonic_s()
@@ -187,6 +204,12 @@ def caller_of(request: Request[Any, Any, Any]) -> Caller:
 async def project_of(request: Request[Any, Any, Any], services: Services) -> ProjectServices:
     """The caller's project."""
     return await services.of(caller_of(request).project_id)
+
+
+def _address(scope: Any) -> str:
+    """Where the request comes from; behind a proxy that is believed, where that says."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def _bearer(text: str) -> str:

@@ -10,15 +10,25 @@ import msgspec
 from litestar import Router, delete, get, patch, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from isthmus.api.access import Access, Ask, Scope, project_of
+from isthmus.api.access import Access, Ask, Scope, caller_of, project_of
 from isthmus.api.finding import note
 from isthmus.api.paging import Cursor, Ends, Limit, ends, place
 from isthmus.api.services import Services
 from isthmus.api.shapes import Input, Text
-from isthmus.kernel.key_text import digest_of, new_key, prefix_of
+from isthmus.settings import REQUESTS_PER_S_MAX, REQUESTS_PER_S_MIN
 from isthmus.store import api_keys, consumers, listing
 from isthmus.store.audit import AuditEntry
 from isthmus.store.consumers import Consumer
+
+RequestsPerS = Annotated[
+    float,
+    msgspec.Meta(
+        ge=REQUESTS_PER_S_MIN,
+        le=REQUESTS_PER_S_MAX,
+        description="Requests a second that it may send to one server process, twice as many at once. "
+        "Left out or null: the server's own limit.",
+    ),
+]
 
 
 class NewConsumer(Input, frozen=True, kw_only=True):
@@ -53,8 +63,15 @@ class NewKey(Input, frozen=True, kw_only=True):
     """A key for a program. Give it no more than it needs."""
 
     name: Text
-    scopes: Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=5)]
+    scopes: Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=6)]
     expires_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] | None = None
+    requests_per_s: RequestsPerS | None = None
+
+
+class KeyChange(Input, frozen=True, kw_only=True):
+    """Another limit; null is the server's own."""
+
+    requests_per_s: RequestsPerS | None
 
 
 class KeyView(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +85,7 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True):
     last_used_at: datetime | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    requests_per_s: float | None = None
 
 
 class CreatedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,22 +182,32 @@ def key_routes(services: Services, access: Access) -> Router:
 
     @post("/", guards=[access.needs(Scope.ADMIN)], summary="Make a key")
     async def create_key(request: Ask, data: JSONBody[NewKey]) -> CreatedKey:
-        """`secret` is shown this once; only its hash is kept."""
+        """`secret` is shown this once; only its hash is kept. The scope `hub` is passed on by keys that have it."""
         project = await project_of(request, services)
-        text = new_key(development=project.settings.development)
+        if Scope.HUB in data.scopes:
+            caller_of(request).must(Scope.HUB)
         expires_at = services.clock.now() + timedelta(days=data.expires_days) if data.expires_days else None
-        scopes = sorted({scope.value for scope in data.scopes})
         async with project.db.project(project.project.id) as tx:
-            made = await api_keys.create(
+            made = await api_keys.make(
                 tx,
                 name=data.name,
-                scopes=scopes,
-                prefix=prefix_of(text),
-                digest=digest_of(text),
+                scopes={scope.value for scope in data.scopes},
+                development=project.development,
                 expires_at=expires_at,
+                requests_per_s=data.requests_per_s,
             )
-            await note(tx, request, "key.create", made.id, name=data.name, scopes=scopes)
-        return CreatedKey(key=key_view(made), secret=text)
+            await note(tx, request, "key.create", made.key.id, name=data.name, scopes=made.key.scopes)
+        return CreatedKey(key=key_view(made.key), secret=made.text)
+
+    @patch("/{key_id:uuid}", guards=[access.needs(Scope.ADMIN)], summary="Change a key's limit")
+    async def change_key(request: Ask, key_id: FromPath[UUID], data: JSONBody[KeyChange]) -> KeyView:
+        """How many requests it may send. Other processes of this hub notice within five seconds."""
+        project = await project_of(request, services)
+        async with project.db.project(project.project.id) as tx:
+            changed = await api_keys.limit(tx, key_id, data.requests_per_s)
+            await note(tx, request, "key.limit", key_id, name=changed.name, requests_per_s=data.requests_per_s)
+        access.forget(key_id)
+        return key_view(changed)
 
     @delete("/{key_id:uuid}", guards=[access.needs(Scope.ADMIN)], status_code=200, summary="Revoke a key")
     async def revoke_key(request: Ask, key_id: FromPath[UUID]) -> KeyView:
@@ -191,7 +219,7 @@ def key_routes(services: Services, access: Access) -> Router:
         access.forget(key_id)
         return key_view(revoked)
 
-    return Router("/keys", route_handlers=[list_keys, create_key, revoke_key], tags=["keys"])
+    return Router("/keys", route_handlers=[list_keys, create_key, change_key, revoke_key], tags=["keys"])
 
 
 def audit_routes(services: Services, access: Access) -> Router:

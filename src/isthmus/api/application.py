@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from litestar import Router
 
-from isthmus.api.access import Access, Rate
+from isthmus.api.access import Access
 from isthmus.api.administration import audit_routes, consumer_routes, key_routes
 from isthmus.api.approvals import approval_routes
 from isthmus.api.care import care_routes
@@ -26,8 +26,10 @@ from isthmus.api.operations import operation_routes
 from isthmus.api.payloads import payload_routes
 from isthmus.api.portal import portal_routes
 from isthmus.api.problems import EXCEPTION_HANDLERS
+from isthmus.api.projects import project_routes
 from isthmus.api.proxy_limits import proxy_limit_routes
 from isthmus.api.proxying import ProxyDoor
+from isthmus.api.rates import UNKNOWN, USUAL, Rate, Strangers
 from isthmus.api.record_writes import record_write_routes
 from isthmus.api.records import change_routes, record_routes
 from isthmus.api.runs import run_routes
@@ -53,10 +55,12 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes_max: int = BODY_BYTES_MAX
 
 
-def create_api(services: Services, rate: Rate | None = None) -> Api:
-    """All routes of the API over these services. `rate` is what one key may send."""
+def create_api(services: Services, rate: Rate = USUAL, strangers: Rate = UNKNOWN) -> Api:
+    """All routes of the API over these services. `rate` is what a key without a limit of its own may send,
+    `strangers` how many wrong keys an address may.
+    """
     metrics = Metrics()
-    access = Access(services, metrics, rate or Rate())
+    access = Access(services, metrics, rate, Strangers(strangers))
     version_1 = Router(
         "/v1",
         route_handlers=[
@@ -79,6 +83,7 @@ def create_api(services: Services, rate: Rate | None = None) -> Api:
             destination_routes(services, access),
             payload_routes(services),
             key_routes(services, access),
+            project_routes(services, access),
             audit_routes(services, access),
             *safekeeping_routes(services, access),
             *operation_routes(services, access),

@@ -141,7 +141,7 @@ def _connecting(services: Services, access: Access) -> list[ControllerRouterHand
                 await consumers.get(tx, data.consumer)
         wish = Wish(
             provider=data.provider,
-            cloud=cloud_of(data.cloud, project.settings),
+            cloud=cloud_of(data.cloud, project),
             tenant=data.tenant,
             environment=data.environment,
             name=data.name,

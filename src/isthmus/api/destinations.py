@@ -1,4 +1,4 @@
-"""`/v1/destinations`: signed webhooks for changes and events, what was tried, what was given up."""
+"""`/v1/destinations`: where changes and events go, what was tried, what was given up."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from litestar.params import FromPath, JSONBody
 
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.finding import note, one
+from isthmus.api.new_destinations import Events, Objects, PayloadBytes, making_handlers
 from isthmus.api.paging import Cursor, Ends, Limit, ends, place
 from isthmus.api.redelivery import redelivery_handlers
 from isthmus.api.services import ProjectServices, Services
@@ -28,35 +29,9 @@ from isthmus.delivery.ports import DestinationKind
 from isthmus.delivery.registration import adjusted_filter, rotate_secret
 from isthmus.delivery.target import check_target
 from isthmus.kernel.failures import InvalidInput
-from isthmus.kernel.limits import DELIVERY_BYTES_MAX, DELIVERY_BYTES_MIN
 from isthmus.store import destinations, feed, listing
 from isthmus.store.database import Transaction
 from isthmus.store.rows import DeadLetter, DeliveryAttempt, Destination
-
-Objects = Annotated[list[Text], msgspec.Meta(max_length=200, description="Empty: all.")]
-Events = Annotated[
-    list[Text],
-    msgspec.Meta(max_length=100, description="Types of events, `records.changed` for changes of records. Empty: all."),
-]
-PayloadBytes = Annotated[
-    int,
-    msgspec.Meta(
-        ge=DELIVERY_BYTES_MIN,
-        le=DELIVERY_BYTES_MAX,
-        description="The largest body that the receiver takes; a larger record is sent as a link.",
-    ),
-]
-
-
-class NewWebhook(Input, frozen=True, kw_only=True):
-    """Where changes go, signed by the Standard Webhooks scheme."""
-
-    name: Text
-    url: Annotated[str, msgspec.Meta(min_length=1, max_length=2_048, description="A public https address.")]
-    objects: Objects = msgspec.field(default_factory=list)
-    events: Events = msgspec.field(default_factory=list)
-    payload_bytes: PayloadBytes | None = None
-    only_new: Annotated[bool, msgspec.Meta(description="Skip what the feed holds already.")] = False
 
 
 class DestinationChange(Input, frozen=True, kw_only=True):
@@ -67,13 +42,6 @@ class DestinationChange(Input, frozen=True, kw_only=True):
     objects: Objects | msgspec.UnsetType = msgspec.UNSET
     events: Events | msgspec.UnsetType = msgspec.UNSET
     payload_bytes: PayloadBytes | msgspec.UnsetType = msgspec.UNSET
-
-
-class CreatedDestination(msgspec.Struct, frozen=True, kw_only=True):
-    """The destination and its signing secret, which is shown this once."""
-
-    destination: DestinationView
-    secret: str
 
 
 class NewSecret(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +103,7 @@ def destination_routes(services: Services, access: Access) -> Router:
         "/destinations",
         route_handlers=[
             *_reading(services, access),
+            *making_handlers(services, access),
             *_changing(services, access),
             *_running(services, access),
             *redelivery_handlers(services, access),
@@ -185,26 +154,6 @@ def _reading(services: Services, access: Access) -> list[Any]:
 
 
 def _changing(services: Services, access: Access) -> list[Any]:
-    @post("/", guards=[access.needs(Scope.ADMIN)], summary="Send changes to a webhook")
-    async def create_webhook(request: Ask, data: JSONBody[NewWebhook]) -> CreatedDestination:
-        """Deliveries start at once while a worker runs. Keep the secret: it is not shown again."""
-        project = await project_of(request, services)
-        after = 0
-        if data.only_new:
-            async with project.db.project(project.project.id) as tx:
-                after = await feed.head(tx)
-        made, secret = await project.create_webhook(
-            data.name,
-            data.url,
-            objects=tuple(data.objects),
-            events=tuple(data.events),
-            after=after,
-            bytes_max=data.payload_bytes,
-        )
-        async with project.db.project(project.project.id) as tx:
-            await note(tx, request, "destination.create", made.id, name=data.name)
-        return CreatedDestination(destination=await _view(project, made.id), secret=secret)
-
     @patch("/{destination_id:uuid}", guards=[access.needs(Scope.ADMIN)], summary="Change a destination")
     async def change_destination(
         request: Ask, destination_id: FromPath[UUID], data: JSONBody[DestinationChange]
@@ -213,12 +162,12 @@ def _changing(services: Services, access: Access) -> list[Any]:
         project = await project_of(request, services)
         async with project.db.project(project.project.id) as tx:
             row = await one(destinations.get, tx, destination_id, "destination")
-            await _change(tx, row, data)
+            await _change(tx, project, row, data)
             changed = sorted(name for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET)
             await note(tx, request, "destination.change", destination_id, name=row.name, changed=changed)
         return await _view(project, destination_id)
 
-    return [create_webhook, change_destination]
+    return [change_destination]
 
 
 def _running(services: Services, access: Access) -> list[Any]:
@@ -265,11 +214,11 @@ def _running(services: Services, access: Access) -> list[Any]:
     return [pause_destination, resume_destination, new_secret, delete_destination]
 
 
-async def _change(tx: Transaction, row: Destination, data: DestinationChange) -> None:
+async def _change(tx: Transaction, project: ProjectServices, row: Destination, data: DestinationChange) -> None:
     if isinstance(data.url, str):
         if row.kind != DestinationKind.WEBHOOK:
             raise InvalidInput("A folder has no address.", remedy="Make another destination.", subject="url")
-        check_target(data.url, development=row.settings.get("development") is True)
+        check_target(data.url, development=project.development)
     chosen: dict[str, list[str] | None] = {}
     if isinstance(data.objects, list):
         chosen["objects"] = data.objects

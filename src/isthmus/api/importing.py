@@ -61,7 +61,7 @@ def import_routes(services: Services, access: Access) -> Router:
         if offered is not None:
             cloud, app = cloud_of_integration(offered), project.connect.integrations.credentials(offered)
         else:
-            cloud, app = cloud_of(data.cloud, project.settings), _app(data)
+            cloud, app = cloud_of(data.cloud, project), _app(data)
         wish = Wish(
             provider=data.provider, cloud=cloud, tenant=data.tenant, environment=data.environment, name=data.name
         )

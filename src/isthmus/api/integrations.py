@@ -202,7 +202,7 @@ def _changing(services: Services, access: Access) -> list[ControllerRouterHandle
         """Set a provider up once: your app, what is shared and why, and the ways to connect."""
         project = await project_of(request, services)
         app = _app(data.client_id, data) if data.client_secret or data.certificate else None
-        wish = _wish(data, cloud_of(data.cloud, project.settings))
+        wish = _wish(data, cloud_of(data.cloud, project))
         made = await project.connect.integrations.create(wish, app, secret_expires_at=data.secret_expires_at)
         async with project.db.project(project.project.id) as tx:
             await note(tx, request, "integration.create", made.id, name=data.name)
@@ -216,7 +216,7 @@ def _changing(services: Services, access: Access) -> list[ControllerRouterHandle
         project = await project_of(request, services)
         async with project.db.project(project.project.id) as tx:
             before = await integrations.get(tx, integration_id)
-        cloud = cloud_of(data.cloud, project.settings) if data.cloud is not None else cloud_of_integration(before)
+        cloud = cloud_of(data.cloud, project) if data.cloud is not None else cloud_of_integration(before)
         await project.connect.integrations.replace(integration_id, _wish(data, cloud))
         async with project.db.project(project.project.id) as tx:
             await note(tx, request, "integration.change", integration_id, name=data.name)
@@ -273,7 +273,7 @@ def connect_page_routes(services: Services, access: Access) -> Router:
                     privacy_url=data.privacy_url,
                     allowed_origins=list(data.allowed_origins),
                 ),
-                development=project.settings.development,
+                development=project.development,
             )
             await integrations.save_connect_page(tx, page)
             await note(tx, request, "connect_page.change", "connect page", origins=page.allowed_origins)

@@ -1,4 +1,4 @@
-"""Which cloud a request means: a built-in one by name; one of its own only in development."""
+"""Which cloud a request means: a built-in one by name; one of its own only for development projects."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Annotated
 
 import msgspec
 
+from isthmus.api.services import ProjectServices
 from isthmus.api.shapes import Input, Text
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.connections.given import cloud_named
 from isthmus.kernel.failures import InvalidInput
-from isthmus.settings import Settings
 
 CloudInput = Annotated[
     str,
@@ -24,7 +24,7 @@ Url = Annotated[str, msgspec.Meta(min_length=8, max_length=2_000, pattern="^http
 
 
 class CustomCloud(Input, frozen=True, kw_only=True):
-    """A cloud of its own. Only with ISTHMUS_DEVELOPMENT=1, as it names addresses that this server will call."""
+    """A cloud of its own. For development projects only, as it names addresses that this server will call."""
 
     name: Text
     title: Text
@@ -33,14 +33,14 @@ class CustomCloud(Input, frozen=True, kw_only=True):
     ca_file: Annotated[str, msgspec.Meta(max_length=1_000)] | None = None
 
 
-def cloud_of(given: str | CustomCloud, settings: Settings) -> Cloud:
+def cloud_of(given: str | CustomCloud, project: ProjectServices) -> Cloud:
     """The cloud. Raises InvalidInput for an unknown name, and for a cloud of its own in production."""
     if isinstance(given, str):
-        return cloud_named(given, settings.home)
-    if not settings.development:
+        return cloud_named(given, project.settings.home)
+    if not project.development:
         raise InvalidInput(
-            "A cloud of its own can be used in development only.",
-            remedy="Name public, us_government or china, or start the server with ISTHMUS_DEVELOPMENT=1.",
+            "A cloud of its own can be used by development projects only.",
+            remedy="Name public, us_government or china, or use a development project.",
             subject="cloud",
         )
     return Cloud(

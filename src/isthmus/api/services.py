@@ -41,6 +41,11 @@ class ProjectServices(Protocol):
     renewing: Renewing
     notifier: Notifier
 
+    @property
+    def development(self) -> bool:
+        """Whether the rules of development hold for the project here."""
+        ...
+
     def connection(self, connection_id: UUID, journal: Journal) -> AbstractAsyncContextManager[OpenConnection]:
         """Open a connection of this project."""
         ...
@@ -84,6 +89,12 @@ class ProjectServices(Protocol):
         """A webhook and its signing secret, which is shown once."""
         ...
 
+    async def create_folder_below(
+        self, name: str, folder: str, *, objects: tuple[str, ...] = (), events: tuple[str, ...] = (), after: int = 0
+    ) -> Destination:
+        """A destination that writes JSON lines into a folder below the project's own one."""
+        ...
+
 
 class Services(Protocol):
     """The house as a server sees it: all projects, one database, one engine that jobs are put into."""
@@ -109,4 +120,8 @@ class Services(Protocol):
 
     async def of(self, project_id: UUID) -> ProjectServices:
         """The view of one project."""
+        ...
+
+    def forget(self, project_id: UUID) -> None:
+        """The project was changed or deleted: the next request looks at it again."""
         ...

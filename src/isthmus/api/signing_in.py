@@ -96,7 +96,7 @@ def signing_in_routes(services: Services, access: Access) -> Router:
                 await consumers.get(tx, data.consumer)
         wish = Wish(
             provider=data.provider,
-            cloud=cloud_of(data.cloud, project.settings),
+            cloud=cloud_of(data.cloud, project),
             tenant=data.tenant,
             environment=data.environment,
             name=data.name,

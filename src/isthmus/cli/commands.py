@@ -19,6 +19,7 @@ from isthmus.cli import (
     operate,
     operations,
     people,
+    projects,
     runs,
     safekeeping,
     serving,
@@ -68,6 +69,7 @@ def build_app() -> typer.Typer:
     operations.register(app)
     deliver.register(app)
     serving.register(app)
+    projects.register(app)
     keys.register(app)
     notices.register(app)
     people.register(app)

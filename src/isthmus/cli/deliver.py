@@ -93,18 +93,22 @@ def add_folder(
     name: Annotated[str, typer.Argument(help="How to call it.")],
     folder: Annotated[str, typer.Argument(help="An existing folder.")],
     objects: Objects = None,
+    only_new: Annotated[bool, typer.Option("--only-new", help="Skip what the feed holds already.")] = False,
     home: Home = None,
 ) -> None:
     """Write changes as JSON lines into a folder."""
     place = Path(given(folder, "folder")).resolve()
 
     async def work() -> None:
+        from isthmus.store import feed
+
         called = given(name, "name")
         async with hub(home) as opened:
             async with opened.db.project(opened.project.id) as tx:
                 wanted = await synced_objects(tx, listed(objects))
+                after = await feed.head(tx) if only_new else 0
             with _name_taken(called):
-                await opened.create_folder(called, place, objects=wanted)
+                await opened.create_folder(called, place, objects=wanted, after=after)
         say(f"[green]✓[/] Changes go to {escape(str(place))} while `isthmus worker` runs.")
 
     run(work)

@@ -94,9 +94,15 @@ async def _hub(settings: Settings) -> list[Examined]:
                 if each.state == "connected"
             ]
     except Failure as failure:
-        title = "The master key opens the project's secrets" if "master" in failure.code else "The database answers"
+        title = _what_failed(failure, settings)
         findings.append(Examined(title=title, passed=False, detail=failure.message, remedy=remedy_of(failure)))
     return findings
+
+
+def _what_failed(failure: Failure, settings: Settings) -> str:
+    if "master" in failure.code:
+        return "The master key opens the project's secrets"
+    return "The project is there" if failure.subject == settings.project else "The database answers"
 
 
 async def _in_need(hub: Hub) -> list[Examined]:

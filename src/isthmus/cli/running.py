@@ -39,6 +39,7 @@ _LISTINGS = {
     "run": "isthmus runs",
     "destination": "isthmus destination list",
     "key": "isthmus keys list",
+    "project": "isthmus projects list",
     "operation": "isthmus operations list",
     "consumer": "isthmus consumers list",
     "connect session": "isthmus connect-sessions list",

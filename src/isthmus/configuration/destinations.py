@@ -64,7 +64,7 @@ async def plan_destinations(ground: Ground, loaded: Loaded) -> list[Step]:
 def _check_address(ground: Ground, loaded: Loaded, name: str, part: DestinationPart) -> None:
     if isinstance(part.webhook, str):
         try:
-            check_target(part.webhook, development=ground.settings.development)
+            check_target(part.webhook, development=ground.development)
         except InvalidInput as failure:
             spot = loaded.places.value("destinations", name, "webhook")
             raise loaded.refused(spot, failure.message, failure.remedy) from failure
@@ -113,7 +113,7 @@ def _added(ground: Ground, loaded: Loaded, name: str, part: DestinationPart) -> 
                 ground.keyring,
                 name=name,
                 url=address,
-                development=ground.settings.development,
+                development=ground.development,
                 wanted=chosen,
                 after=after,
                 secret=part.secret if isinstance(part.secret, str) else None,

@@ -26,6 +26,11 @@ class Ground(Protocol):
     opener: Opener
     settings: Settings
 
+    @property
+    def development(self) -> bool:
+        """Whether the rules of development hold for the project here."""
+        ...
+
     def connection(self, connection_id: UUID, journal: Journal) -> AbstractAsyncContextManager[OpenConnection]:
         """Open a connection of this project."""
         ...

@@ -163,7 +163,7 @@ async def _connect_page(ground: Ground, loaded: Loaded, part: ConnectPagePart) -
     )
     path = ("project", "connect_page")
     try:
-        after = usable_page(wished, development=ground.settings.development)
+        after = usable_page(wished, development=ground.development)
     except InvalidInput as failure:
         known = failure.subject in ConnectPagePart.__struct_fields__
         spot = loaded.places.value(*path, str(failure.subject)) if known else loaded.places.name(*path)

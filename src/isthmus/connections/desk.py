@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from uuid import UUID
 
@@ -40,7 +41,7 @@ class ConnectDesk:
         project_id: UUID,
         connecting: Connecting,
         *,
-        development: bool,
+        development: Callable[[], bool],
     ) -> None:
         self._db = db
         self._opener = opener

@@ -96,9 +96,9 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectSessions:
-    """The connect sessions of one project."""
+    """The connect sessions of one project; `development` tells whether it is a development project now."""
 
-    def __init__(self, db: Database, clock: Clock, project_id: UUID, *, development: bool) -> None:
+    def __init__(self, db: Database, clock: Clock, project_id: UUID, *, development: Callable[[], bool]) -> None:
         self._db = db
         self._clock = clock
         self._project_id = project_id
@@ -277,7 +277,7 @@ class ConnectSessions:
         """The origin of an address, which the project has to allow."""
         if not address:
             return ""
-        origin = usable_origin(address, development=self._development, whole=False)
+        origin = usable_origin(address, development=self._development(), whole=False)
         if origin not in page.allowed_origins:
             raise InvalidInput(
                 f"“{origin}” is not among the origins that this project allows.",

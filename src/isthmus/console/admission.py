@@ -72,13 +72,13 @@ class Admission:
         return None
 
     async def _here(self, who: SignedIn) -> Workspace:
-        """The chosen project, or the first one when none was chosen or it is gone."""
+        """The chosen project, or the configured one when none was chosen or it is gone."""
         if who.chosen_project is not None:
             try:
                 return await self._services.of(who.chosen_project)
             except Failure:
                 _log.info("a session's project is gone; showing the configured one")
-        return await self._services.of((await projects.ensure(self._services.db, self._services.settings.project)).id)
+        return await self._services.of((await projects.first(self._services.db, self._services.settings.project)).id)
 
 
 def _from_elsewhere(request: Plain) -> bool:

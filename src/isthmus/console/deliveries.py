@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -54,16 +53,16 @@ async def make(visit: Visiting) -> Response[Any]:
     if not typed["name"] or len(typed["name"]) > NAME_CHARACTERS_MAX:
         return await _new(visit, kind, typed, {"name": "Give the destination a name."}, status=422)
     try:
-        if kind == "folder":
-            made = await visit.here.create_folder(
-                typed["name"], _folder(typed["folder"]), objects=objects, events=events
-            )
-            await visit.note("destination.made", typed["name"], kind=kind)
-            return visit.go(f"/console/deliveries/{made.id}", "saved")
         after = 0
         if typed["from"] == "now":
             async with visit.services.db.project(visit.project.id) as tx:
                 after = await feed.head(tx)
+        if kind == "folder":
+            made = await visit.here.create_folder_below(
+                typed["name"], typed["folder"], objects=objects, events=events, after=after
+            )
+            await visit.note("destination.made", typed["name"], kind=kind, folder=made.address)
+            return visit.go(f"/console/deliveries/{made.id}", "saved")
         made, secret = await visit.here.create_webhook(
             typed["name"], typed["url"], objects=objects, events=events, after=after
         )
@@ -200,12 +199,6 @@ def state_of(destination: Destination) -> str:
     return "retrying" if destination.failing_since is not None else "good"
 
 
-def _folder(text: str) -> Path:
-    if not text.startswith("/"):
-        raise InvalidInput("Give the folder's whole path.", remedy="It begins with a slash, and must exist.")
-    return Path(text)
-
-
 async def destination_of(visit: Visit, destination_id: UUID) -> Destination:
     """The destination of an address."""
     async with visit.services.db.project(visit.project.id) as tx:
@@ -253,6 +246,7 @@ async def _new(
         kind=kind,
         typed=typed,
         errors=errors,
+        own_folder=visit.services.settings.files_dir / str(visit.project.id),
         objects=objects,
         chosen=set(visit.lists.get("objects", ())),
         event_types={RECORDS_CHANGED: "Records were created, updated or deleted.", **EVENT_TYPES},

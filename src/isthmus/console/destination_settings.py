@@ -42,7 +42,7 @@ async def change(visit: Visiting, destination_id: FromPath[UUID]) -> Response[An
     objects, events = visit.lists.get("objects", []), visit.lists.get("events", [])
     webhook = row.kind == DestinationKind.WEBHOOK
     try:
-        _check(typed, webhook=webhook, development=row.settings.get("development") is True)
+        _check(typed, webhook=webhook, development=visit.here.development)
         wanted = adjusted_filter(row.filter, {"objects": objects, "events": events})
         async with visit.services.db.project(visit.project.id) as tx:
             await destinations.change(

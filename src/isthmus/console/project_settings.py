@@ -52,7 +52,7 @@ async def rename(visit: Visiting) -> Response[Any]:
             visit, {"name": f"Give a name of at most {NAME_CHARACTERS_MAX} characters."}, {"name": name}, status=422
         )
     try:
-        await projects.rename(visit.services.db, visit.project.id, name)
+        await projects.change(visit.services.db, visit.project.id, name=name)
     except InvalidInput as failure:
         return await _page(visit, {"name": failure.message}, {"name": name}, status=422)
     await visit.note("project.renamed", name, before=before)
@@ -78,7 +78,7 @@ async def change_look(visit: Visiting) -> Response[Any]:
                 line.strip() for line in typed["allowed_origins"].splitlines()[:LINES_MAX] if line.strip()
             ],
         )
-        page = usable_page(page, development=visit.services.settings.development)
+        page = usable_page(page, development=visit.here.development)
     except Failure as failure:
         return await _page(visit, errors_of(failure, failure.subject or ""), typed, status=422)
     async with visit.services.db.project(visit.project.id) as tx:

@@ -27,6 +27,7 @@ from isthmus.console import (
     notices,
     people,
     project_settings,
+    projects,
     records,
     safekeeping,
     search,
@@ -78,6 +79,7 @@ def create_console(services: Services) -> list[ControllerRouterHandler]:
             *keys.HANDLERS,
             *account.HANDLERS,
         ),
+        *projects.HANDLERS,
         *safekeeping.HANDLERS,
         *(*search.HANDLERS, *write_form.HANDLERS, *writes.HANDLERS),
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -38,6 +37,11 @@ class Workspace(Protocol):
     renewing: Renewing
     notifier: Notifier
     writer: Writer
+
+    @property
+    def development(self) -> bool:
+        """Whether the rules of development hold for the project here."""
+        ...
 
     def connection(self, connection_id: UUID, journal: Journal) -> AbstractAsyncContextManager[OpenConnection]:
         """Open a connection of this project."""
@@ -75,10 +79,10 @@ class Workspace(Protocol):
         """Another signing secret for a webhook, shown once; the one before signs too, until the next."""
         ...
 
-    async def create_folder(
-        self, name: str, folder: Path, *, objects: tuple[str, ...] = (), events: tuple[str, ...] = ()
+    async def create_folder_below(
+        self, name: str, folder: str, *, objects: tuple[str, ...] = (), events: tuple[str, ...] = (), after: int = 0
     ) -> Destination:
-        """A destination that writes JSON lines into a folder."""
+        """A destination that writes JSON lines into a folder below the project's own one."""
         ...
 
 
@@ -101,4 +105,8 @@ class Services(Protocol):
 
     async def of(self, project_id: UUID) -> Workspace:
         """The view of one project."""
+        ...
+
+    def forget(self, project_id: UUID) -> None:
+        """The project was changed or deleted: the next request looks at it again."""
         ...

@@ -274,6 +274,6 @@ def inside(path: str) -> str:
 
 async def note(services: Services, name: str, action: str, subject: str, **detail: str) -> None:
     """Write down what somebody did who was not signed in when the request came."""
-    project = await projects.ensure(services.db, services.settings.project)
+    project = await projects.first(services.db, services.settings.project)
     async with services.db.project(project.id) as tx:
         await audit.note(tx, actor=f"user:{name}", action=action, subject=subject, detail=dict(detail))

@@ -106,7 +106,7 @@ class Visit:
                 projects=every,
                 stopped=stopped,
                 theme=Theme.of(self.request),
-                development=self.services.settings.development,
+                development=self._project.development,
                 **values,
             ),
             status=status,

@@ -125,6 +125,8 @@ TURNS: Final = {
 NOTICES: Final = {
     "connected": "Connected. Everything the check tried works.",
     "saved": "Saved.",
+    "project-made": "The project is made, and you are in it. Its first key comes next.",
+    "project-deleted": "The project is gone, with everything in it. Nothing changed at the vendors.",
     "erased": "Erased. The audit log keeps one entry, with numbers and no name.",
     "erasing": "The customer is stopped, and workers erase what is left. This page tells when it is finished.",
     "companies-saved": "Saved. The next run reads exactly the chosen companies.",

@@ -28,7 +28,7 @@ from isthmus.delivery.webhook import WebhookCarrier
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import InvalidInput, RecordNotFound
 from isthmus.kernel.ids import new_id
-from isthmus.store import destinations, stretches
+from isthmus.store import destinations, projects, stretches
 from isthmus.store.database import Database
 from isthmus.store.events import Event
 
@@ -56,7 +56,8 @@ class Deliveries:
 
     `senders` are `(public, local)` from `webhook_senders`. `store.destinations.pending` tells which destinations are
     due. `lease_s` is how long a destination stays claimed by a worker that died. `public_url` is where receivers reach
-    this server; links to large records begin with it.
+    this server; links to large records begin with it. With `development` this process lets development projects deliver
+    to its own machine and network; without it, nobody.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class Deliveries:
         *,
         lease_s: float = LEASE_S,
         public_url: str | None = None,
+        development: bool = False,
     ) -> None:
         self._db = db
         self._clock = clock
         self._public, self._local = senders
         self._sealer_of = sealer_of
         self._lease_s = lease_s
+        self._development = development
         self.payloads = PayloadLinks(db, clock, sealer_of, public_url)
 
     async def drain(self, project_id: UUID, destination_id: UUID) -> DrainReport:
@@ -189,7 +192,8 @@ class Deliveries:
 
     async def _destination(self, project_id: UUID, destination_id: UUID) -> Destination:
         async with self._db.project(project_id) as tx:
-            return described(await destinations.get(tx, destination_id))
+            row = await destinations.get(tx, destination_id)
+            return described(row, development=self._development and await projects.in_development(tx))
 
     def _carrier(self, destination: Destination) -> Carrier:
         if destination.kind is DestinationKind.FILES:

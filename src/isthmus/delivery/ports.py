@@ -28,8 +28,8 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """One receiver of a project's changes.
 
     `address` is a URL or a folder, `wanted` the changes that it asks for. `development` tells that the
-    project is a development project, whose webhooks may lead to this machine and the local network. `bytes_max` is the
-    largest body that the receiver takes, when it is not the usual one.
+    project is a development project now, whose webhooks may lead to this machine and the local network. `bytes_max` is
+    the largest body that the receiver takes, when it is not the usual one.
     """
 
     id: UUID

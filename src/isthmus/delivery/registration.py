@@ -53,6 +53,7 @@ async def register_webhook(
     """
     check_target(url, development=development)
     check_wanted(wanted)
+    kept = {"development": development}  # for code of schema 0013 and older, which looks for it here
     destination_id, chosen = new_id(), secret or new_secret()
     sealed = seal_signing_secrets(sealer, destination_id, [chosen])
     async with db.project(project_id) as tx:
@@ -64,10 +65,35 @@ async def register_webhook(
             url=url,
             secret_sealed=sealed,
             filter=_stored(wanted),
-            settings={"development": development} | ({} if bytes_max is None else {"bytes_max": bytes_max}),
+            settings=kept if bytes_max is None else {**kept, "bytes_max": bytes_max},
             cursor=after,
         )
     return Registered(destination=described(row), secret=chosen)
+
+
+def folder_below(files: Path, project_id: UUID, text: str) -> Path:
+    """The folder that somebody without an account on the server may have written: below the project's own one in
+    `files`. It is made when it is not there. Raises InvalidInput for any other.
+    """
+    own = files / str(project_id)
+    try:
+        place = (own / text.strip()).resolve()
+        inside = bool(text.strip()) and text.isprintable() and place.is_relative_to(own.resolve())
+        if inside:
+            place.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except (OSError, ValueError) as error:
+        raise _no_place(own, text) from error
+    if not inside:
+        raise _no_place(own, text)
+    return place
+
+
+def _no_place(own: Path, text: str) -> InvalidInput:
+    return InvalidInput(
+        f"Files cannot be written to “{text[:200]}”.",
+        remedy=f"Name a folder below {own}, such as changes/customers.",
+        subject="folder",
+    )
 
 
 async def register_folder(

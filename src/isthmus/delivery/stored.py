@@ -46,9 +46,9 @@ class Sealer(Protocol):
         ...
 
 
-def described(row: rows.Destination) -> Destination:
-    """A stored destination as delivery sees it. Its `filter` holds the members of a FeedFilter; its setting
-    `development` is chosen when it is registered.
+def described(row: rows.Destination, *, development: bool = False) -> Destination:
+    """A stored destination as delivery sees it. Its `filter` holds the members of a FeedFilter; whether the rules of
+    `development` hold is the project's business, asked when a delivery begins.
     """
     return Destination(
         id=row.id,
@@ -56,7 +56,7 @@ def described(row: rows.Destination) -> Destination:
         kind=DestinationKind(row.kind),
         address=row.url,
         wanted=msgspec.convert(row.filter, feed.FeedFilter),
-        development=row.settings.get("development") is True,
+        development=development,
         bytes_max=row.settings.get("bytes_max"),
     )
 

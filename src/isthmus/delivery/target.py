@@ -54,6 +54,7 @@ def _outside(host: str) -> bool:
 def _refused(url: str, reason: str) -> InvalidInput:
     return InvalidInput(
         f"“{url[:200]}” cannot receive deliveries. {reason}",
-        remedy="Give a public https address. ISTHMUS_DEVELOPMENT=1 allows this machine too, also over http.",
+        remedy="Give a public https address. Development projects may name this machine too, also over http: "
+        "isthmus projects change NAME --development",
         subject="url",
     )

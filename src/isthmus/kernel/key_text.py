@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import secrets
 import string
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 
 
 class Scope(StrEnum):
-    """What a key may do. `admin` includes all others."""
+    """What a key may do. `admin` includes all others but `hub`, which reaches beyond the key's project."""
 
     READ = "read"
     WRITE = "write"
     PROXY = "proxy"
     CONNECT = "connect"
     ADMIN = "admin"
+    HUB = "hub"
 
 
 SCOPES: Final = {
@@ -24,7 +26,8 @@ SCOPES: Final = {
     Scope.WRITE: "create, change and delete records at the vendor through operations",
     Scope.PROXY: "send raw requests to a connection",
     Scope.CONNECT: "set up consumers, connections and their syncs, and start runs",
-    Scope.ADMIN: "everything, with destinations, keys and the audit log",
+    Scope.ADMIN: "everything in the project, with destinations, keys and the audit log",
+    Scope.HUB: "make, change and delete projects of this hub, and give new ones their first key",
 }
 """Every scope in words."""
 
@@ -45,6 +48,11 @@ def new_key(*, development: bool) -> str:
         number, rest = divmod(number, len(_ALPHABET))
         letters.append(_ALPHABET[rest])
     return f"isth_{'dev' if development else 'live'}_{''.join(letters)}"
+
+
+def allows(scopes: Collection[str], needed: Scope) -> bool:
+    """Whether a key with these scopes may do what needs this one."""
+    return needed.value in scopes or (needed is not Scope.HUB and Scope.ADMIN.value in scopes)
 
 
 def digest_of(key: str) -> bytes:

@@ -33,7 +33,9 @@ ReadKeys = Callable[[], Awaitable[list[str]]]
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
-    """A server or worker. `schema` is what its code knows; `keys_read_at` when it read the keys last."""
+    """A server or worker. `schema` is what its code knows; `keys_read_at` when it read the keys last; `started_for`
+    the project that ISTHMUS_PROJECT names there.
+    """
 
     id: UUID
     kind: str
@@ -42,6 +44,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     schema: str
     master_keys: list[str]
+    started_for: UUID | None = None
     keys_read_at: datetime | None
     started_at: datetime
     beat_at: datetime
@@ -55,11 +58,14 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 class Presence:
     """This process's sign of life. `beat` again and again; `leave` at the end."""
 
-    def __init__(self, db: Database, read_keys: ReadKeys, *, kind: str, schema: str = HEAD) -> None:
+    def __init__(
+        self, db: Database, read_keys: ReadKeys, *, kind: str, schema: str = HEAD, started_for: UUID | None = None
+    ) -> None:
         self._db = db
         self._read_keys = read_keys
         self.kind = kind
         self._schema = schema
+        self._started_for = started_for
         self._id = new_id()
         self._told = False
         self.left_behind = False
@@ -77,8 +83,9 @@ class Presence:
                 self.left_behind = True
                 raise too_old(self._schema, oldest)
             await tx.execute(
-                """INSERT INTO processes (id, kind, host, pid, version, schema, master_keys, keys_read_at)
-                   VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(version)s, %(schema)s, %(masters)s, %(read)s)
+                """INSERT INTO processes (id, kind, host, pid, version, schema, master_keys, keys_read_at, started_for)
+                   VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(version)s, %(schema)s, %(masters)s, %(read)s,
+                           %(project)s)
                    ON CONFLICT (id) DO UPDATE SET master_keys = excluded.master_keys,
                        keys_read_at = excluded.keys_read_at, beat_at = clock_timestamp()""",
                 {
@@ -90,6 +97,7 @@ class Presence:
                     "schema": self._schema,
                     "masters": master_keys,
                     "read": read_at,
+                    "project": self._started_for,
                 },
             )
             await tx.execute("DELETE FROM processes WHERE beat_at < now() - make_interval(secs => %s)", (_FORGET_S,))

@@ -2,62 +2,152 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from difflib import get_close_matches
+from typing import Final
 from uuid import UUID
 
 import psycopg
 
-from isthmus.kernel.failures import InvalidInput, MasterKeyMissing
+from isthmus.kernel.failures import ConfigurationFailure, InvalidInput, MasterKeyMissing, RecordNotFound
 from isthmus.kernel.ids import new_id
 from isthmus.store import syncs
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Project, ProjectKey
 
-PROJECTS_MAX = 10_000
+PROJECTS_MAX: Final = 10_000
 """Listed at once; a hub with more needs paging first."""
 
+NAME_CHARACTERS_MAX: Final = 80
 
-async def create(db: Database, name: str) -> Project:
-    """A new project with its feed counter. Raises InvalidInput when the name is taken."""
-    try:
-        async with db.system() as tx:
-            project = await tx.row(
-                Project, "INSERT INTO projects (id, name) VALUES (%s, %s) RETURNING *", (new_id(), name)
-            )
-            assert project is not None
-            await tx.execute("INSERT INTO feed_counters (project_id) VALUES (%s)", (project.id,))
-            return project
-    except psycopg.errors.UniqueViolation as error:
-        raise InvalidInput(f"There is a project named “{name}” already.") from error
+FEW: Final = 5
+"""So many names are told when none is near."""
+
+
+async def create(db: Database, name: str, *, development: bool = False) -> Project:
+    """A new project with its feed counter. Raises InvalidInput when the name is taken or unusable."""
+    async with _named_once(name), db.system() as tx:
+        return await _insert(tx, usable_name(name), development=development)
 
 
 async def named(db: Database, name: str) -> Project | None:
     """The project of that name."""
     async with db.system() as tx:
-        return await tx.row(Project, "SELECT * FROM projects WHERE name = %s", (name,))
+        return await _named(tx, name)
 
 
-async def ensure(db: Database, name: str) -> Project:
-    """The project of that name, made when it is missing."""
+async def get(db: Database, project_id: UUID) -> Project:
+    """One project. Raises RecordNotFound."""
+    async with db.system() as tx:
+        found = await tx.row(Project, "SELECT * FROM projects WHERE id = %s", (project_id,))
+    if found is None:
+        raise RecordNotFound("There is no such project.", remedy="List the projects: isthmus projects list")
+    return found
+
+
+async def begin(db: Database, name: str, *, development: bool = False) -> Project:
+    """The project that a process shall work on. Of a database that has none, the first one is made by this.
+
+    Raises ConfigurationFailure for a name that no project has: a slip of the pen makes no project.
+    """
     found = await named(db, name)
     if found is not None:
         return found
-    try:
-        return await create(db, name)
-    except InvalidInput:
-        again = await named(db, name)
-        if again is None:
-            raise
-        return again
+    async with db.system() as tx:  # processes that start at once agree on who is the first
+        await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('isthmus first project', 0))")
+        found = await _named(tx, name)
+        if found is not None:
+            return found
+        names = [str(each) for (each,) in await tx.tuples("SELECT name FROM projects LIMIT %s", (PROJECTS_MAX,))]
+        if not names:
+            return await _insert(tx, usable_name(name), development=development)
+    raise _unknown(name, names)
 
 
-async def rename(db: Database, project_id: UUID, name: str) -> None:
-    """Another name; the id stays. Raises InvalidInput when the name is taken."""
+async def first(db: Database, name: str) -> Project:
+    """The project of that name; where it was renamed or deleted meanwhile, the oldest. Raises RecordNotFound."""
+    found = await named(db, name) or next(iter(await every(db)), None)
+    if found is None:
+        raise RecordNotFound("There is no project any more.", remedy="Make one: isthmus projects create NAME")
+    return found
+
+
+async def change(
+    db: Database, project_id: UUID, *, name: str | None = None, development: bool | None = None
+) -> Project:
+    """Another name, or the other kind; the id stays. What is None stays as it is. Raises InvalidInput, RecordNotFound.
+
+    Code of schema 0013 and older reads the kind from the settings of webhooks, so it is written there too.
+    """
+    async with _named_once(name or ""), db.system() as tx:
+        if name is not None:
+            await tx.execute("UPDATE projects SET name = %s WHERE id = %s", (usable_name(name), project_id))
+        if development is not None:
+            await tx.execute("UPDATE projects SET development = %s WHERE id = %s", (development, project_id))
+    if development is not None:
+        async with db.project(project_id) as tx:
+            await tx.execute(
+                """UPDATE destinations SET settings = settings || jsonb_build_object('development', %s::boolean)
+                   WHERE kind = 'webhook'""",
+                (development,),
+            )
+    return await get(db, project_id)
+
+
+async def in_development(tx: Transaction) -> bool:
+    """Whether the transaction's project is a development project now."""
+    return bool(await tx.value("SELECT development FROM projects WHERE id = %s", (tx.project_id,)))
+
+
+def usable_name(name: str) -> str:
+    """The name without blanks around it. Raises InvalidInput for one that nobody could type."""
+    name = name.strip()
+    if not name or len(name) > NAME_CHARACTERS_MAX or not name.isprintable():
+        raise InvalidInput(
+            f"“{name[:NAME_CHARACTERS_MAX]}” cannot be a project's name.",
+            remedy=f"Give a name of at most {NAME_CHARACTERS_MAX} characters.",
+            subject="name",
+        )
+    return name
+
+
+async def _named(tx: Transaction, name: str) -> Project | None:
+    return await tx.row(Project, "SELECT * FROM projects WHERE name = %s", (name,))
+
+
+async def _insert(tx: Transaction, name: str, *, development: bool) -> Project:
+    project = await tx.row(
+        Project,
+        "INSERT INTO projects (id, name, development) VALUES (%s, %s, %s) RETURNING *",
+        (new_id(), name, development),
+    )
+    assert project is not None
+    await tx.execute("INSERT INTO feed_counters (project_id) VALUES (%s)", (project.id,))
+    return project
+
+
+@asynccontextmanager
+async def _named_once(name: str) -> AsyncIterator[None]:
     try:
-        async with db.system() as tx:
-            await tx.execute("UPDATE projects SET name = %s WHERE id = %s", (name, project_id))
+        yield
     except psycopg.errors.UniqueViolation as error:
-        raise InvalidInput(f"There is a project named “{name}” already.", subject="name") from error
+        raise InvalidInput(
+            f"There is a project named “{name}” already.", remedy="Choose another name.", subject="name"
+        ) from error
+
+
+def _unknown(name: str, names: Sequence[str]) -> ConfigurationFailure:
+    near = get_close_matches(name, names, 1)
+    several = ", ".join(sorted(names)[:FEW]) + (", …" if len(names) > FEW else "")
+    meant = near[0] if near else several
+    return ConfigurationFailure(
+        f"There is no project “{name}” here.",
+        remedy=f"Set ISTHMUS_PROJECT to {meant}, or make the project: isthmus projects create {shlex.quote(name)}",
+        nearest=near,
+        subject=name,
+    )
 
 
 async def every(db: Database) -> list[Project]:

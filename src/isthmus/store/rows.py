@@ -14,11 +14,14 @@ import msgspec
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
-    """One host product's workspace."""
+    """One host product's workspace. `development`: its webhooks may lead to this machine and private networks, where
+    the process allows that.
+    """
 
     id: UUID
     name: str
     created_at: datetime
+    development: bool = False
 
 
 class ProjectKey(msgspec.Struct, frozen=True, kw_only=True):
