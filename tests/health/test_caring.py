@@ -21,6 +21,10 @@ from isthmus.connections.disconnecting import losses
 from isthmus.connections.ending import WARNINGS_DAYS
 from isthmus.connections.renewing import NewSecret
 from isthmus.kernel.failures import (
+    ConsentMissing,
+    EnvironmentNotFound,
+    Failure,
+    IdentityConfiguration,
     IdentityMismatch,
     InvalidInput,
     SecretExpired,
@@ -224,6 +228,36 @@ async def test_a_sign_in_that_nobody_uses_is_renewed_well_inside_ninety_days(hou
     await due(hub, "idle")
     await hub.caretaker.work()
     assert (await house.state(hub, connection)).state == "needs_reauth", "a dead one is noticed before it is needed"
+
+
+@pytest.mark.conformance("OA-16")
+@pytest.mark.parametrize(
+    ("state", "failure", "renewed"),
+    [
+        ("blocked", EnvironmentNotFound(), True),
+        ("blocked", IdentityConfiguration(), True),
+        ("needs_reauth", ConsentMissing(), True),
+        ("needs_reauth", IdentityMismatch(), True),
+        ("needs_reauth", SecretExpired(), False),
+        ("needs_reauth", SignInAgain(), False),
+        ("pending", None, True),
+    ],
+    ids=["environment", "policy", "consent", "tenant", "secret", "dead", "unchecked"],
+)
+async def test_a_sign_in_is_kept_alive_while_its_connection_stands_still_for_another_reason(
+    house: House, hub: Hub, state: str, failure: Failure | None, *, renewed: bool
+) -> None:
+    connection = (await hub.check(await house.sign_in(hub))).connection
+    async with hub.db.project(hub.project.id) as tx:
+        await connections.set_state(tx, connection.id, state, failure)
+        await tx.execute("UPDATE grants SET access_expires_at = now() - interval '8 days'")
+    hub.opener.forget_tokens(connection.grant_id)
+    await due(hub, "idle")
+    before = house.token_requests(identities.WEB_APP_ID)
+    await hub.caretaker.work()
+    assert (house.token_requests(identities.WEB_APP_ID) > before) is renewed
+    after = await house.state(hub, connection)
+    assert (after.state, after.reason) == (state, failure.message if failure else None), "only its token was renewed"
 
 
 async def test_a_new_secret_heals_every_connection_that_shares_the_sign_in(house: House, hub: Hub) -> None:

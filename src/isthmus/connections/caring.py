@@ -17,6 +17,7 @@ from isthmus.connections.app_secrets import AppSecrets
 from isthmus.connections.checking import check
 from isthmus.connections.credentials import GrantKind
 from isthmus.connections.ending import tell_of_connections, tell_of_integration, tell_of_refusal, warning
+from isthmus.connections.health import sign_in_lives
 from isthmus.connections.keyring import Keyrings
 from isthmus.connections.opening import Opener
 from isthmus.kernel.clock import Clock
@@ -164,7 +165,7 @@ class Caretaker:
                     await connections.set_state(tx, connection_id, reason_of(failure).state, failure, credential=number)
 
     async def _worth_renewing(self, tx: Transaction, grant: Grant, *, staged_now: bool) -> list[UUID]:
-        """Connections that work, whose sign-in would die of not being used.
+        """Connections whose sign-in lives on, whatever else keeps them from working: it would die of not being used.
 
         A secret whose time has come is tried for those too that stand still because of the one before.
         """
@@ -172,11 +173,7 @@ class Caretaker:
             return []
         users = await health.connections_of_grant(tx, grant.id)
         found = await connections.some(tx, [connection_id for connection_id, _, _ in users])
-        return sorted(
-            each.id
-            for each in found
-            if each.state in ("connected", "degraded") or (staged_now and each.state != "disconnected")
-        )
+        return sorted(each.id for each in found if sign_in_lives(each) or (staged_now and each.state != "disconnected"))
 
     # -- troubles that may have passed -------------------------------------------------------------------------------
 
