@@ -293,6 +293,26 @@ async def test_a_staged_secret_takes_over_at_its_date_or_is_told_to_be_refused(s
     assert (await scene.hub.check(await scene.connection(made))).failure is None
 
 
+async def test_a_vendor_that_cannot_be_asked_keeps_no_warning_back_and_is_asked_again(scene: Scene) -> None:
+    offered = await scene.acme.integration("sign_in", ends_at=in_days(20))
+    await scene.connected()
+    await scene.hub.connect.app_secrets.stage(
+        offered.id, NewSecret(secret=Secret(OLD)), ForgetfulJournal(), by=BY, from_at=in_days(1)
+    )
+    async with scene.tx() as tx:
+        await tx.execute("UPDATE integrations SET staged_from = now()")
+    scene.acme.house.sandbox.switch("html-503")
+    await scene.look()
+    scene.acme.house.sandbox.clear_switch("html-503")
+    assert [each.data["days"] for each in await scene.told()] == [20]
+    async with scene.tx() as tx:
+        again_at = await tx.value("SELECT secret_look_at FROM integrations WHERE id = %s", (offered.id,))
+    assert timedelta(minutes=50) < again_at - dt.datetime.now(dt.UTC) < timedelta(minutes=70)
+    assert (await scene.integration(offered.id)).staged_from is not None, "nothing was said against it"
+    await scene.look()
+    assert (await scene.integration(offered.id)).staged_at is None
+
+
 async def test_a_staged_secret_is_forgotten_where_it_was_copied_to_and_nowhere_else(scene: Scene) -> None:
     offered = await scene.acme.integration("sign_in")
     first, second = await scene.connected("c-1"), await scene.connected("c-2")

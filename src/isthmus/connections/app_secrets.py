@@ -29,7 +29,7 @@ from isthmus.connections.opening import Opener
 from isthmus.connections.renewing import NewSecret, refuse_past
 from isthmus.connections.trial import SOMEBODY_ELSE, try_app
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import ConfigurationFailure, Failure, InvalidInput, SecretExpired, SecretWrong
+from isthmus.kernel.failures import ConfigurationFailure, Conflict, Failure, InvalidInput, SecretExpired, SecretWrong
 from isthmus.store import app_secrets, grants, health, integrations, staging
 from isthmus.store.audit import Author
 from isthmus.store.database import Database, Transaction
@@ -200,7 +200,10 @@ class AppSecrets:
     async def _use(self, integration: Integration, new: NewSecret, *, tried: bool, by: Author, act: str) -> PutInUse:
         """Here, and at every grant of the app, in one transaction with its audit entry."""
         async with self._db.project(self._project_id) as tx:
-            before = host_app.waiting(self._keyring, await integrations.get(tx, integration.id))
+            present = await integrations.get(tx, integration.id, lock=True)
+            if present.client_id != integration.client_id or (by is BY_ITSELF and present.staged_at is None):
+                raise Conflict("The integration was changed in the same moment, so its secret was left alone.")
+            before = host_app.waiting(self._keyring, present)
             sealed = host_app.seal_in_use(self._keyring, integration.id, new)
             await app_secrets.put_in_use(tx, integration.id, secret_expires_at=new.expires_at, **sealed)
             users = await integrations.grants_of(tx, integration.id, integration.client_id)

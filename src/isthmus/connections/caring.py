@@ -21,7 +21,7 @@ from isthmus.connections.health import sign_in_lives
 from isthmus.connections.keyring import Keyrings
 from isthmus.connections.opening import Opener
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import CredentialFailure, DatabaseUnavailable, Failure
+from isthmus.kernel.failures import CredentialFailure, DatabaseUnavailable, Failure, TransientFailure
 from isthmus.kernel.reasons import reason_of
 from isthmus.store import app_secrets, connections, grants, health, integrations
 from isthmus.store.app_secrets import DueSecret
@@ -117,25 +117,33 @@ class Caretaker:
         return len(due)
 
     async def _look_at_app(self, due: DueSecret) -> None:
+        """Let the one that waits take over when its time has come, then warn of the end of the one in use. A vendor
+        that cannot be asked is asked again in an hour, and keeps no warning back.
+        """
         async with self._db.project(due.project_id) as tx:
             before = await integrations.get(tx, due.id)
-        refusal = None
+        refusal: Failure | None = None
+        again_at: datetime | None = None
         if before.staged_at is not None and _past(self._clock.now(), before.staged_from, before.secret_expires_at):
             keyring = await self._keyrings.of(due.project_id)
             secrets = AppSecrets(self._db, keyring, self._opener, self._clock, due.project_id)
-            refusal = await secrets.let_take_over(due.id, _NoJournal())
+            try:
+                refusal = await secrets.let_take_over(due.id, _NoJournal())
+            except (CredentialFailure, TransientFailure) as failure:
+                _log.warning("the staged secret of integration %s could not be tried: %s", due.id, failure.message)
+                again_at = self._clock.now() + AGAIN_AFTER_TROUBLE
         async with self._db.project(due.project_id) as tx:
             if refusal is not None:
                 await tell_of_refusal(tx, before, refusal)
             integration = await integrations.get(tx, due.id)
             if integration.secret_expires_at is None:
-                await app_secrets.look_again(tx, due.id, None)
+                await app_secrets.look_again(tx, due.id, again_at)
                 return
             found = warning(integration.secret_expires_at, integration.warned_days, self._clock.now())
             if found.step is not None:
                 await tell_of_integration(tx, integration, found.days, integration.secret_expires_at)
                 await app_secrets.set_warned(tx, due.id, found.step)
-            await app_secrets.look_again(tx, due.id, found.next_at)
+            await app_secrets.look_again(tx, due.id, min(filter(None, (again_at, found.next_at)), default=None))
 
     # -- idle sign-ins -----------------------------------------------------------------------------------------------
 

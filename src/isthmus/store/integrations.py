@@ -109,9 +109,10 @@ async def create(
     return made
 
 
-async def get(tx: Transaction, integration_id: UUID) -> Integration:
-    """One integration. Raises RecordNotFound."""
-    found = await tx.row(Integration, "SELECT * FROM integrations WHERE id = %s", (integration_id,))
+async def get(tx: Transaction, integration_id: UUID, *, lock: bool = False) -> Integration:
+    """One integration, with `lock` held until the transaction ends. Raises RecordNotFound."""
+    query = "SELECT * FROM integrations WHERE id = %s"
+    found = await tx.row(Integration, query + " FOR NO KEY UPDATE" if lock else query, (integration_id,))
     if found is None:
         raise RecordNotFound(
             f"There is no integration {integration_id}.", remedy="List the integrations again.", subject="integration"
