@@ -65,7 +65,7 @@ async def test_a_secret_ends_people_are_told_and_the_next_one_heals_everything(
     assert "takes over when the old one ends" in mail
     assert f"{acme.served.address}{page}#secret" in mail
     home = await admin.text("/console")
-    assert "Business Central: the client secret of your app ends in 6 d" in words(home)
+    assert "Business Central: the client secret of your app ends in 7 days" in words(home)
     assert f'href="{page}#secret"' in home
     assert "The client secret of your app ends in 7 days" in words(await admin.text(page))
     assert "ends in 7 days" in words(await admin.text(f"/console/connections/{made[0]}"))
@@ -89,7 +89,7 @@ async def test_a_secret_ends_people_are_told_and_the_next_one_heals_everything(
     assert "enter it at the integration, for all its connections" in ill
     assert ill.count(f"{acme.served.address}{page}#secret") >= 2
     home = await admin.text("/console")
-    assert "the client secret of your app ended" in words(home)
+    assert "the client secret of your app has ended" in words(home)
     assert home.count(f'href="{page}#secret"') >= 3, "every line leads to where the one secret is entered"
     shown = await admin.text(f"/console/connections/{made[0]}")
     assert f'href="{page}#secret"' in shown
