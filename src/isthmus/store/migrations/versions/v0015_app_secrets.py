@@ -6,15 +6,15 @@ from pathlib import Path
 
 from isthmus.store.migrations.scripts import run_script
 
-revision = "0014"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
     """Run the script beside this module."""
-    run_script(Path(__file__).with_name("0014_app_secrets.sql").read_text(encoding="utf-8"))
+    run_script(Path(__file__).with_name("0015_app_secrets.sql").read_text(encoding="utf-8"))
 
 
 def downgrade() -> None:
