@@ -114,7 +114,7 @@ class Hub:
         )
         self.writer = Writer(db, self._open_for_write, clock)
         self.renewing = Renewing(db, keyring, opener, clock, project.id)
-        self.caretaker = Caretaker(db, opener, clock)
+        self.caretaker = Caretaker(db, keyring.source, opener, clock)
         self.notifier = Notifier(db, clock, settings.mail, settings.public_url)
 
     @property
@@ -184,14 +184,20 @@ class Hub:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    async def create_sync(self, connection: Connection, wish: setup.SyncWish) -> tuple[Sync, setup.CheckedSync]:
-        """Check a wish against the vendor with one record, then keep it."""
+    async def create_sync(
+        self, connection: Connection, wish: setup.SyncWish, also: setup.Also = setup.nothing
+    ) -> tuple[Sync, setup.CheckedSync]:
+        """Check a wish against the vendor with one record, then keep it, and do what is asked for in the same
+        transaction.
+        """
         async with self.connection(connection.id, ForgetfulJournal()) as opened:
             if not opened.companies:
                 await checking.save_companies(self.db, opened)
             checked = await setup.check_wish(opened, wish, opened.companies)
         async with self.db.project(self.project.id) as tx:
-            return await setup.save_sync(tx, connection.id, checked, wish), checked
+            sync = await setup.save_sync(tx, connection.id, checked, wish)
+            await also(tx, sync)
+            return sync, checked
 
     async def request_run(
         self, engine: Engine, sync_id: UUID, kind: RunKind | None = None, options: dict[str, Any] | None = None

@@ -16,6 +16,7 @@ from isthmus.connections.integrations import IntegrationWish, SharedObject
 from isthmus.kernel.failures import CompanyNotFound, DestinationFailure, OutcomeUnknown
 from isthmus.kernel.ids import new_id
 from isthmus.store import default_syncs, destinations, integrations
+from isthmus.store.audit import Author
 from isthmus.store.default_syncs import RefusedSync
 from isthmus.store.destinations import bury
 from isthmus.store.integrations import Integration
@@ -63,7 +64,7 @@ class BadDay:
             name="Business Central", cloud=self.house.cloud, client_id=identities.WEB_APP_ID, objects=shared,
             tenant=identities.TENANT_ID,
         )  # fmt: skip
-        made = await self.hub.connect.integrations.create(wish)
+        made = await self.hub.connect.integrations.create(wish, by=Author(actor="test"))
         for consumer in (CONTOSO, {"external_id": "customer-4712", "name": LONG_NAME}):
             asked = await api.post("/v1/connect-sessions", json={"consumer": consumer, "integration": made.name})
             assert asked.status_code == 201, asked.text

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from html import unescape
 from typing import Any
 
@@ -13,17 +14,19 @@ import httpx
 import pytest
 from tests.api_server import Served, serving
 from tests.hub_fixtures import House, house, master_key
+from tests.own_database import database_url
 from tests.patience import WAIT_MAX_S
 from tests.sandbox_fixtures import sandbox, sandbox_server
 
-from isthmus.connections.connecting import AppCredentials
 from isthmus.connections.integrations import IntegrationWish, SharedObject, usable_page
+from isthmus.connections.renewing import NewSecret
 from isthmus.store import integrations
+from isthmus.store.audit import Author
 from isthmus.store.integrations import ConnectPage, Integration
 from isthmus.vault.secrets import Secret
 from isthmus_sandbox.worlds import identities
 
-__all__ = ["house", "master_key", "sandbox", "sandbox_server"]
+__all__ = ["database_url", "house", "master_key", "sandbox", "sandbox_server"]
 
 HOST_ORIGIN = "http://app.acme.localhost:9999"
 SHARED = (
@@ -41,7 +44,9 @@ class Acme:
         self.served = served
         self.house = served.house
 
-    async def integration(self, *modes: str, name: str = "Business Central", own_app: bool = True) -> Integration:
+    async def integration(
+        self, *modes: str, name: str = "Business Central", own_app: bool = True, ends_at: datetime | None = None
+    ) -> Integration:
         """A provider, set up once."""
         wish = IntegrationWish(
             name=name,
@@ -50,8 +55,8 @@ class Acme:
             objects=SHARED,
             modes=modes,
         )
-        app = AppCredentials(client_id=identities.WEB_APP_ID, secret=Secret(identities.WEB_APP_SECRET))
-        return await self.served.hub.connect.integrations.create(wish, app if own_app else None)
+        app = NewSecret(secret=Secret(identities.WEB_APP_SECRET), ends_at=ends_at) if own_app else None
+        return await self.served.hub.connect.integrations.create(wish, app, by=Author(actor="test"))
 
     async def look(self, *origins: str) -> None:
         """Name, colour and origins of the host."""

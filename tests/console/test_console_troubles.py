@@ -15,6 +15,7 @@ from isthmus.console.words import plain, who
 from isthmus.kernel import failures
 from isthmus.kernel.failures import Failure
 from isthmus.store import default_syncs, integrations, syncs
+from isthmus.store.audit import Author
 from isthmus.store.rows import Connection, RunKind, RunState
 from isthmus_sandbox.worlds import identities
 
@@ -39,7 +40,7 @@ async def lacking(served: Served, wanted: str = "No Such Company") -> Connection
     """A connection whose integration wants a sync that does not fit it, and one that does."""
     hub = served.hub
     wish = IntegrationWish(name="BC", cloud=served.house.cloud, client_id=identities.WEB_APP_ID)
-    made = await hub.connect.integrations.create(wish)
+    made = await hub.connect.integrations.create(wish, by=Author(actor="test"))
     connection = await served.house.connect(hub)
     async with hub.db.project(hub.project.id) as tx:
         await default_syncs.replace(tx, made.id, {"customers": {"companies": [wanted]}, "items": {}})
@@ -145,7 +146,7 @@ async def test_a_failing_sync_offers_what_mends_it_wherever_it_is_told(admin: Vi
 
 async def test_an_integration_whose_app_has_no_secret_asks_for_it(admin: Visitor, served: Served) -> None:
     wish = IntegrationWish(name="BC", cloud=served.house.cloud, client_id=identities.WEB_APP_ID)
-    made = await served.hub.connect.integrations.create(wish)
+    made = await served.hub.connect.integrations.create(wish, by=Author(actor="test"))
     page = words(await admin.text(f"/console/apps/integrations/{made.id}"))
     assert "Your app has no secret here" in page
     assert "Enter the secret" in page

@@ -14,13 +14,23 @@ from cryptography.x509.oid import NameOID
 from tests.hub_fixtures import House
 
 from isthmus.app import ForgetfulJournal, Hub
-from isthmus.connections.caring import WARNINGS_DAYS
 from isthmus.connections.connecting import AppCredentials
 from isthmus.connections.credentials import CertificateFile, seal_secret
 from isthmus.connections.dead import refuse_dead
 from isthmus.connections.disconnecting import losses
+from isthmus.connections.ending import WARNINGS_DAYS
 from isthmus.connections.renewing import NewSecret
-from isthmus.kernel.failures import IdentityMismatch, InvalidInput, SecretExpired, SecretWrong, SignInAgain
+from isthmus.kernel.failures import (
+    ConsentMissing,
+    EnvironmentNotFound,
+    Failure,
+    IdentityConfiguration,
+    IdentityMismatch,
+    InvalidInput,
+    SecretExpired,
+    SecretWrong,
+    SignInAgain,
+)
 from isthmus.store import audit, connections, events, feed, grants, health, listing, notices, staging, syncs
 from isthmus.store.rows import Connection, Grant, RunState
 from isthmus.vault.secrets import Secret
@@ -218,6 +228,60 @@ async def test_a_sign_in_that_nobody_uses_is_renewed_well_inside_ninety_days(hou
     await due(hub, "idle")
     await hub.caretaker.work()
     assert (await house.state(hub, connection)).state == "needs_reauth", "a dead one is noticed before it is needed"
+
+
+@pytest.mark.conformance("OA-16")
+@pytest.mark.parametrize(
+    ("state", "failure", "renewed"),
+    [
+        ("blocked", EnvironmentNotFound(), True),
+        ("blocked", IdentityConfiguration(), True),
+        ("needs_reauth", ConsentMissing(), True),
+        ("needs_reauth", IdentityMismatch(), True),
+        ("needs_reauth", SecretExpired(), False),
+        ("needs_reauth", SignInAgain(), False),
+        ("pending", None, True),
+    ],
+    ids=["environment", "policy", "consent", "tenant", "secret", "dead", "unchecked"],
+)
+async def test_a_sign_in_is_kept_alive_while_its_connection_stands_still_for_another_reason(
+    house: House, hub: Hub, state: str, failure: Failure | None, *, renewed: bool
+) -> None:
+    connection = (await hub.check(await house.sign_in(hub))).connection
+    async with hub.db.project(hub.project.id) as tx:
+        await connections.set_state(tx, connection.id, state, failure)
+        await tx.execute("UPDATE grants SET access_expires_at = now() - interval '8 days'")
+    hub.opener.forget_tokens(connection.grant_id)
+    await due(hub, "idle")
+    before = house.token_requests(identities.WEB_APP_ID)
+    await hub.caretaker.work()
+    assert (house.token_requests(identities.WEB_APP_ID) > before) is renewed
+    after = await house.state(hub, connection)
+    assert (after.state, after.reason) == (state, failure.message if failure else None), "only its token was renewed"
+
+
+async def test_a_new_secret_heals_every_connection_that_shares_the_sign_in(house: House, hub: Hub) -> None:
+    first, second = await house.connect(hub), await house.connect(hub, name="second")
+    async with hub.db.project(hub.project.id) as tx:
+        await connections.update(tx, second.id, grant_id=first.grant_id)
+    await put_secret(hub, first, BAD)
+    for each in (first, second):
+        assert (await hub.check(each)).connection.state == "needs_reauth"
+    await hub.renewing.replace(first.id, NewSecret(secret=GOOD), ForgetfulJournal(), actor="test")
+    async with asyncio.timeout(30):
+        while {(await house.state(hub, each)).state for each in (first, second)} != {"connected"}:
+            await hub.caretaker.work()
+            await asyncio.sleep(0.1)
+
+
+async def test_a_secret_that_is_staged_too_late_takes_over_by_itself(house: House, hub: Hub) -> None:
+    connection = await house.connect(hub)
+    await put_secret(hub, connection, BAD)
+    assert (await hub.check(connection)).connection.state == "needs_reauth"
+    assert await hub.renewing.stage(connection.id, NewSecret(secret=GOOD), ForgetfulJournal(), actor="test")
+    await hub.caretaker.work()
+    assert (await house.state(hub, connection)).state == "connected"
+    assert (await grant_of(hub, connection)).staged_at is None
 
 
 # -- the end of a connection -----------------------------------------------------------------------

@@ -17,6 +17,7 @@ from isthmus.api.destinations import destination_routes
 from isthmus.api.events import event_routes
 from isthmus.api.health import health_routes
 from isthmus.api.importing import import_routes
+from isthmus.api.integration_secrets import integration_secret_routes
 from isthmus.api.integrations import connect_page_routes, integration_routes
 from isthmus.api.metrics import Metrics
 from isthmus.api.notices import notice_routes
@@ -66,6 +67,7 @@ def create_api(services: Services, rate: Rate = USUAL, strangers: Rate = UNKNOWN
         route_handlers=[
             consumer_routes(services, access),
             integration_routes(services, access),
+            integration_secret_routes(services, access),
             connect_page_routes(services, access),
             connect_session_routes(services, access),
             connection_routes(services, access),

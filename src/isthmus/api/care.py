@@ -19,12 +19,14 @@ from isthmus.api.services import Services
 from isthmus.api.shapes import HealthView, Input, Text, health_view
 from isthmus.api.signing_in import NoJournal
 from isthmus.connections.disconnecting import losses
+from isthmus.connections.ending import end_of
 from isthmus.connections.given import app_credentials
 from isthmus.connections.renewing import NewSecret
 from isthmus.kernel.failures import InvalidInput
 from isthmus.store import connections, grants, health
+from isthmus.store.database import Transaction
 from isthmus.store.disconnecting import Losses
-from isthmus.store.rows import Grant
+from isthmus.store.rows import Connection
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -76,7 +78,9 @@ class Ending(Input, frozen=True, kw_only=True):
 
 
 class SecretView(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about a secret, never the secret."""
+    """What is known about a secret, never the secret. With `integration` it is your own app's: its end is watched
+    there, once for all connections that use it.
+    """
 
     kind: Literal["secret", "certificate", "none"]
     expires_at: datetime | None
@@ -84,6 +88,7 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     staged_at: datetime | None
     staged_expires_at: datetime | None
     staged_from: datetime | None
+    integration: UUID | None = None
 
 
 class ChangeView(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +145,7 @@ def _health(services: Services, access: Access) -> list[ControllerRouterHandler]
         async with project.db.project(project.project.id) as tx:
             connection = await one(connections.get, tx, connection_id, "connection")
             history = await health.history(tx, connection_id)
-            secret = _secret(await grants.get(tx, connection.grant_id))
+            secret = await _secret(tx, connection)
         changes = [msgspec.convert(msgspec.structs.asdict(each), ChangeView) for each in history]
         return HealthReport(health=health_view(connection), secret=secret, history=changes)
 
@@ -158,7 +163,7 @@ def _secrets(services: Services, access: Access) -> list[ControllerRouterHandler
             await one(connections.get, tx, connection_id, "connection")
         async with patience():
             connection = await project.renewing.replace(
-                connection_id, _given(data), NoJournal(), actor=caller_of(request).actor
+                connection_id, given_secret(data), NoJournal(), actor=caller_of(request).actor
             )
             report = await project.check(connection)
         return await checked_view(project, report)
@@ -171,7 +176,7 @@ def _secrets(services: Services, access: Access) -> list[ControllerRouterHandler
             connection = await one(connections.get, tx, connection_id, "connection")
         await project.renewing.set_expiry(connection_id, data.secret_expires_at, actor=caller_of(request).actor)
         async with project.db.project(project.project.id) as tx:
-            return _secret(await grants.get(tx, connection.grant_id))
+            return await _secret(tx, connection)
 
     @put("/{connection_id:uuid}/staged-secret", guards=[access.needs(Scope.CONNECT)], summary="Stage a second secret")
     async def stage_secret(request: Ask, connection_id: FromPath[UUID], data: JSONBody[StagedSecret]) -> StagedView:
@@ -181,10 +186,10 @@ def _secrets(services: Services, access: Access) -> list[ControllerRouterHandler
             connection = await one(connections.get, tx, connection_id, "connection")
         async with patience():
             accepted = await project.renewing.stage(
-                connection_id, _given(data), NoJournal(), actor=caller_of(request).actor, from_at=data.from_at
+                connection_id, given_secret(data), NoJournal(), actor=caller_of(request).actor, from_at=data.from_at
             )
         async with project.db.project(project.project.id) as tx:
-            return StagedView(accepted=accepted, secret=_secret(await grants.get(tx, connection.grant_id)))
+            return StagedView(accepted=accepted, secret=await _secret(tx, connection))
 
     @delete("/{connection_id:uuid}/staged-secret", guards=[access.needs(Scope.CONNECT)], summary="Drop a staged secret")
     async def unstage_secret(request: Ask, connection_id: FromPath[UUID]) -> None:
@@ -248,7 +253,8 @@ def _moving_and_ending(services: Services, access: Access) -> list[ControllerRou
     return [move_connection, show_losses, disconnect_connection]
 
 
-def _given(data: GivenSecret) -> NewSecret:
+def given_secret(data: GivenSecret) -> NewSecret:
+    """What was given, as it is tried and kept. Raises InvalidInput."""
     app = app_credentials(
         "",
         secret=data.client_secret,
@@ -258,7 +264,9 @@ def _given(data: GivenSecret) -> NewSecret:
     return NewSecret(secret=app.secret, certificate=app.certificate, ends_at=data.secret_expires_at)
 
 
-def _secret(grant: Grant) -> SecretView:
+async def _secret(tx: Transaction, connection: Connection) -> SecretView:
+    grant = await grants.get(tx, connection.grant_id)
+    ends_at, integration = await end_of(tx, connection, grant)
     kind: Literal["secret", "certificate", "none"] = "none"
     if grant.certificate_sealed is not None:
         kind = "certificate"
@@ -266,9 +274,10 @@ def _secret(grant: Grant) -> SecretView:
         kind = "secret"
     return SecretView(
         kind=kind,
-        expires_at=grant.secret_expires_at,
+        expires_at=ends_at,
         staged=grant.staged_at is not None,
         staged_at=grant.staged_at,
         staged_expires_at=grant.staged_expires_at,
         staged_from=grant.staged_from,
+        integration=integration.id if integration else None,
     )

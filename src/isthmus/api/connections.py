@@ -133,7 +133,8 @@ def _looking(services: Services, access: Access) -> list[ControllerRouterHandler
 def _connecting(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @post("/", guards=[access.needs(Scope.CONNECT)], summary="Connect with an app's credentials")
     async def create_connection(request: Ask, data: JSONBody[NewConnection]) -> CheckedConnection:
-        """Keeps the credentials sealed, then checks them step by step. A check that fails is no error of this request:
+        """Keeps the credentials sealed, then checks them step by step. Under the name of a connection that is
+        there they replace its own, and are tried before. A check that fails is no error of this request:
         the connection is there, its state says what is missing."""
         project = await project_of(request, services)
         async with project.db.project(project.project.id) as tx:
@@ -153,7 +154,8 @@ def _connecting(services: Services, access: Access) -> list[ControllerRouterHand
             password=data.certificate_password,
         )
         app = msgspec.structs.replace(app, expires_at=data.secret_expires_at)
-        connection = await project.connecting.with_app(wish, app)
+        async with patience():
+            connection = await project.connect.with_app(wish, app)
         async with project.db.project(project.project.id) as tx:
             if data.consumer is not None:
                 await consumers.assign(tx, connection.id, data.consumer)

@@ -10,7 +10,7 @@ from litestar import Request
 
 from isthmus.api.access import caller_of
 from isthmus.kernel.failures import InvalidInput, RecordNotFound
-from isthmus.store import audit
+from isthmus.store.audit import Author
 from isthmus.store.database import Transaction
 
 T = TypeVar("T")
@@ -26,14 +26,12 @@ async def one(get: Callable[[Transaction, UUID], Awaitable[T]], tx: Transaction,
         ) from error
 
 
+def author_of(request: Request[Any, Any, Any]) -> Author:
+    """Whom the audit log names for what this request does."""
+    scope: Any = request.scope
+    return Author(actor=caller_of(request).actor, request_id=scope.get("isthmus.request_id"))
+
+
 async def note(tx: Transaction, request: Request[Any, Any, Any], action: str, subject: object, **detail: Any) -> None:
     """Write an act down in the audit log, in its own transaction's company."""
-    scope: Any = request.scope
-    await audit.note(
-        tx,
-        actor=caller_of(request).actor,
-        action=action,
-        subject=str(subject),
-        detail=detail,
-        request_id=scope.get("isthmus.request_id"),
-    )
+    await author_of(request).note(tx, action, subject, **detail)

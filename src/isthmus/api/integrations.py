@@ -15,12 +15,11 @@ from litestar.types import ControllerRouterHandler
 
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.connections import Secret
-from isthmus.api.finding import note
+from isthmus.api.finding import author_of, note
 from isthmus.api.places import CloudInput, CustomCloud, cloud_of
 from isthmus.api.services import ProjectServices, Services
 from isthmus.api.shapes import Input, Text
 from isthmus.auth.entra.clouds import Cloud
-from isthmus.connections.connecting import AppCredentials
 from isthmus.connections.given import app_credentials
 from isthmus.connections.integrations import (
     IntegrationWish,
@@ -31,6 +30,7 @@ from isthmus.connections.integrations import (
     shared_objects,
     usable_page,
 )
+from isthmus.connections.renewing import NewSecret
 from isthmus.kernel.failures import InvalidInput
 from isthmus.store import integrations
 from isthmus.store.integrations import ConnectPage, Integration
@@ -98,20 +98,10 @@ class IntegrationChange(Input, frozen=True, kw_only=True):
     tenant: Tenant = ""
 
 
-class NewSecret(Input, frozen=True, kw_only=True):
-    """A new secret or certificate for your app. Connections go on with it; nobody consents again."""
-
-    client_secret: Secret | None = None
-    certificate: Certificate | None = None
-    certificate_password: Secret | None = None
-    secret_expires_at: Moment | None = None
-
-    def __repr__(self) -> str:
-        return "NewSecret(…)"
-
-
 class IntegrationView(msgspec.Struct, frozen=True, kw_only=True):
-    """An integration. Its secret is write-only: `has_secret` tells whether there is one."""
+    """An integration. Its secret is write-only: `has_secret` tells whether there is one, `secret_staged` whether
+    another waits beside it.
+    """
 
     id: UUID
     name: str
@@ -119,6 +109,10 @@ class IntegrationView(msgspec.Struct, frozen=True, kw_only=True):
     client_id: str
     has_secret: bool
     secret_expires_at: datetime | None
+    secret_staged: bool
+    staged_at: datetime | None
+    staged_expires_at: datetime | None
+    staged_from: datetime | None
     cloud: str
     scopes: list[str]
     objects: list[ObjectToShare]
@@ -135,13 +129,6 @@ class IntegrationList(msgspec.Struct, frozen=True, kw_only=True):
     """The project's integrations, oldest first."""
 
     result: list[IntegrationView]
-
-
-class SecretReplaced(msgspec.Struct, frozen=True, kw_only=True):
-    """The integration, and how many sign-ins use the new secret."""
-
-    integration: IntegrationView
-    sign_ins: int
 
 
 class ConnectPageInput(Input, frozen=True, kw_only=True):
@@ -191,7 +178,7 @@ def _looking(services: Services, access: Access) -> list[ControllerRouterHandler
     @get("/{integration_id:uuid}", guards=[access.needs(Scope.READ)], summary="Show an integration")
     async def show_integration(request: Ask, integration_id: FromPath[UUID]) -> IntegrationView:
         """Everything but the secret."""
-        return await _shown(services, await project_of(request, services), integration_id)
+        return await shown_integration(services, await project_of(request, services), integration_id)
 
     return [list_integrations, show_integration]
 
@@ -201,12 +188,9 @@ def _changing(services: Services, access: Access) -> list[ControllerRouterHandle
     async def create_integration(request: Ask, data: JSONBody[NewIntegration]) -> IntegrationView:
         """Set a provider up once: your app, what is shared and why, and the ways to connect."""
         project = await project_of(request, services)
-        app = _app(data.client_id, data) if data.client_secret or data.certificate else None
         wish = _wish(data, cloud_of(data.cloud, project))
-        made = await project.connect.integrations.create(wish, app, secret_expires_at=data.secret_expires_at)
-        async with project.db.project(project.project.id) as tx:
-            await note(tx, request, "integration.create", made.id, name=data.name)
-        return await _shown(services, project, made.id)
+        made = await project.connect.integrations.create(wish, _app(data), by=author_of(request))
+        return await shown_integration(services, project, made.id)
 
     @put("/{integration_id:uuid}", guards=[access.needs(Scope.ADMIN)], summary="Change an integration")
     async def replace_integration(
@@ -217,23 +201,8 @@ def _changing(services: Services, access: Access) -> list[ControllerRouterHandle
         async with project.db.project(project.project.id) as tx:
             before = await integrations.get(tx, integration_id)
         cloud = cloud_of(data.cloud, project) if data.cloud is not None else cloud_of_integration(before)
-        await project.connect.integrations.replace(integration_id, _wish(data, cloud))
-        async with project.db.project(project.project.id) as tx:
-            await note(tx, request, "integration.change", integration_id, name=data.name)
-        return await _shown(services, project, integration_id)
-
-    @put("/{integration_id:uuid}/secret", guards=[access.needs(Scope.ADMIN)], summary="Replace the app's secret")
-    async def replace_secret(request: Ask, integration_id: FromPath[UUID], data: JSONBody[NewSecret]) -> SecretReplaced:
-        """Connections that were made through your app use it from now on."""
-        project = await project_of(request, services)
-        async with project.db.project(project.project.id) as tx:
-            before = await integrations.get(tx, integration_id)
-        used = await project.connect.integrations.set_secret(
-            integration_id, _app(before.client_id, data), secret_expires_at=data.secret_expires_at
-        )
-        async with project.db.project(project.project.id) as tx:
-            await note(tx, request, "integration.secret", integration_id, name=before.name)
-        return SecretReplaced(integration=await _shown(services, project, integration_id), sign_ins=used)
+        await project.connect.integrations.replace(integration_id, _wish(data, cloud), by=author_of(request))
+        return await shown_integration(services, project, integration_id)
 
     @delete("/{integration_id:uuid}", guards=[access.needs(Scope.ADMIN)], summary="Forget an integration")
     async def delete_integration(request: Ask, integration_id: FromPath[UUID]) -> None:
@@ -244,7 +213,7 @@ def _changing(services: Services, access: Access) -> list[ControllerRouterHandle
             await integrations.delete(tx, integration_id)
             await note(tx, request, "integration.delete", integration_id, name=before.name)
 
-    return [create_integration, replace_integration, replace_secret, delete_integration]
+    return [create_integration, replace_integration, delete_integration]
 
 
 def connect_page_routes(services: Services, access: Access) -> Router:
@@ -282,7 +251,8 @@ def connect_page_routes(services: Services, access: Access) -> Router:
     return Router("/connect-page", route_handlers=[show_connect_page, save_connect_page], tags=["integrations"])
 
 
-async def _shown(services: Services, project: ProjectServices, integration_id: UUID) -> IntegrationView:
+async def shown_integration(services: Services, project: ProjectServices, integration_id: UUID) -> IntegrationView:
+    """One integration as it is now. Raises RecordNotFound."""
     async with project.db.project(project.project.id) as tx:
         row = await integrations.get(tx, integration_id)
         used = await integrations.connections_by_integration(tx)
@@ -297,6 +267,10 @@ def _view(services: Services, row: Integration, used: int) -> IntegrationView:
         client_id=row.client_id,
         has_secret=row.has_credential,
         secret_expires_at=row.secret_expires_at,
+        secret_staged=row.staged_at is not None,
+        staged_at=row.staged_at,
+        staged_expires_at=row.staged_expires_at,
+        staged_from=row.staged_from,
         cloud=cloud_of_integration(row).name,
         scopes=row.scopes,
         objects=[
@@ -340,15 +314,16 @@ def _wish(data: NewIntegration | IntegrationChange, cloud: Cloud) -> Integration
     )
 
 
-def _app(client_id: str, data: NewIntegration | NewSecret) -> AppCredentials:
-    if not client_id:
-        raise InvalidInput("A secret needs the client id of its app.", subject="client_id")
-    return app_credentials(
-        client_id,
+def _app(data: NewIntegration) -> NewSecret | None:
+    if not data.client_secret and not data.certificate:
+        return None
+    app = app_credentials(
+        data.client_id,
         secret=data.client_secret,
         certificate_base64=data.certificate,
         password=data.certificate_password,
     )
+    return NewSecret(secret=app.secret, certificate=app.certificate, ends_at=data.secret_expires_at)
 
 
 def _bytes(text: str) -> bytes | None:

@@ -77,6 +77,8 @@ EXAMPLES: Final[dict[str, Any]] = {
         "objects": [{"object": "customers", "reason": "So that invoices carry the right name and address."}],
     },
     "replace_secret": {"client_secret": "the new secret's value", "secret_expires_at": "2028-11-20T00:00:00Z"},
+    "date_app_secret": {"secret_expires_at": "2028-11-20T00:00:00Z"},
+    "stage_app_secret": {"client_secret": "the next secret's value", "secret_expires_at": "2028-11-20T00:00:00Z"},
     "save_connect_page": {
         "host_name": "Acme Billing",
         "accent": "#7a3cc0",

@@ -79,8 +79,8 @@ def redelivery_handlers(services: Services, access: Access) -> list[Any]:
         said. Its place in the feed stays."""
         project = await project_of(request, services)
         await _present(project, destination_id)
+        await _note(project, request, "destination.test", destination_id)
         result = await project.deliveries.send_test(project.project.id, destination_id)
-        await _note(project, request, "destination.test", destination_id, delivered=result.delivered)
         return TestAnswer(
             delivered=result.delivered,
             status=result.status,
@@ -104,8 +104,9 @@ def redelivery_handlers(services: Services, access: Access) -> list[Any]:
         """Answers when it is delivered. Receivers drop repeats by the ids of changes and events."""
         project = await project_of(request, services)
         await _present(project, destination_id)
+        asked: dict[str, Any] = {name: what for name, what in msgspec.to_builtins(data).items() if what is not None}
+        await _note(project, request, "destination.replay", destination_id, **asked)
         report = await _replayed(services, project, destination_id, data)
-        await _note(project, request, "destination.replay", destination_id, changes=report.changes)
         return ReplayResult(
             batches=report.batches,
             changes=report.changes,
@@ -147,5 +148,8 @@ async def _present(project: ProjectServices, destination_id: UUID) -> None:
 
 
 async def _note(project: ProjectServices, request: Ask, action: str, subject: UUID, **detail: Any) -> None:
+    """Before anything is sent, which no transaction can hold: whatever happens then, it is known who wanted it. What
+    came of it is among the destination's attempts.
+    """
     async with project.db.project(project.project.id) as tx:
         await note(tx, request, action, subject, **detail)

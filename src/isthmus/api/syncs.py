@@ -155,10 +155,13 @@ def _setting_up(services: Services, access: Access) -> list[ControllerRouterHand
         project = await project_of(request, services)
         async with project.db.project(project.project.id) as tx:
             connection = await one(connections.get, tx, data.connection, "connection")
-        async with patience():
-            sync, checked = await project.create_sync(connection, _wish(data))
-        async with project.db.project(project.project.id) as tx:
+
+        async def noted(tx: Transaction, sync: Sync) -> None:
             await note(tx, request, "sync.create", sync.id, object=sync.object, connection=str(connection.id))
+
+        async with patience():
+            sync, checked = await project.create_sync(connection, _wish(data), noted)
+        async with project.db.project(project.project.id) as tx:
             shown = await _whole(tx, sync)
         return CreatedSync(sync=shown, sample=_sample(checked))
 

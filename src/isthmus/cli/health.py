@@ -62,6 +62,7 @@ def show_health(name: Name = None, home: Home = None, as_json: Json = False) -> 
     """How a connection is: why, since when, whose turn, what fixes it, when its secret ends, and what happened."""
 
     async def work() -> None:
+        from isthmus.connections.ending import end_of
         from isthmus.connections.health import health_of
         from isthmus.store import grants, health
 
@@ -69,12 +70,13 @@ def show_health(name: Name = None, home: Home = None, as_json: Json = False) -> 
             connection = await chosen_connection(opened, name)
             async with opened.db.project(opened.project.id) as tx:
                 grant = await grants.get(tx, connection.grant_id)
+                ends = await end_of(tx, connection, grant)
                 changes = await health.history(tx, connection.id, HISTORY_SHOWN)
         now = health_of(connection)
         if as_json:
-            print_json(_plain(connection, now, grant, changes))
+            print_json(_plain(connection, now, grant, ends, changes))
             return
-        _print(connection, now, grant, changes)
+        _print(connection, now, grant, ends, changes)
 
     run(work)
 
@@ -209,7 +211,7 @@ def _journal() -> Any:
     return ForgetfulJournal()
 
 
-def _print(connection: Connection, now: Any, grant: Any, changes: list[Any]) -> None:
+def _print(connection: Connection, now: Any, grant: Any, ends: Any, changes: list[Any]) -> None:
     from isthmus.cli.connections import state_text
 
     console = out()
@@ -221,10 +223,12 @@ def _print(connection: Connection, now: Any, grant: Any, changes: list[Any]) -> 
         if command:
             console.print(Text(f"  → {command}", style="bold"))
         console.print(f"    [dim]Whose turn: {escape(now.turn or '')}[/]")
-    if grant.secret_expires_at is not None:
+    ends_at, integration = ends
+    if ends_at is not None:
         waits = "; a new one waits" if grant.staged_at else ""
         what = "certificate" if grant.certificate_sealed else "secret"
-        console.print(f"  The {what} ends {ago(grant.secret_expires_at)}{waits}")
+        where = f" (your app’s, kept at the integration {escape(integration.name)})" if integration else ""
+        console.print(f"  The {what} ends {ago(ends_at)}{waits}{where}")
     elif grant.staged_at is not None:
         console.print("  A second secret waits")
     if changes:
@@ -233,15 +237,16 @@ def _print(connection: Connection, now: Any, grant: Any, changes: list[Any]) -> 
         console.print(f"    {ago(each.at):>12}  {each.before} → {each.state}  [dim]{each.reason or ''}[/]")
 
 
-def _plain(connection: Connection, now: Any, grant: Any, changes: list[Any]) -> dict[str, Any]:
+def _plain(connection: Connection, now: Any, grant: Any, ends: Any, changes: list[Any]) -> dict[str, Any]:
     import msgspec
 
+    ends_at, _ = ends
     return {
         "connection": connection.name,
         "health": msgspec.to_builtins(now),
         "secret": {
             "kind": "certificate" if grant.certificate_sealed else "secret" if grant.secret_sealed else "none",
-            "expires_at": grant.secret_expires_at.isoformat() if grant.secret_expires_at else None,
+            "expires_at": ends_at.isoformat() if ends_at else None,
             "staged": grant.staged_at is not None,
         },
         "history": [

@@ -9,15 +9,12 @@ from typing import Final
 
 from isthmus.configuration.ground import Ground
 from isthmus.configuration.planning import Plan
-from isthmus.configuration.steps import Shown, Step, counted
+from isthmus.configuration.steps import AUTHOR, Shown, Step, counted
 from isthmus.kernel.failures import Conflict, InvalidInput
-from isthmus.store import audit
 from isthmus.store.exclusive import exclusive
 
 WAIT_S: Final = 60.0
 """How long an apply waits for another one of the same project."""
-
-ACTOR: Final = "isthmus.yaml"
 
 OnStep = Callable[[Step, Sequence[Shown]], Awaitable[None]]
 """Hears of every step that was carried out, and at once of what is shown only now."""
@@ -63,14 +60,9 @@ async def apply(
     for step in plan.chosen(destroy=destroy):
         shown = await step.perform()
         done.shown += shown
-        async with ground.db.project(ground.project.id) as tx:
-            await audit.note(
-                tx,
-                actor=ACTOR,
-                action=step.act,
-                subject=step.name,
-                detail=_detail(step),
-            )
+        if not step.noted:
+            async with ground.db.project(ground.project.id) as tx:
+                await AUTHOR.note(tx, step.act, step.name, **_detail(step))
         done.done.append(step)
         if on_step is not None:
             await on_step(step, shown)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from isthmus.actions.reading.setup import CheckedSync, SyncWish
 from isthmus.client.protocols import Journal, JournalEntry
+from isthmus.connections.desk import ConnectDesk
 from isthmus.connections.keyring import Keyring
 from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.delivery.ports import Destination
@@ -25,6 +26,7 @@ class Ground(Protocol):
     keyring: Keyring
     opener: Opener
     settings: Settings
+    connect: ConnectDesk
 
     @property
     def development(self) -> bool:

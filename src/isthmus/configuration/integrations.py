@@ -10,15 +10,14 @@ from uuid import UUID
 import msgspec
 
 from isthmus.auth.entra.clouds import SHARED_TENANTS, Cloud
-from isthmus.configuration.ground import Ground
+from isthmus.configuration.ground import Ground, NoJournal
 from isthmus.configuration.loading import Loaded
 from isthmus.configuration.shape import IntegrationPart
-from isthmus.configuration.steps import Difference, Shown, Sign, Step, additions, counted, differences
-from isthmus.connections.connecting import AppCredentials
+from isthmus.configuration.steps import AUTHOR, Difference, Shown, Sign, Step, additions, counted, differences
 from isthmus.connections.credentials import CertificateFile
-from isthmus.connections.given import app_credentials, cloud_named
+from isthmus.connections.given import cloud_named, given_secret
+from isthmus.connections.host_app import in_use
 from isthmus.connections.integrations import (
-    Integrations,
     IntegrationWish,
     SharedObject,
     cloud_of_integration,
@@ -26,7 +25,8 @@ from isthmus.connections.integrations import (
     shared_objects,
     usual_modes,
 )
-from isthmus.kernel.failures import Failure, InvalidInput
+from isthmus.connections.renewing import NewSecret
+from isthmus.kernel.failures import CredentialFailure, Failure, InvalidInput
 from isthmus.store import default_syncs, integrations
 from isthmus.store.integrations import Integration
 
@@ -67,7 +67,7 @@ class _One:
         self._loaded = loaded
         self._name = name
         self._part = part
-        self._rooms = Integrations(ground.db, ground.keyring, ground.opener, ground.project.id)
+        self._desk = ground.connect
         self._expires = _day(part.secret_expires)
         self._defaults: dict[str, Any] = msgspec.to_builtins(part.syncs) if isinstance(part.syncs, dict) else {}
 
@@ -82,7 +82,7 @@ class _One:
 
         async def perform() -> Sequence[Shown]:
             try:
-                made = await self._rooms.create(wish, app, secret_expires_at=self._expires)
+                made = await self._desk.integrations.create(wish, app, by=AUTHOR)
             except InvalidInput as failure:
                 raise self._mistaken(failure) from failure
             await self._keep_defaults(made.id)
@@ -102,7 +102,13 @@ class _One:
             ]
         )
         return Step(
-            sign=Sign.ADD, kind=KIND, name=self._name, act="integration.create", perform=perform, differences=listed
+            sign=Sign.ADD,
+            kind=KIND,
+            name=self._name,
+            act="integration.create",
+            perform=perform,
+            differences=listed,
+            noted=True,
         )
 
     def changed(self, row: Integration, defaults: dict[str, Any]) -> Step | None:
@@ -126,7 +132,8 @@ class _One:
         fresh = app is not None and not self._proves(row, app)
         if fresh:
             found += (Difference(name="secret", before="the one before", after="another one"),)
-        redated = self._expires is not None and row.secret_expires_at != self._expires
+        dated = self._expires is not None and not isinstance(self._part.certificate, str)  # which says so itself
+        redated = dated and row.secret_expires_at != self._expires
         if redated and not fresh:
             found += differences([("secret_expires", _date(row.secret_expires_at), _date(self._expires))])
         if not found:
@@ -134,13 +141,20 @@ class _One:
 
         async def perform() -> Sequence[Shown]:
             try:
-                await self._rooms.replace(row.id, wish)
-                if app is not None and (fresh or redated or row.client_id != wish.client_id):
-                    await self._rooms.set_secret(row.id, app, secret_expires_at=self._expires)
+                another_app = row.client_id != wish.client_id
+                if app is not None and fresh and not another_app:  # tried first: what is refused changes nothing
+                    await self._desk.app_secrets.replace(row.id, app, NoJournal(), by=AUTHOR)
+                await self._desk.integrations.replace(row.id, wish, by=AUTHOR)
+                if app is not None and another_app:
+                    await self._desk.app_secrets.replace(row.id, app, NoJournal(), by=AUTHOR)
+                elif redated and not fresh:
+                    await self._desk.app_secrets.set_expiry(row.id, self._expires, by=AUTHOR)
                 if defaults != self._defaults:
                     await self._keep_defaults(row.id)
             except InvalidInput as failure:
                 raise self._mistaken(failure) from failure
+            except CredentialFailure as failure:
+                raise self._mistaken(failure, "client_secret" if app and app.secret else "certificate") from failure
             return []
 
         return Step(
@@ -150,6 +164,7 @@ class _One:
             act="integration.change",
             perform=perform,
             differences=found,
+            noted=True,
         )
 
     async def _keep_defaults(self, integration_id: UUID) -> None:
@@ -180,24 +195,22 @@ class _One:
         except InvalidInput as failure:
             raise self._mistaken(failure, "cloud") from failure
 
-    def _credentials(self) -> AppCredentials | None:
+    def _credentials(self) -> NewSecret | None:
         """What the file refers to; None when it refers to nothing, and what is there stays."""
         part = self._part
         if isinstance(part.client_secret, str):
-            return app_credentials(part.client_id, secret=part.client_secret)
+            return NewSecret(secret=given_secret(part.client_secret), ends_at=self._expires)
         if isinstance(part.certificate, str):
-            return AppCredentials(
-                client_id=part.client_id, certificate=CertificateFile(content=part.certificate.encode(), password=None)
-            )
+            return NewSecret(certificate=CertificateFile(content=part.certificate.encode(), password=None))
         return None
 
-    def _proves(self, row: Integration, app: AppCredentials) -> bool:
+    def _proves(self, row: Integration, app: NewSecret) -> bool:
         """Whether the app's secret is the one that is kept."""
-        if not row.has_credential or row.client_id != app.client_id:
+        kept = in_use(self._ground.keyring, row)
+        if kept is None or row.client_id != self._part.client_id:
             return False
-        kept = self._rooms.credentials(row)
         if app.secret is not None and kept.secret is not None:
-            return app.secret.reveal() == kept.secret.reveal()
+            return app.secret == kept.secret
         if app.certificate is not None and kept.certificate is not None:
             return app.certificate.content == kept.certificate.content
         return False

@@ -9,6 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
+from isthmus.store.audit import Author
+
+AUTHOR: Final = Author(actor="isthmus.yaml")
+"""Whom the audit log names."""
+
 LIST_SHOWN_MAX: Final = 6
 """Members of a long list that a difference names."""
 
@@ -47,7 +52,8 @@ class Step:
     """One change of one thing.
 
     `loses` says in numbers what cannot be brought back; such a step needs leave. `unnamed` marks what is there without
-    being named in the file: without leave it simply stays. `act` is the name in the audit log.
+    being named in the file: without leave it simply stays. `act` is the name in the audit log; a step that is `noted`
+    writes its entry itself, in the transaction of the act.
     """
 
     sign: Sign
@@ -58,6 +64,7 @@ class Step:
     differences: tuple[Difference, ...] = ()
     loses: str | None = None
     unnamed: bool = False
+    noted: bool = False
 
     @property
     def destructive(self) -> bool:

@@ -27,16 +27,19 @@ from isthmus.connections.credentials import (
     GrantKind,
     cloud_of,
     credential_of,
+    same_proof,
     seal_certificate,
     seal_secret,
+    seal_staged,
     seal_token,
 )
 from isthmus.connections.keyring import Keyring
 from isthmus.connections.opening import Opener
+from isthmus.connections.renewing import NewSecret
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import ConsentMissing, Failure, InvalidInput, SignInAgain, VendorFault
 from isthmus.providers.registry import provider_named
-from isthmus.store import connections, events, grants
+from isthmus.store import connections, events, grants, staging
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Authorization, Connection, Grant
 from isthmus.vault.secrets import Secret
@@ -58,13 +61,26 @@ Guard = Callable[[Transaction], Awaitable[object]]
 
 
 class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
-    """What an app signs in with: a secret or a certificate."""
+    """What an app signs in with: a secret or a certificate.
+
+    `expires_at` is when it ends, as Entra shows it; a certificate says so itself. The host's own app is `watched` at
+    its integration, so that its end is told once and not for every connection; `staged` waits beside it there.
+    """
 
     client_id: str
     secret: Secret | None = None
     certificate: CertificateFile | None = None
     expires_at: datetime | None = None
-    """When it ends, as Entra shows it; a certificate says so itself."""
+    watched: bool = False
+    staged: NewSecret | None = None
+    staged_from: datetime | None = None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """The end that the connection itself has to be warned of."""
+        if self.watched:
+            return None
+        return self.certificate.expires_at() if self.certificate else self.expires_at
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,8 +225,17 @@ class Connecting:
             grant_id,
             secret_sealed=seal_secret(self._keyring, grant_id, app.secret) if app.secret else None,
             certificate_sealed=seal_certificate(self._keyring, grant_id, app.certificate) if app.certificate else None,
-            secret_expires_at=app.certificate.expires_at() if app.certificate else app.expires_at,
+            secret_expires_at=app.ends_at,
         )
+        if app.staged is not None:
+            secret, certificate = app.staged.secret, app.staged.certificate
+            await staging.stage(
+                tx,
+                grant_id,
+                secret_sealed=seal_staged(self._keyring, grant_id, secret) if secret else None,
+                certificate_sealed=seal_staged(self._keyring, grant_id, certificate) if certificate else None,
+                from_at=app.staged_from,
+            )
         await grants.forget_access_token(tx, grant_id)
 
     async def start_sign_in(
@@ -381,8 +406,10 @@ class Connecting:
         sign_in = pending.sign_in
         code = read_callback(parameters, expected_state=sign_in.state)
         call = self._opener.token_call(pending.cloud, journal)
-        own = pending.secret is None and pending.client_id == grant.client_id
-        credential = credential_of(self._keyring, grant) if own else _secret_of(pending)
+        own = pending.client_id == grant.client_id and (
+            pending.secret is None or same_proof(_secret_of(pending), self._credential_of(grant))
+        )  # then its date, and what waits beside it, stay
+        credential = self._credential_of(grant) if own else _secret_of(pending)
 
         async def redeem() -> TokenSet:
             steps = redeem_code(
@@ -432,6 +459,11 @@ class Connecting:
                     await arrived(tx)
                     break
         self._opener.forget_tokens(grant.id)
+
+    def _credential_of(self, grant: Grant) -> Credential:
+        """What the grant has so far; a sign-in may be the first thing that it gets."""
+        has = grant.secret_sealed is not None or grant.certificate_sealed is not None
+        return credential_of(self._keyring, grant) if has else None
 
     async def _identity(self, id_token: str, grant: Grant, pending: _Pending, call: RetryingCall) -> Identity:
         steps = identify(

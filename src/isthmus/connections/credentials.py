@@ -105,6 +105,13 @@ def staged_credential_of(keyring: Keyring, grant: Grant) -> Credential:
     return None
 
 
+def same_proof(one: Credential, other: Credential) -> bool:
+    """Whether both prove the app by the same secret or certificate."""
+    if isinstance(one, ClientCertificate) and isinstance(other, ClientCertificate):
+        return one.thumbprint_sha256 == other.thumbprint_sha256
+    return isinstance(one, ClientSecret) and isinstance(other, ClientSecret) and one.value == other.value
+
+
 def seal_staged(keyring: Keyring, grant_id: UUID, given: Secret | CertificateFile) -> bytes:
     """A credential for its place beside the one in use."""
     if isinstance(given, CertificateFile):

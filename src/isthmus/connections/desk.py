@@ -7,6 +7,7 @@ from contextlib import suppress
 from uuid import UUID
 
 from isthmus.client.protocols import JournalEntry
+from isthmus.connections.app_secrets import AppSecrets
 from isthmus.connections.connecting import AppCredentials, Connecting, Wish
 from isthmus.connections.importing import import_tokens
 from isthmus.connections.integrations import Integrations
@@ -15,8 +16,10 @@ from isthmus.connections.opening import Opener
 from isthmus.connections.sessions import ConnectSessions
 from isthmus.connections.sessions_check import run_check
 from isthmus.connections.sessions_flow import ConnectFlow
+from isthmus.connections.trial import try_app, worth_keeping
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.failures import Failure, InvalidInput
+from isthmus.store import connections
 from isthmus.store.database import Database
 from isthmus.store.rows import Connection
 from isthmus.vault.secrets import Secret
@@ -30,7 +33,9 @@ class NoJournal:
 
 
 class ConnectDesk:
-    """A project's integrations and connect sessions. `sessions` makes and shows them, `flow` moves them on."""
+    """A project's integrations with the secrets of the host's apps, and connect sessions: `sessions` makes and shows
+    them, `flow` moves them on.
+    """
 
     def __init__(
         self,
@@ -49,7 +54,8 @@ class ConnectDesk:
         self._project_id = project_id
         self._keyring = keyring
         self._connecting = connecting
-        self.integrations = Integrations(db, keyring, opener, project_id)
+        self.integrations = Integrations(db, keyring, project_id)
+        self.app_secrets = AppSecrets(db, keyring, opener, clock, project_id)
         self.sessions = ConnectSessions(db, clock, project_id, development=development)
         self.flow = ConnectFlow(
             db,
@@ -73,6 +79,22 @@ class ConnectDesk:
             with suppress(InvalidInput):  # it has run out or was taken back in this moment: its page says so
                 await self.flow.finish(session_id, None)
         return taken
+
+    async def with_app(self, wish: Wish, app: AppCredentials) -> Connection:
+        """As `Connecting.with_app`; where a connection of that name has credentials already, new ones are tried first.
+
+        Raises what the identity provider says against them; then nothing has changed.
+        """
+        async with self._db.project(self._project_id) as tx:
+            present = next((each for each in await connections.every(tx) if each.name == wish.name), None)
+        if present is not None and present.state != "disconnected":
+            try:
+                await try_app(self._opener, self._clock, wish, app, NoJournal())
+            except Failure as failure:
+                if present.state == "connected" or not worth_keeping(failure):
+                    failure.message += " Nothing was changed."
+                    raise
+        return await self._connecting.with_app(wish, app)
 
     async def import_tokens(self, wish: Wish, app: AppCredentials, refresh_token: Secret) -> Connection:
         """Take a sign-in over from another program; it is renewed at once, or refused."""

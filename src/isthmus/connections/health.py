@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from isthmus.kernel.failures import CredentialFailure, EnvironmentNotFound, Failure, RateLimited, Turn
+from isthmus.kernel.failures import CredentialFailure, EnvironmentNotFound, Failure, IdentityMismatch, RateLimited, Turn
 from isthmus.kernel.reasons import BUTTONS, DISCONNECTED, Fix, reason_of
 from isthmus.store.rows import Connection
 
@@ -100,3 +100,13 @@ def lasts(failure: dict[str, Any] | None) -> bool:
         return False
     reason = reason_of(failure)
     return not reason.passes and reason.fix in (Fix.NEW_SECRET, Fix.SIGN_IN_AGAIN)
+
+
+def sign_in_lives(connection: Connection) -> bool:
+    """True when the connection's sign-in is still good as far as is known, whatever else is wrong: a policy, an
+    environment that is gone, a consent that is missing, somebody else's sign-in that was refused (OA-16, OA-22).
+    """
+    if connection.state == "disconnected":
+        return False
+    refused_another = connection.failure is not None and connection.failure.get("code") == IdentityMismatch.code
+    return refused_another or not lasts(connection.failure)

@@ -1,10 +1,9 @@
-"""Integrations: a provider set up once for a project. The secret is sealed here and copied, sealed, to every grant."""
+"""Integrations: a provider set up once for a project, what is shared through it and why, and how its pages look."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -12,22 +11,20 @@ from uuid import UUID
 
 import msgspec
 
-from isthmus.auth.entra.assertion import read_certificate
 from isthmus.auth.entra.clouds import SHARED_TENANTS, Cloud
 from isthmus.auth.entra.scopes import SIGN_IN_SCOPES, delegated_scope
 from isthmus.connections.connecting import AppCredentials
-from isthmus.connections.credentials import CertificateFile, seal_certificate, seal_secret, unpacked
+from isthmus.connections.host_app import in_use, seal_in_use, waiting
 from isthmus.connections.keyring import Keyring
-from isthmus.connections.opening import Opener
+from isthmus.connections.renewing import NewSecret
 from isthmus.kernel.failures import InvalidInput
 from isthmus.kernel.ids import new_id
 from isthmus.providers.registry import provider_named
-from isthmus.store import grants, integrations
+from isthmus.store import app_secrets, integrations
+from isthmus.store.audit import Author
 from isthmus.store.database import Database
 from isthmus.store.integrations import ConnectPage, Integration
-from isthmus.vault.secrets import Secret
 
-TABLE: Final = "integrations"
 OBJECTS_MAX: Final = 50
 REASON_CHARACTERS_MAX: Final = 300
 ORIGINS_MAX: Final = 50
@@ -94,18 +91,17 @@ class IntegrationWish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Integrations:
-    """A project's integrations with their secrets."""
+    """A project's integrations. Their secrets are replaced and staged by `app_secrets`."""
 
-    def __init__(self, db: Database, keyring: Keyring, opener: Opener, project_id: UUID) -> None:
+    def __init__(self, db: Database, keyring: Keyring, project_id: UUID) -> None:
         self._db = db
         self._keyring = keyring
-        self._opener = opener
         self._project_id = project_id
 
-    async def create(
-        self, wish: IntegrationWish, app: AppCredentials | None = None, *, secret_expires_at: datetime | None = None
-    ) -> Integration:
-        """Keep an integration. `app` proves the host's own app. Raises InvalidInput, Duplicate."""
+    async def create(self, wish: IntegrationWish, app: NewSecret | None = None, *, by: Author) -> Integration:
+        """Keep an integration. `app` proves the host's own app: nobody has connected with it yet, so that it
+        cannot be tried. Raises InvalidInput, Duplicate.
+        """
         checked = _checked(wish)
         integration_id = new_id()
         async with self._db.project(self._project_id) as tx:
@@ -122,12 +118,14 @@ class Integrations:
                 tenant=checked.tenant,
             )
             if app is not None:
-                await integrations.set_secret(
-                    tx, integration_id, secret_expires_at=secret_expires_at, **self._sealed(integration_id, app)
-                )
+                if not wish.client_id:
+                    raise InvalidInput("A secret needs the client id of its app.", subject="client_id")
+                sealed = seal_in_use(self._keyring, integration_id, app)
+                await app_secrets.put_in_use(tx, integration_id, secret_expires_at=app.expires_at, **sealed)
+            await by.note(tx, "integration.create", integration_id, name=wish.name)
             return await integrations.get(tx, integration_id)
 
-    async def replace(self, integration_id: UUID, wish: IntegrationWish) -> Integration:
+    async def replace(self, integration_id: UUID, wish: IntegrationWish, *, by: Author) -> Integration:
         """Everything but the secret, as it is given now. Connections keep what they sign in with.
 
         Another client id needs its own secret: the old one is forgotten then.
@@ -138,9 +136,10 @@ class Integrations:
             if before.provider != wish.provider:
                 raise InvalidInput("An integration keeps its provider.", remedy="Make a new integration.")
             if before.client_id != wish.client_id:
-                await integrations.set_secret(
+                await app_secrets.put_in_use(
                     tx, integration_id, secret_sealed=None, certificate_sealed=None, secret_expires_at=None
                 )
+            await by.note(tx, "integration.change", integration_id, name=wish.name)
             return await integrations.update(
                 tx,
                 integration_id,
@@ -153,66 +152,22 @@ class Integrations:
                 tenant=checked.tenant,
             )
 
-    async def set_secret(
-        self, integration_id: UUID, app: AppCredentials, *, secret_expires_at: datetime | None = None
-    ) -> int:
-        """A new secret or certificate for the host's app; how many sign-ins now use it.
-
-        Every connection that was made through the integration with this app goes on with it; nobody consents anew.
-        """
-        async with self._db.project(self._project_id) as tx:
-            integration = await integrations.get(tx, integration_id)
-            if not integration.client_id:
-                raise InvalidInput("This integration has no app of its own.", remedy="Enter its client id first.")
-            sealed = self._sealed(integration_id, app)
-            await integrations.set_secret(tx, integration_id, secret_expires_at=secret_expires_at, **sealed)
-            users = await integrations.grants_of(tx, integration_id, integration.client_id)
-            for grant in users:
-                await grants.set_secret(
-                    tx,
-                    grant.id,
-                    secret_sealed=seal_secret(self._keyring, grant.id, app.secret) if app.secret else None,
-                    certificate_sealed=seal_certificate(self._keyring, grant.id, app.certificate)
-                    if app.certificate
-                    else None,
-                    secret_expires_at=secret_expires_at,
-                )
-                await grants.forget_access_token(tx, grant.id)
-        for grant in users:
-            self._opener.forget_tokens(grant.id)
-        return len(users)
-
     def credentials(self, integration: Integration) -> AppCredentials:
         """What the host's app proves itself with. Raises InvalidInput when nobody has entered it."""
-        if integration.certificate_sealed is not None:
-            packed = self._keyring.open_sealed(
-                integration.certificate_sealed, table=TABLE, column="certificate_sealed", row=integration.id
+        found = in_use(self._keyring, integration)
+        if found is None:
+            raise InvalidInput(
+                f"The integration “{integration.name}” has no secret for its app.",
+                remedy="The people who run this service enter the client secret at the integration.",
             )
-            return AppCredentials(client_id=integration.client_id, certificate=unpacked(packed))
-        if integration.secret_sealed is not None:
-            secret = self._keyring.open_sealed(
-                integration.secret_sealed, table=TABLE, column="secret_sealed", row=integration.id
-            )
-            return AppCredentials(client_id=integration.client_id, secret=secret)
-        raise InvalidInput(
-            f"The integration “{integration.name}” has no secret for its app.",
-            remedy="The people who run this service enter the client secret at the integration.",
+        return AppCredentials(
+            client_id=integration.client_id,
+            secret=found.secret,
+            certificate=found.certificate,
+            watched=True,
+            staged=waiting(self._keyring, integration),
+            staged_from=integration.staged_from,
         )
-
-    def _sealed(self, integration_id: UUID, app: AppCredentials) -> dict[str, bytes | None]:
-        if (app.secret is None) == (app.certificate is None):
-            raise InvalidInput("An app signs in with a client secret or with a certificate: give one of them.")
-
-        def seal(column: str, secret: Secret | None) -> bytes | None:
-            if secret is None:
-                return None
-            return self._keyring.seal(secret, table=TABLE, column=column, row=integration_id)
-
-        certificate = _read(app.certificate) if app.certificate else None
-        return {
-            "secret_sealed": seal("secret_sealed", app.secret),
-            "certificate_sealed": seal("certificate_sealed", certificate),
-        }
 
 
 class _Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -356,9 +311,3 @@ def _checked(wish: IntegrationWish) -> _Checked:
     delegated_scope(resource, scopes or provider.declaration.delegated_scopes)  # refuses what cannot be asked for
     objects = [msgspec.to_builtins(each) for each in wish.objects]
     return _Checked(scopes=scopes, objects=objects, modes=modes, tenant=tenant)
-
-
-def _read(certificate: CertificateFile) -> Secret:
-    """A certificate that can be used, packed for sealing. Raises InvalidInput or ConfigurationFailure."""
-    read_certificate(certificate.content, password=certificate.password)
-    return certificate.packed()

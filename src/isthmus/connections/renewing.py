@@ -86,7 +86,7 @@ class Renewing:
         itself; then nothing has changed.
         """
         credential = new.credential()
-        _refuse_past(new.expires_at, self._clock.now())
+        refuse_past(new.expires_at, self._clock.now())
         connection, grant = await self._load(connection_id)
         async with grants.refreshing(self._db, self._project_id, grant.id) as turn:
             await self._put_in_use(turn, connection, credential, new, journal, actor)
@@ -111,7 +111,7 @@ class Renewing:
         one that should be valid now.
         """
         credential = new.credential()
-        _refuse_past(new.expires_at, self._clock.now())
+        refuse_past(new.expires_at, self._clock.now())
         connection, grant = await self._load(connection_id)
         if connection.state == "disconnected":
             raise InvalidInput("The connection is disconnected.", remedy="Give it the new secret at once instead.")
@@ -129,6 +129,8 @@ class Renewing:
             )
             if from_at is not None:
                 await health.look_soon(tx, grant.id, health.AppointmentKind.IDLE, from_at)
+            if not later:
+                await health.try_new_secret(tx, [grant.id])
             await audit.note(
                 tx,
                 actor=actor,
@@ -207,6 +209,7 @@ class Renewing:
                 expires_at=promotion.expires_at,
             )
             await staging.count_credential(tx, grant.id)
+            await health.try_new_secret(tx, [grant.id])  # those that share the sign-in; this one is checked next
             if tokens is None:
                 await grants.forget_access_token(tx, grant.id)
             await audit.note(
@@ -258,7 +261,8 @@ def _permissions(connection: Connection, grant: Grant) -> tuple[str, ...]:
     return tuple(grant.scopes) or provider_named(connection.provider).declaration.delegated_scopes
 
 
-def _refuse_past(ends_at: datetime | None, now: datetime) -> None:
+def refuse_past(ends_at: datetime | None, now: datetime) -> None:
+    """Raise InvalidInput for a secret that has ended already."""
     if ends_at is not None and ends_at <= now:
         raise InvalidInput(
             f"That ended on {ends_at:%Y-%m-%d} already.",

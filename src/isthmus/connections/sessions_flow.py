@@ -432,7 +432,9 @@ class ConnectFlow:
             if session.step != "choose" or connection_id is None:
                 raise InvalidInput("The check has not passed yet.", remedy="Wait for it, or start it again.")
             ended = await end_well(tx, session, connection_id, company_ids)
-        await share_grant(self._db, self._keyring, self._opener, self._project_id, connection_id)
+            shared = await share_grant(tx, self._keyring, connection_id)
+        if shared is not None:
+            self._opener.forget_tokens(shared)
         return ended
 
     # -- small steps ---------------------------------------------------------------------------------------------

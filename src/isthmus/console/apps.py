@@ -122,7 +122,7 @@ async def connect(visit: Visiting) -> Response[Any]:
         )
         if way == "person":
             return await _to_sign_in(visit, wish, typed)
-        connection = await visit.here.connecting.with_app(wish, _credentials(visit, way, typed["client_id"]))
+        connection = await visit.here.connect.with_app(wish, _credentials(visit, way, typed["client_id"]))
     except Failure as failure:
         default = "certificate" if way == "certificate" else "name" if failure.subject == typed["name"] else ""
         return await _form(visit, way, typed, errors_of(failure, default), status=422)

@@ -13,6 +13,7 @@ from litestar.types import ControllerRouterHandler
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.connections.connecting import AppCredentials, Wish
 from isthmus.connections.credentials import GrantKind, cloud_of
+from isthmus.connections.ending import end_of
 from isthmus.connections.health import health_of
 from isthmus.connections.renewing import NewSecret
 from isthmus.console.apps import CALLBACK
@@ -20,14 +21,24 @@ from isthmus.console.asking import QuietJournal, errors_of
 from isthmus.console.browser_tie import tie_cookie
 from isthmus.console.care import LIVES, actor, date_of
 from isthmus.console.checks import check_and_keep, last_check
-from isthmus.console.fixes import button_of, secret_line
+from isthmus.console.fixes import button_of, failure_of, secret_line
 from isthmus.console.freshness import by_trouble
 from isthmus.console.operation_story import title_of
 from isthmus.console.sessions import new_token
 from isthmus.console.troubles import LACKING
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
-from isthmus.store import connections, consumers, default_syncs, disconnecting, grants, overview, runs, writes
+from isthmus.store import (
+    app_secrets,
+    connections,
+    consumers,
+    default_syncs,
+    disconnecting,
+    grants,
+    overview,
+    runs,
+    writes,
+)
 from isthmus.store.rows import Connection
 from isthmus.vault.secrets import Secret
 
@@ -66,6 +77,7 @@ async def connections_page(visit: Visiting) -> Response[str]:
         every = await connections.every(tx)
         companies = {each.id: await connections.companies_of(tx, each.id) for each in every[:200]}
         lines = by_trouble(await overview.sync_lines(tx), visit.services.clock.now())
+        at_integration = await app_secrets.by_connection(tx)
     shown = [
         each
         for each in every
@@ -78,7 +90,7 @@ async def connections_page(visit: Visiting) -> Response[str]:
         total=len(every),
         companies=companies,
         healths={each.id: health_of(each) for each in shown[:200]},
-        fixes={each.id: button_of(each) for each in shown[:200]},
+        fixes={each.id: button_of(each, at_integration.get(each.id)) for each in shown[:200]},
         syncs={each.id: [word for line, word in lines if line.connection_id == each.id] for each in every},
         wanted=wanted,
         text=text,
@@ -206,7 +218,7 @@ async def new_secret(visit: Visiting, connection_id: FromPath[UUID]) -> Response
             return await _sign_in_again(visit, wish, client_id, secret)
         if client_id == grant.client_id:
             return await _renew(visit, connection, Secret(secret))
-        await visit.here.connecting.with_app(wish, AppCredentials(client_id=client_id, secret=Secret(secret)))
+        await visit.here.connect.with_app(wish, AppCredentials(client_id=client_id, secret=Secret(secret)))
     except Failure as failure:
         field = "ends" if failure.subject == "secret_expires_at" else "client_secret"
         return await _settings(visit, connection, errors_of(failure, field), status=422)
@@ -261,6 +273,7 @@ async def _settings(
         lost = await disconnecting.losses(tx, connection.id)
         customers = (await consumers.every(tx))[:CUSTOMERS_OFFERED]
         owner = await consumers.get(tx, connection.consumer_id) if connection.consumer_id else None
+        ends_at, _ = await end_of(tx, connection, grant)
     return await _tab(
         visit,
         connection,
@@ -272,7 +285,7 @@ async def _settings(
         client_id=grant.client_id,
         kind=grant.kind,
         person=grant.kind == GrantKind.PERSON,
-        secret_expires_at=grant.secret_expires_at,
+        secret_expires_at=ends_at,
         cloud=cloud_of(grant).title,
         staged_at=grant.staged_at,
         staged_from=grant.staged_from,
@@ -314,12 +327,14 @@ async def _tab(
     base = f"/console/connections/{connection.id}"
     async with visit.services.db.project(visit.project.id) as tx:
         grant = await grants.get(tx, connection.grant_id)
+        _, integration = await end_of(tx, connection, grant)
     return await visit.page(
         template,
         status=status,
         connection=connection,
-        fix=button_of(connection),
-        secret=secret_line(grant, visit.services.clock.now()),
+        fix=button_of(connection, integration.id if integration else None),
+        failure=failure_of(connection, integration.id if integration else None),
+        secret=secret_line(connection, grant, integration, visit.services.clock.now()),
         base=base,
         tabs=[(f"{base}{end}", words, end == tab) for end, words in TABS],
         **values,

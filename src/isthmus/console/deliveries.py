@@ -103,8 +103,8 @@ async def retry(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
 async def send_test(visit: Visiting, destination_id: FromPath[UUID]) -> Response[Any]:
     """Send a test event now and show what the receiver said."""
     destination = await destination_of(visit, destination_id)
+    await visit.note("destination.tested", destination.name)  # before: no transaction can hold what is sent
     result = await visit.here.deliveries.send_test(visit.project.id, destination_id)
-    await visit.note("destination.tested", destination.name, delivered=result.delivered)
     return await _page(visit, destination_id, tested=result)
 
 
@@ -127,11 +127,11 @@ async def replay(visit: Visiting, destination_id: FromPath[UUID]) -> Response[An
         return await _replay_time(visit, destination, since, visit.text("until"))
     if not (first.isdigit() and last.isdigit() and len(first) < 16 and len(last) < 16):
         return await _page(visit, destination_id, {"first": "Give the first and the last change number."}, status=422)
+    await visit.note("destination.replayed", destination.name, first=int(first), last=int(last))
     try:
         report = await visit.here.deliveries.replay(visit.project.id, destination_id, int(first), int(last))
     except Failure as failure:
         return await _page(visit, destination_id, errors_of(failure, "first"), status=422)
-    await visit.note("destination.replayed", destination.name, first=int(first), last=int(last))
     if report.failure is not None:
         words = (
             f"{report.changes:,} changes were taken, then: {report.failure['message']} Go on with {report.next_number}."
@@ -144,12 +144,12 @@ async def _replay_time(visit: Visit, destination: Destination, since: str, until
     """Send again what came in a stretch of time."""
     try:
         begins, ends = _instant(since), _instant(until) if until else datetime.now(UTC)
+        await visit.note("destination.replayed", destination.name, since=since, until=until)
         report = await visit.here.deliveries.replay_time(
             visit.project.id, destination.id, begins, ends, REPLAY_NUMBERS_MAX
         )
     except Failure as failure:
         return await _page(visit, destination.id, errors_of(failure, "since"), status=422)
-    await visit.note("destination.replayed", destination.name, since=since, until=until)
     if report.failure is not None:
         words = f"{report.changes:,} were taken, then: {report.failure['message']} Go on with {report.next_number}."
         return await _page(visit, destination.id, {"since": words}, status=502)
@@ -170,11 +170,11 @@ def _instant(text: str) -> datetime:
 async def replay_letter(visit: Visiting, destination_id: FromPath[UUID], letter_id: FromPath[UUID]) -> Response[Any]:
     """Deliver a dead letter after all."""
     destination = await destination_of(visit, destination_id)
+    await visit.note("destination.dead_letter_replayed", destination.name, letter=str(letter_id))
     try:
         report = await visit.here.deliveries.replay_dead_letter(visit.project.id, destination_id, letter_id)
     except Failure as failure:
         return await _page(visit, destination_id, errors_of(failure, ""), status=422)
-    await visit.note("destination.dead_letter_replayed", destination.name, letter=str(letter_id))
     if report.failure is not None:
         return await _page(visit, destination_id, {"": f"Not taken: {report.failure['message']}"}, status=502)
     return visit.go(f"/console/deliveries/{destination_id}", "replayed")

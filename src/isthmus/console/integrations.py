@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,7 +10,6 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
-from isthmus.connections.connecting import AppCredentials
 from isthmus.connections.credentials import CertificateFile
 from isthmus.connections.given import cloud_named
 from isthmus.connections.integrations import (
@@ -24,10 +22,13 @@ from isthmus.connections.integrations import (
     shared_objects,
     usual_modes,
 )
+from isthmus.connections.renewing import NewSecret
 from isthmus.connections.sessions import SessionWish
 from isthmus.console import clouds
 from isthmus.console.asking import errors_of
+from isthmus.console.care import date_of
 from isthmus.console.connections import COMMON
+from isthmus.console.fixes import app_secret_line
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.store import connect_sessions, connections, consumers, integrations, listing
@@ -79,18 +80,16 @@ async def make(visit: Visiting) -> Response[Any]:
     typed, rows = _typed(visit)
     try:
         wish = _wish(visit, typed, rows)
-        app = _app(visit, typed["client_id"])
-        made = await visit.here.connect.integrations.create(wish, app, secret_expires_at=_day(typed["ends"]))
+        made = await visit.here.connect.integrations.create(wish, given_secret(visit), by=visit.author)
     except Failure as failure:
         return await _form(visit, None, typed, rows, errors_of(failure, _subject(failure, typed)), status=422)
-    await visit.note("integration.create", str(made.id), name=made.name)
     return visit.go(f"/console/apps/integrations/{made.id}", "integration-made")
 
 
 @get("/apps/integrations/{integration_id:uuid}")
 async def integration_page(visit: Visiting, integration_id: FromPath[UUID]) -> Response[str]:
     """One integration: its app, what is shared, its connections and links."""
-    return await _page(visit, integration_id)
+    return await shown(visit, integration_id)
 
 
 @get("/apps/integrations/{integration_id:uuid}/change", opt={"role": "admin"})
@@ -115,27 +114,10 @@ async def change(visit: Visiting, integration_id: FromPath[UUID]) -> Response[An
     integration = await _integration(visit, integration_id)
     typed, rows = _typed(visit)
     try:
-        await visit.here.connect.integrations.replace(integration_id, _wish(visit, typed, rows, integration))
+        wish = _wish(visit, typed, rows, integration)
+        await visit.here.connect.integrations.replace(integration_id, wish, by=visit.author)
     except Failure as failure:
         return await _form(visit, integration, typed, rows, errors_of(failure, _subject(failure, typed)), status=422)
-    await visit.note("integration.change", str(integration_id), name=typed["name"])
-    return visit.go(f"/console/apps/integrations/{integration_id}", "saved")
-
-
-@post("/apps/integrations/{integration_id:uuid}/secret", status_code=200)
-async def new_secret(visit: Visiting, integration_id: FromPath[UUID]) -> Response[Any]:
-    """Another secret for the host's app: every connection goes on with it."""
-    integration = await _integration(visit, integration_id)
-    try:
-        app = _app(visit, integration.client_id)
-        if app is None:
-            raise InvalidInput("Enter the client secret's Value.", subject="client_secret")
-        used = await visit.here.connect.integrations.set_secret(
-            integration_id, app, secret_expires_at=_day(visit.text("ends"))
-        )
-    except Failure as failure:
-        return await _page(visit, integration_id, errors_of(failure, "client_secret"), status=422)
-    await visit.note("integration.secret", str(integration_id), name=integration.name, sign_ins=used)
     return visit.go(f"/console/apps/integrations/{integration_id}", "saved")
 
 
@@ -144,7 +126,7 @@ async def make_link(visit: Visiting, integration_id: FromPath[UUID]) -> Response
     """A link for one customer, shown this once."""
     typed = {name: visit.text(name)[:200] for name in ("consumer", "consumer_name", "life")}
     if not typed["consumer"]:
-        return await _page(
+        return await shown(
             visit, integration_id, {"consumer": "Enter your own id of this customer."}, typed, status=422
         )
     life = typed["life"] if typed["life"] in {key for key, _ in LIVES} else LIVES[0][0]
@@ -157,8 +139,8 @@ async def make_link(visit: Visiting, integration_id: FromPath[UUID]) -> Response
     try:
         made = await visit.here.connect.sessions.create(wish, actor=f"user:{visit.who.name}")
     except Failure as failure:
-        return await _page(visit, integration_id, errors_of(failure, "consumer"), typed, status=422)
-    return await _page(
+        return await shown(visit, integration_id, errors_of(failure, "consumer"), typed, status=422)
+    return await shown(
         visit, integration_id, link=f"{visit.services.public_url}/connect/{made.token}", link_for=typed["consumer"]
     )
 
@@ -176,7 +158,7 @@ async def delete(visit: Visiting, integration_id: FromPath[UUID]) -> Response[An
     """Forget it, when its name was typed; connections stay."""
     integration = await _integration(visit, integration_id)
     if visit.text("confirm") != integration.name:
-        return await _page(visit, integration_id, {"confirm": f"Type exactly {integration.name}."}, status=422)
+        return await shown(visit, integration_id, {"confirm": f"Type exactly {integration.name}."}, status=422)
     async with visit.services.db.project(visit.project.id) as tx:
         await integrations.delete(tx, integration_id)
     await visit.note("integration.delete", str(integration_id), name=integration.name)
@@ -221,27 +203,17 @@ def _wish(
     )
 
 
-def _app(visit: Visit, client_id: str) -> AppCredentials | None:
-    """The secret or certificate that was entered, if one was."""
-    secret, certificate = visit.text("client_secret"), visit.text("certificate")
+def given_secret(visit: Visit) -> NewSecret | None:
+    """The secret or certificate that was entered, if one was. Raises InvalidInput."""
+    secret, certificate, ends_at = visit.text("client_secret"), visit.text("certificate"), date_of(visit.text("ends"))
     if certificate:
         content = CertificateFile(content=certificate.encode(), password=visit.form.get("password") or None)
-        return AppCredentials(client_id=client_id, certificate=content)
-    return AppCredentials(client_id=client_id, secret=Secret(secret)) if secret else None
-
-
-def _day(text: str) -> datetime | None:
-    """A date as browsers send it; None when none was given. Raises InvalidInput."""
-    if not text:
-        return None
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise InvalidInput(f"“{text[:20]}” is no date.", remedy="Write it as 2027-11-30.", subject="ends") from error
+        return NewSecret(certificate=content)
+    return NewSecret(secret=Secret(secret), ends_at=ends_at) if secret else None
 
 
 def _subject(failure: Failure, typed: dict[str, str]) -> str:
-    subject = failure.subject or ""
+    subject = {"secret_expires_at": "ends"}.get(failure.subject or "", failure.subject or "")
     return "name" if subject == typed["name"] else subject
 
 
@@ -276,7 +248,7 @@ async def _form(
     )
 
 
-async def _page(
+async def shown(
     visit: Visit,
     integration_id: UUID,
     errors: dict[str, str] | None = None,
@@ -286,6 +258,7 @@ async def _page(
     link_for: str = "",
     status: int = 200,
 ) -> Response[str]:
+    """The page of one integration, with what is wrong with a form on it."""
     async with visit.services.db.project(visit.project.id) as tx:
         integration = await integrations.get(tx, integration_id)
         every = [each for each in await connections.every(tx) if each.integration_id == integration_id]
@@ -301,6 +274,7 @@ async def _page(
         "integration.html",
         status=status,
         integration=integration,
+        secret=app_secret_line(integration, visit.services.clock.now()),
         objects=shared_objects(integration),
         modes=[MODES[Mode(mode)] for mode in integration.modes],
         remarks=remarks_of(integration.tenant, integration.modes),
@@ -339,7 +313,6 @@ HANDLERS: Final[list[ControllerRouterHandler]] = [
     integration_page,
     change_page,
     change,
-    new_secret,
     make_link,
     revoke_link,
     delete,

@@ -22,6 +22,7 @@ from isthmus.console import (
     destination_settings,
     files,
     home,
+    integration_secrets,
     integrations,
     keys,
     notices,
@@ -72,6 +73,7 @@ def create_console(services: Services) -> list[ControllerRouterHandler]:
             *workspace.HANDLERS,
             *people.HANDLERS,
         ),
+        *integration_secrets.HANDLERS,
         *(
             *integrations.HANDLERS,
             *project_settings.HANDLERS,

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 from uuid import UUID
 
-from isthmus.actions.reading.setup import CheckedSync, SyncWish
+from isthmus.actions.reading.setup import Also, CheckedSync, SyncWish, nothing
 from isthmus.actions.writing import Writer
 from isthmus.client.protocols import Journal
 from isthmus.connections.checking import Report
@@ -59,8 +59,10 @@ class Workspace(Protocol):
         """End a connection, and erase or keep its data."""
         ...
 
-    async def create_sync(self, connection: Connection, wish: SyncWish) -> tuple[Sync, CheckedSync]:
-        """Check a wish against the vendor with one record, then keep it."""
+    async def create_sync(
+        self, connection: Connection, wish: SyncWish, also: Also = nothing
+    ) -> tuple[Sync, CheckedSync]:
+        """Check a wish against the vendor with one record, then keep it together with its audit entry (`also`)."""
         ...
 
     async def request_run(

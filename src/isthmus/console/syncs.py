@@ -17,6 +17,7 @@ from isthmus.console.remedies import changes_reading
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
 from isthmus.store import connections, overview, runs, syncs
+from isthmus.store.database import Transaction
 from isthmus.store.rows import RunState, Sync
 
 SCHEDULES: Final = (
@@ -69,10 +70,13 @@ async def set_up(visit: Visiting, connection_id: FromPath[UUID], name: FromPath[
     try:
         async with visit.services.db.project(visit.project.id) as tx:
             connection = await connections.get(tx, connection_id)
-        sync, _ = await visit.here.create_sync(connection, wish)
+
+        async def noted(tx: Transaction, sync: Sync) -> None:
+            await visit.author.note(tx, "sync.made", sync.object, id=str(sync.id), connection=connection.name)
+
+        sync, _ = await visit.here.create_sync(connection, wish, noted)
     except Failure as failure:
         return await _set_up(visit, connection_id, name, typed["route"], typed, errors_of(failure), status=422)
-    await visit.note("sync.made", sync.object, id=str(sync.id), connection=connection.name)
     if visit.text("run"):
         await visit.here.request_run(visit.services.engine, sync.id)
     return visit.go(f"/console/syncs/{sync.id}", "sync-created")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
 from isthmus.connections.health import health_of
-from isthmus.console.fixes import WARN_DAYS, button_of, ends_in
+from isthmus.console.fixes import WARN_DAYS, button_of, ends_in, failure_of
 from isthmus.console.remedies import changes_reading, remedy_here
 from isthmus.console.words import plural
-from isthmus.store import connect_sessions, default_syncs, health, overview, writes
+from isthmus.store import app_secrets, connect_sessions, default_syncs, health, overview, writes
 from isthmus.store.database import Transaction
 from isthmus.store.default_syncs import RefusedSyncs
 from isthmus.store.health import EndingSecret
@@ -56,7 +57,12 @@ async def troubles_of(
     settled = [each for each in every if each.state != "pending" or each.id not in making]  # else it is their turn
     well = {each.id for each in every if each.state in ("connected", "degraded")}
     ill = {each.id for each in every if each.state in ("needs_reauth", "blocked")}
-    found = [_connection(each) for each in settled if each.state not in ("connected", "disconnected")]
+    at_integration = await app_secrets.by_connection(tx)
+    found = [
+        _connection(each, at_integration.get(each.id))
+        for each in settled
+        if each.state not in ("connected", "disconnected")
+    ]
     found += [_failing(line) for line, word in lines if word == "failing" and line.connection_id not in ill]
     found += [_held(line) for line, _ in lines if line.held is not None]
     found += [_destination(each) for each in targets if each.paused is not None or each.failing_since is not None]
@@ -64,7 +70,8 @@ async def troubles_of(
     found += _undecided(await writes.waiting(tx), await writes.waiting_since(tx))
     found += [refused_trouble(each) for each in await default_syncs.refused(tx)]
     ending = await health.ending_secrets(tx, WARN_DAYS)
-    found += [_ending(each, now) for each in ending if each.connection_id in well]  # another stands still already
+    # a connection whose own it is stands still already
+    found += [_ending(each, now) for each in ending if each.connection_id is None or each.connection_id in well]
     return sorted(found, key=lambda each: TONES.index(each.tone))
 
 
@@ -84,13 +91,13 @@ def refused_trouble(each: RefusedSyncs) -> Trouble:
     )
 
 
-def _connection(each: Connection) -> Trouble:
-    button = button_of(each)
+def _connection(each: Connection, integration_id: UUID | None) -> Trouble:
+    button = button_of(each, integration_id)
     here = f"/console/connections/{each.id}"  # what needs a form of its own begins on the connection's page
     return Trouble(
         title=f"{each.name}: {STATES.get(each.state, each.state)}",
         words=each.reason or "",
-        remedy=remedy_here(each.failure),
+        remedy=remedy_here(failure_of(each, integration_id)),
         turn=each.turn or "you",
         tone="attention" if each.state in ("pending", "degraded") else "bad",
         path=here if button is None or button.sends else button.path,
@@ -187,13 +194,18 @@ def _undecided(waiting: dict[str, int], since: dict[str, datetime]) -> list[Trou
 
 
 def _ending(each: EndingSecret, now: datetime) -> Trouble:
-    _, when = ends_in(each.ends_at, now)
+    """A connection's own secret, or the one of the host's app that all connections of an integration share."""
+    days, when = ends_in(each.ends_at, now)
+    what = ("certificate" if each.certificate else "client secret") + (" of your app" if each.integration_id else "")
+    stops = "of every connection through it " if each.integration_id else ""
+    own = f"/console/connections/{each.connection_id}/settings#credentials"
+    beside = "; it may wait beside the old one" if days else ""
     return Trouble(
-        title=f"{each.name}: the {'certificate' if each.certificate else 'client secret'} {when}",
-        words="Reading and writing stop when it has ended.",
-        remedy="Create a new one in Entra and enter it now; it may wait beside the old one. No consent is needed.",
+        title=f"{each.name}: the {what} {when}",
+        words=f"Reading and writing {stops}{'stop when it has ended' if days else 'have stopped'}.",
+        remedy=f"Create a new one in Entra and enter it now{beside}. No consent is needed.",
         turn="you",
         tone="bad" if each.ends_at - now < timedelta(days=1) else "attention",
-        path=f"/console/connections/{each.connection_id}/settings#credentials",
+        path=app_secrets.PLACE.format(each.integration_id) if each.integration_id else own,
         button="Enter the next secret",
     )

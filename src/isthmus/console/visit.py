@@ -55,6 +55,11 @@ class Visit:
         return Planner(name=f"user:{self.who.name}")
 
     @property
+    def author(self) -> audit.Author:
+        """How the audit log names the person."""
+        return audit.Author(actor=f"user:{self.who.name}")
+
+    @property
     def query(self) -> Mapping[str, str]:
         """The address's parameters, each bounded."""
         return {name: value[:TEXT_CHARACTERS_MAX] for name, value in self.request.query_params.items()}

@@ -158,6 +158,9 @@ NOTICES: Final = {
     "write-waits": "It waits for approval: somebody else has to look at it before it is sent.",
     "write-refused": "Refused. It was not sent; whoever planned it sees your reason.",
     "write-decided": "Noted. Nothing was sent.",
+    "app-secret-used": "The new secret was accepted. Every connection through your app uses it; those that stood still "
+    "because of the old one are being checked.",
+    "app-secret-untried": "Saved. Nobody has connected through your app yet, so the secret could not be tried.",
     "integration-made": "The integration is set up. Next: a link for a customer, or connect one yourself.",
     "integration-deleted": "The integration is gone. Connections that were made through it stay.",
     "link-revoked": "Nobody can use that link any more.",

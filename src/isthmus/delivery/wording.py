@@ -92,8 +92,9 @@ def trial(project: str) -> Text:
 
 def _line(notice: Notice, public_url: str | None) -> Line:
     detail = notice.detail
-    place = _PLACES.get(notice.kind) or (
-        f"/console/connections/{notice.connection_id}" if notice.connection_id else "/console/connections"
+    place = _PLACES.get(notice.kind) or str(
+        detail.get("place")
+        or (f"/console/connections/{notice.connection_id}" if notice.connection_id else "/console/connections")
     )
     return Line(
         name=str(detail.get("connection") or detail.get("what") or ""),

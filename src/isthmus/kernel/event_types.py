@@ -28,7 +28,8 @@ EVENT_TYPES: Final[Mapping[str, str]] = MappingProxyType(
         "connection.created": "A consumer's connection was made; it is not usable before its state is `connected`.",
         "connection.state_changed": "A connection entered another state, or the same state for another reason.",
         "connection.needs_reauth": "A connection stands still until a person signs in again or gives a new secret.",
-        "connection.secret_expiring": "The client secret of a connection expires in 30, 14, 7 or 1 days.",
+        "connection.secret_expiring": "A connection's own secret expires in 30, 14, 7 or 1 days, or has expired.",
+        "integration.secret_expiring": "The secret of your own app, for all connections, ends in 30, 14, 7 or 1 days.",
         "connection.disconnected": "A connection was ended; nothing is read from it or written to it any more.",
         "connect_session.completed": "A person finished the connect page and the connection works.",
         "connect_session.failed": "A person's attempt to connect ended without a working connection.",
@@ -63,6 +64,10 @@ EVENT_EXAMPLES: Final[Mapping[str, EventExample]] = MappingProxyType(
         ),
         "connection.needs_reauth": EventExample(_CONNECTION, {"reason": "secret_expired", "turn": "consumer"}),
         "connection.secret_expiring": EventExample(_CONNECTION, {"days": 14, "expires_at": "2026-12-04T00:00:00Z"}),
+        "integration.secret_expiring": EventExample(
+            {"integration_id": "0199f6a0-0000-7000-8000-000000000007"},
+            {"days": 14, "expires_at": "2026-12-04T00:00:00Z", "staged": False, "connections": 212},
+        ),
         "connection.disconnected": EventExample(_CONNECTION, {"data": "kept"}),
         "connect_session.completed": EventExample(
             {**_SESSION, "connection_id": _CONNECTION["connection_id"]}, {"provider": "business_central"}

@@ -115,6 +115,14 @@ def reason_of(failure: Failure | Mapping[str, Any]) -> Reason:
     return _BY_CODE.get(code) or (_PASSING if stored.get("retryable") else _UNKNOWN)
 
 
+def remedy_at_integration(what: str = "client secret") -> str:
+    """What to do about a secret that all connections of an integration share."""
+    return (
+        f"Create a new {what} for your app in Entra and enter it at the integration, for all its connections; nobody "
+        "has to consent again."
+    )
+
+
 def turn_of(failure: Mapping[str, Any]) -> str:
     """Whose turn a stored failure says it is."""
     return str(failure.get("turn") or Turn.YOU.value)

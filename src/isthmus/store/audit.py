@@ -26,6 +26,17 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None
 
 
+class Author(msgspec.Struct, frozen=True, kw_only=True):
+    """Who does something, handed down to where it is done, so that act and entry are one transaction."""
+
+    actor: str
+    request_id: str | None = None
+
+    async def note(self, tx: Transaction, action: str, subject: object, **detail: Any) -> None:
+        """Write an act down."""
+        await note(tx, actor=self.actor, action=action, subject=str(subject), detail=detail, request_id=self.request_id)
+
+
 async def note(
     tx: Transaction,
     *,

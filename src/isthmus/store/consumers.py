@@ -82,6 +82,11 @@ async def delete(tx: Transaction, consumer_id: UUID) -> None:
     await tx.execute("DELETE FROM consumers WHERE id = %s", (consumer_id,))
 
 
+async def hold(tx: Transaction, consumer_id: UUID) -> None:
+    """Let nobody else hold this consumer before the transaction ends."""
+    await tx.execute("SELECT 1 FROM consumers WHERE id = %s FOR NO KEY UPDATE", (consumer_id,))
+
+
 async def assign(tx: Transaction, connection_id: UUID, consumer_id: UUID | None) -> None:
     """Say whose connection it is."""
     await tx.execute("UPDATE connections SET consumer_id = %s WHERE id = %s", (consumer_id, connection_id))

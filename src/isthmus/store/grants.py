@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput, PausedAfterRestore, TransientFailure
 from isthmus.kernel.ids import new_id
-from isthmus.store import audit, staging
+from isthmus.store import app_secrets, audit, health, staging
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Authorization, Grant
 
@@ -127,8 +127,8 @@ async def set_secret(
     certificate_sealed: bytes | None = None,
     secret_expires_at: datetime | None = None,
 ) -> None:
-    """Replace the app's secret or certificate, and one that was staged. Tokens stay; a refresh token survives an
-    expired secret."""
+    """Replace the app's secret or certificate, and one that was staged; what is learned about the one before counts no
+    more (`credential_number`). Tokens stay; a refresh token survives an expired secret."""
     await tx.execute(
         """UPDATE grants
            SET secret_sealed = %s, certificate_sealed = %s, secret_expires_at = %s, updated_at = now(),
@@ -137,6 +137,7 @@ async def set_secret(
            WHERE id = %s""",
         (secret_sealed, certificate_sealed, secret_expires_at, grant_id),
     )
+    await staging.count_credential(tx, grant_id)
 
 
 async def set_settings(tx: Transaction, grant_id: UUID, *, tenant: str, client_id: str, cloud: dict[str, Any]) -> None:
@@ -257,7 +258,14 @@ class Refreshing:
 
 
 async def promote(tx: Transaction, grant: Grant, promotion: Promotion) -> None:
-    """The staged credential takes the place of the one in use, and the audit log says so."""
+    """The staged credential takes the place of the one in use, and the audit log says so; unless somebody has changed
+    what waits since `grant` was read. Connections that stood still because of the old one are looked at again.
+    """
+    await app_secrets.taken_up(tx, grant)  # integration before grant, like whoever replaces the secret of all
+    staged_at = await tx.value("SELECT staged_at FROM grants WHERE id = %s FOR UPDATE", (grant.id,))
+    if staged_at is None or staged_at != grant.staged_at:
+        return
+    await health.try_new_secret(tx, [grant.id])
     await staging.put_in_use(
         tx,
         grant.id,

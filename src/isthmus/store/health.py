@@ -6,7 +6,7 @@ the notice for people and the next appointment exist exactly if the change does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -17,8 +17,8 @@ from psycopg.types.json import Jsonb
 
 from isthmus.kernel.failures import Failure
 from isthmus.kernel.ids import new_id
-from isthmus.kernel.reasons import Fix, Reason, reason_of
-from isthmus.store import events, notices
+from isthmus.kernel.reasons import Fix, Reason, reason_of, remedy_at_integration
+from isthmus.store import app_secrets, events, notices
 from isthmus.store.database import Database, Transaction
 
 HISTORY_MAX: Final = 200
@@ -36,6 +36,10 @@ WAITS_FOR_PEOPLE: Final = ("needs_reauth", "blocked", "disconnected")
 """States of a connection in which no scheduled work is begun: it cannot succeed, or is refused until somebody acts. A
 run that a person asks for is tried all the same, and an object without permission keeps no other waiting.
 """
+
+NEW_SECRET_SPREAD_S_EACH: Final = 1.0
+NEW_SECRET_SPREAD_S_MAX: Final = 600.0
+"""Connections that a new secret may have healed are looked at one a second, and within ten minutes all."""
 
 DUE_MAX: Final = 200
 """Appointments kept at once."""
@@ -144,6 +148,8 @@ async def _tell_people(
         await notices.recovered(tx, was.id, was.name)
     needs_somebody = reason is not None and reason.fix is not Fix.WAIT and was.state not in ("pending", "disconnected")
     if needs_somebody and reason is not None and failure is not None:
+        kept_at = await app_secrets.kept_at(tx, was.id) if reason.fix is Fix.NEW_SECRET else None
+        place = {"place": app_secrets.PLACE.format(kept_at)} if kept_at else {}
         await notices.add(
             tx,
             kind="connection_trouble",
@@ -152,9 +158,10 @@ async def _tell_people(
             detail={
                 "connection": was.name,
                 "title": reason.title,
-                "remedy": failure.remedy,
+                "remedy": remedy_at_integration() if kept_at else failure.remedy,
                 "turn": failure.whose_turn.value,
                 "state": state,
+                **place,
             },
         )
 
@@ -168,6 +175,26 @@ async def _look_again(tx: Transaction, connection_id: UUID, reason: Reason | Non
                VALUES (%s, 'probe', %s, now() + make_interval(secs => %s))""",
             (tx.project_id, connection_id, PROBES_S[0]),
         )
+
+
+async def try_new_secret(tx: Transaction, grant_ids: Sequence[UUID]) -> int:
+    """Connections of these grants that stand still because of their secret are looked at again, now that there is
+    another; how many. Many are spread, one is looked at at once.
+    """
+    rows = await tx.tuples(
+        "SELECT id, failure FROM connections WHERE grant_id = ANY (%s) AND state IN ('needs_reauth', 'blocked')",
+        (list(grant_ids),),
+    )
+    waiting = [row[0] for row in rows if row[1] and reason_of(row[1]).fix is Fix.NEW_SECRET]
+    spread_s = min(NEW_SECRET_SPREAD_S_MAX, NEW_SECRET_SPREAD_S_EACH * max(0, len(waiting) - 1))
+    await tx.execute(
+        """INSERT INTO appointments (project_id, kind, connection_id, due_at)
+           SELECT %s, 'probe', id, now() + random() * make_interval(secs => %s) FROM unnest(%s::uuid[]) AS waiting (id)
+           ON CONFLICT (connection_id, kind) WHERE connection_id IS NOT NULL
+           DO UPDATE SET due_at = excluded.due_at, tries = 0""",
+        (tx.project_id, spread_s, waiting),
+    )
+    return len(waiting)
 
 
 async def history(tx: Transaction, connection_id: UUID, limit: int = HISTORY_MAX) -> list[StateChange]:
@@ -234,25 +261,31 @@ async def connections_of_grant(tx: Transaction, grant_id: UUID) -> list[tuple[UU
 
 
 class EndingSecret(msgspec.Struct, frozen=True, kw_only=True):
-    """A connection whose secret or certificate ends soon, or has ended."""
+    """A secret or certificate that ends soon, or has ended: a connection's own, or the one that all connections of an
+    integration use. One of `connection_id` and `integration_id` is set, and `name` is its name.
+    """
 
-    connection_id: UUID
+    connection_id: UUID | None
+    integration_id: UUID | None
     name: str
     ends_at: datetime
     certificate: bool
 
 
 async def ending_secrets(tx: Transaction, days: int, limit: int = 20) -> list[EndingSecret]:
-    """Connections whose secret ends within so many days while no other waits beside it, soonest first."""
+    """Secrets that end within so many days while no other waits beside them, soonest first."""
     return await tx.rows(
         EndingSecret,
-        """SELECT c.id AS connection_id, c.name, g.secret_expires_at AS ends_at,
+        """SELECT c.id AS connection_id, NULL::uuid AS integration_id, c.name, g.secret_expires_at AS ends_at,
                   g.certificate_sealed IS NOT NULL AS certificate
            FROM connections c JOIN grants g ON g.id = c.grant_id
-           WHERE g.secret_expires_at < now() + make_interval(days => %s) AND g.staged_at IS NULL
+           WHERE g.secret_expires_at < now() + make_interval(days => %(days)s) AND g.staged_at IS NULL
              AND c.state <> 'disconnected'
-           ORDER BY g.secret_expires_at, c.id LIMIT %s""",
-        (days, limit),
+           UNION ALL
+           SELECT NULL, i.id, i.name, i.secret_expires_at, i.certificate_sealed IS NOT NULL FROM integrations i
+           WHERE i.secret_expires_at < now() + make_interval(days => %(days)s) AND i.staged_at IS NULL
+           ORDER BY ends_at, name LIMIT %(limit)s""",
+        {"days": days, "limit": limit},
     )
 
 

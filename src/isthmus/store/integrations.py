@@ -23,7 +23,8 @@ INTEGRATIONS_MAX: Final = 200
 class Integration(msgspec.Struct, frozen=True, kw_only=True):
     """A provider as a project uses it. `client_id` is the host's own app, empty when every consumer brings its own;
     `tenant` is the only organization that this app serves, empty for any;
-    `objects` are {object, access, reason, title}; `modes` are the allowed ways to connect.
+    `objects` are {object, access, reason, title}; `modes` are the allowed ways to connect. A `staged` credential waits
+    beside the one in use.
     """
 
     id: UUID
@@ -41,6 +42,12 @@ class Integration(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     tenant: str = ""
+    staged_secret_sealed: bytes | None = None
+    staged_certificate_sealed: bytes | None = None
+    staged_expires_at: datetime | None = None
+    staged_from: datetime | None = None
+    staged_at: datetime | None = None
+    warned_days: int | None = None
 
     @property
     def has_credential(self) -> bool:
@@ -73,7 +80,10 @@ async def create(
     integration_id: UUID | None = None,
     tenant: str = "",
 ) -> Integration:
-    """A new integration without a secret; seal it for its id and store it with `set_secret`. Raises Duplicate."""
+    """A new integration without a secret; seal it for its id and store it with `app_secrets.put_in_use`.
+
+    Raises Duplicate.
+    """
     try:
         made = await tx.row(
             Integration,
@@ -99,9 +109,10 @@ async def create(
     return made
 
 
-async def get(tx: Transaction, integration_id: UUID) -> Integration:
-    """One integration. Raises RecordNotFound."""
-    found = await tx.row(Integration, "SELECT * FROM integrations WHERE id = %s", (integration_id,))
+async def get(tx: Transaction, integration_id: UUID, *, lock: bool = False) -> Integration:
+    """One integration, with `lock` held until the transaction ends. Raises RecordNotFound."""
+    query = "SELECT * FROM integrations WHERE id = %s"
+    found = await tx.row(Integration, query + " FOR NO KEY UPDATE" if lock else query, (integration_id,))
     if found is None:
         raise RecordNotFound(
             f"There is no integration {integration_id}.", remedy="List the integrations again.", subject="integration"
@@ -153,22 +164,6 @@ async def update(
     except psycopg.errors.UniqueViolation as error:
         raise Duplicate(f"There is an integration named “{name}” already.", subject=name) from error
     return await get(tx, integration_id)
-
-
-async def set_secret(
-    tx: Transaction,
-    integration_id: UUID,
-    *,
-    secret_sealed: bytes | None,
-    certificate_sealed: bytes | None,
-    secret_expires_at: datetime | None,
-) -> None:
-    """Replace what the host's app proves itself with."""
-    await tx.execute(
-        """UPDATE integrations SET secret_sealed = %s, certificate_sealed = %s, secret_expires_at = %s,
-               updated_at = now() WHERE id = %s""",
-        (secret_sealed, certificate_sealed, secret_expires_at, integration_id),
-    )
 
 
 async def delete(tx: Transaction, integration_id: UUID) -> None:

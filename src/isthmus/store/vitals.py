@@ -203,7 +203,11 @@ async def _project(tx: Transaction, project: str) -> ProjectVitals:
     letters = await tx.value(
         "SELECT count(*) FROM (SELECT 1 FROM dead_letters WHERE replayed_at IS NULL LIMIT %s) waiting", (LETTERS_MAX,)
     )
-    ends_s = await tx.value("SELECT extract(epoch FROM min(secret_expires_at) - now())::float8 FROM grants")
+    ends_s = await tx.value(
+        """SELECT extract(epoch FROM min(ends_at) - now())::float8 FROM (
+               SELECT min(secret_expires_at) AS ends_at FROM grants
+               UNION ALL SELECT min(secret_expires_at) FROM integrations) secrets"""
+    )
     return ProjectVitals(
         project=project,
         destinations_paused=int(paused),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from difflib import get_close_matches
 from uuid import UUID
 
@@ -19,6 +19,14 @@ from isthmus.store.rows import CompanyRow, RunKind, Sync
 
 SWEEP_SCHEDULE_DEFAULT = "every 1d"
 """Deletions cost a read of all ids, so they are looked for at a slower pace of their own."""
+
+
+Also = Callable[[Transaction, Sync], Awaitable[None]]
+"""What belongs to a new sync: its entry in the audit log."""
+
+
+async def nothing(tx: Transaction, sync: Sync) -> None:
+    """Nobody wants anything with it."""
 
 
 class SyncWish(msgspec.Struct, frozen=True, kw_only=True):
