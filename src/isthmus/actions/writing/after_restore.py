@@ -22,7 +22,7 @@ from isthmus.actions.writing.prepare import Prepared
 from isthmus.actions.writing.settings import WriterSettings
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import Conflict, Failure, PausedAfterRestore
-from isthmus.providers.writing import Sighting, Verb, Verdict
+from isthmus.providers.writing import NOTHING_THERE, Sighting, Verb, Verdict
 from isthmus.store import paused
 from isthmus.store.database import Database
 from isthmus.store.operations import Operation, OperationState, Step
@@ -80,7 +80,7 @@ class AfterRestore:
             operation,
             resolved=msgspec.to_builtins(msgspec.structs.replace(spec, body=None)),
             sent_body=spec.body,
-            baseline=dict(prepared.baseline),
+            baseline=dict(NOTHING_THERE if spec.verb is Verb.CREATE else prepared.baseline),
             first_sent_at=guard.backup_made_at,
         )
         try:
