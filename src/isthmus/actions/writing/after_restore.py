@@ -8,6 +8,7 @@ approval may take a month), the latter for as long as hosts repeat (`restoring.G
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -44,6 +45,7 @@ class AfterRestore:
         self._clock = clock
         self._settings = settings
         self._read_s: float | None = None
+        self._reading = asyncio.Lock()
         self._paused = False
         self._guard: Restored | None = None
         self._came: Restored | None = None
@@ -118,10 +120,19 @@ class AfterRestore:
             return None
         return judging.asked(operation, f"{_PLANNED_BEFORE} {verdict.detail}".strip(), journal)
 
+    @property
+    def _known(self) -> bool:
+        return self._read_s is not None and self._clock.monotonic_s() - self._read_s < KNOWN_S
+
     async def _know(self) -> None:
-        now_s = self._clock.monotonic_s()
-        if self._read_s is not None and now_s - self._read_s < KNOWN_S:
+        if self._known:
             return
+        async with self._reading:  # of all the writers that come at that moment one reads
+            if not self._known:
+                await self._read()
+
+    async def _read(self) -> None:
+        now_s = self._clock.monotonic_s()
         async with self._db.unscoped() as tx:
             self._paused = Pause.WRITES in await paused.paused(tx)
             came = await paused.restored(tx)
