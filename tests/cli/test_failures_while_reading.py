@@ -323,7 +323,7 @@ def test_a_selected_field_that_is_gone_ends_the_run_with_what_to_do(connected: H
     code, ended = run_sync(connected)
     assert (code, ended["failure"]["code"], ended["failure"]["subject"]) == (1, "schema_drift", "website")
     remedy = ended["failure"]["remedy"]
-    assert "isthmus describe OBJECT" in remedy
+    assert "isthmus describe vendors" in remedy
     assert "isthmus apply" in remedy
     assert "delete" not in remedy, "the sync goes on with what it has"
 
