@@ -67,8 +67,8 @@ bench: $(VENV)/.dev ## measured ratios on this machine, printed and kept in benc
 bench-peers: $(VENV)/.dev ## the same load through dlt, singer-sdk and airbyte-cdk, each in an environment of its own
 	@$(BIN)/python -m benchmarks --peers
 
-crash: $(VENV)/.dev ## kill the worker at random, many times
-	@ISTHMUS_CRASH_ROUNDS=$${ROUNDS:-50} $(BIN)/python -m pytest tests/crash -n 0
+crash: $(VENV)/.dev ## kill the worker at random, many times, and 200 times between sending a write and its answer (KILLS)
+	@ISTHMUS_CRASH_ROUNDS=$${ROUNDS:-50} ISTHMUS_CRASH_KILLS=$${KILLS:-200} $(BIN)/python -m pytest tests/crash -n 0 -rP
 
 schema: $(VENV)/.dev ## 10,000 requests made up from the API's description, against a server with one of everything
 	@ISTHMUS_SCHEMA_CASES=$${CASES:-10000} $(BIN)/python -m pytest tests/api/test_description.py -n 0

@@ -46,6 +46,13 @@ class Road(msgspec.Struct, frozen=True):
     headers: Callable[[int], Mapping[str, str]]
 
 
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """A server: where it answers, and its process."""
+
+    address: str
+    pid: int
+
+
 class Latencies(msgspec.Struct):
     """Of all rounds, per road, in milliseconds; and calls a second at full speed."""
 
@@ -62,9 +69,9 @@ async def measure(setting: Setting) -> list[Measure]:
             tls_vendor(certificate, key) as origin,
             bare_proxy(origin, certificate) as bare,
             crowd(folder / "home", origin, certificate) as made,
-            server(folder / "home") as hub,
+            server(folder / "home", worker=False) as hub,
         ):
-            roads = await _roads(made, origin, bare, hub)
+            roads = await _roads(made, origin, bare, hub.address)
             tls = ssl.create_default_context(cafile=str(certificate))
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=tls)) as session:
                 found = Latencies()
@@ -78,7 +85,7 @@ async def measure(setting: Setting) -> list[Measure]:
 async def _roads(made: Crowd, origin: str, bare: str, hub: str) -> dict[str, Road]:
     pairs = await made.add(CONNECTIONS, 1, schedule=None)
     connections = [connection for connection, _ in pairs]
-    keys = [await _key(made, number) for number in range(KEYS)]
+    keys = [await api_key(made, f"bench {number}", "proxy") for number in range(KEYS)]
     path = "/v2.0/{tenant}/Production/api/v2.0/echo"
 
     def through_hub(number: int) -> Mapping[str, str]:
@@ -98,12 +105,11 @@ async def _roads(made: Crowd, origin: str, bare: str, hub: str) -> dict[str, Roa
     }
 
 
-async def _key(made: Crowd, number: int) -> str:
+async def api_key(made: Crowd, name: str, scope: str) -> str:
+    """A new key of the crowd's project."""
     text = new_key(development=True)
     async with made.hub.db.project(made.hub.project.id) as tx:
-        await api_keys.create(
-            tx, name=f"bench {number}", scopes=["proxy"], prefix=prefix_of(text), digest=digest_of(text)
-        )
+        await api_keys.create(tx, name=name, scopes=[scope], prefix=prefix_of(text), digest=digest_of(text))
     return text
 
 
@@ -155,12 +161,13 @@ async def _full_speed(session: aiohttp.ClientSession, road: Road, for_s: float) 
 
 
 @asynccontextmanager
-async def server(home: Path) -> AsyncIterator[str]:
-    """An `isthmus serve` without a worker, its request log in a file; its address."""
+async def server(home: Path, *, worker: bool) -> AsyncIterator[Running]:
+    """An `isthmus serve`, with or without its worker, its request log in a file."""
+    more = [] if worker else ["--no-worker"]
     log = home.with_suffix(".log")
     with log.open("wb") as written:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", COMMAND, "serve", "--no-worker", "--port", "0", "--home", str(home),
+            sys.executable, "-c", COMMAND, "serve", *more, "--port", "0", "--home", str(home),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=written,
         )  # fmt: skip
     try:
@@ -169,7 +176,7 @@ async def server(home: Path) -> AsyncIterator[str]:
                 if process.returncode is not None:
                     raise RuntimeError("the server does not start")
                 await asyncio.sleep(0.05)
-        yield f"http://127.0.0.1:{int(found[1])}"
+        yield Running(address=f"http://127.0.0.1:{int(found[1])}", pid=process.pid)
     finally:
         await stop(process)
 

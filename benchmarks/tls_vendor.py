@@ -3,7 +3,8 @@
     python -m benchmarks.tls_vendor --certificate FILE --key FILE
 
 It speaks just enough Business Central for the real provider, for every tenant and company alike: an object with
-`--records` records in pages, or, in the increments of `--records 0`, pages without any. `/echo` answers proxied calls.
+`--records` records in pages, or, in the increments of `--records 0`, pages without any. `/echo` answers proxied calls;
+what is created gets an id, and is forgotten.
 Nothing is simulated but `--delay-ms`. It prints `ready PORT` and serves until its standard input closes.
 """
 
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import ssl
 import sys
+from uuid import uuid4
 
 import msgspec
 import uvloop
@@ -42,6 +44,11 @@ def application(records: int, page_records: int, delay_s: float) -> web.Applicat
             link = str(request.url.with_query({"$skiptoken": str(end)}))
             body += b',"@odata.nextLink":"' + link.encode() + b'"'
         return web.Response(body=body + b"}", content_type="application/json")
+
+    @routes.post(r"/v2.0/{tenant}/{environment}/api/v2.0/companies({company})/{name:\w+}")
+    async def create(request: web.Request) -> web.Response:
+        made = {**record(0), "id": str(uuid4()), "@odata.etag": 'W/"1"'} | msgspec.json.decode(await request.read())
+        return web.Response(body=encode(made), content_type="application/json", status=201)
 
     @routes.get(r"/v2.0/{tenant}/{environment}/api/v2.0/companies({company})/{name:\w+}/$count")
     async def count(request: web.Request) -> web.Response:

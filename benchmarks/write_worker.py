@@ -73,6 +73,7 @@ class Roads:
             "writes": self.writes,
             "keyed": self.keyed,
             "batch": self.batch,
+            "named": self.named,
         }
 
     async def bare(self, count: int) -> None:
@@ -101,11 +102,15 @@ class Roads:
 
     async def writes(self, count: int) -> None:
         """One operation per write, by many callers."""
-        await self._singly(count, keyed=False)
+        await self._singly(count, lambda: self._wish())
 
     async def keyed(self, count: int) -> None:
         """The same, each with an idempotency key."""
-        await self._singly(count, keyed=True)
+        await self._singly(count, lambda: self._wish(str(uuid4())))
+
+    async def named(self, count: int) -> None:
+        """Without a number of its own each is looked for by its name before it is sent."""
+        await self._singly(count, lambda: self._wish(numbered=False))
 
     async def batch(self, count: int) -> None:
         """Batches, one after the other."""
@@ -115,25 +120,26 @@ class Roads:
             done = await self._writer.submit_batch(connection.project_id, connection.id, BatchWish(rows=rows))
             expect(sum(each.state is OperationState.CONFIRMED for each in done), len(rows), "rows confirmed")
 
-    async def _singly(self, count: int, *, keyed: bool) -> None:
+    async def _singly(self, count: int, wish: Callable[[], WriteWish]) -> None:
         connection = self._opened.connection
         left = iter(range(count))
 
         async def caller() -> None:
             for _ in left:
-                wish = self._wish(str(uuid4()) if keyed else None)
-                done = await self._writer.submit(connection.project_id, connection.id, wish)
+                done = await self._writer.submit(connection.project_id, connection.id, wish())
                 if done.state is not OperationState.CONFIRMED:
                     raise RuntimeError(f"a write is {done.state}: {done.failure}")
 
         await asyncio.gather(*(caller() for _ in range(CALLERS)))
 
-    def _wish(self, key: str | None = None) -> WriteWish:
-        company = self._opened.company_ids[0]
-        return WriteWish(verb=Verb.CREATE, object="customers", company=company, body=self._body(), idempotency_key=key)
+    def _wish(self, key: str | None = None, *, numbered: bool = True) -> WriteWish:
+        company, body = self._opened.company_ids[0], self._body(numbered=numbered)
+        return WriteWish(verb=Verb.CREATE, object="customers", company=company, body=body, idempotency_key=key)
 
-    def _body(self) -> bytes:
-        return msgspec.json.encode({"displayName": f"Bench {next(self._names)}", "city": "Bern", "taxLiable": True})
+    def _body(self, *, numbered: bool = True) -> bytes:
+        name = f"Bench {next(self._names)}"
+        body = {"displayName": name, "city": "Bern", "taxLiable": True}
+        return msgspec.json.encode(body | ({"number": name} if numbered else {}))
 
 
 @asynccontextmanager

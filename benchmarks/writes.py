@@ -1,7 +1,8 @@
 """Writing: operations a second of one worker, each durable before it is sent, beside a bare loop of the same requests.
 
 The sandbox runs in a process of its own, without delay and without limits, on the same processors: the note tells how
-much of them the hub itself has used. The bare loop commits one row before each request, and nothing afterwards.
+much of them the hub itself has used. The bare loop commits one row before each request, and nothing afterwards. The
+same through the HTTP API is measured in `writing_over_http`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from benchmarks import writing_over_http
 from benchmarks.limits import Control
 from benchmarks.samples import Measure, figure, ratio
 from benchmarks.servers import sandbox
@@ -24,7 +26,7 @@ from isthmus.store.migrate import migrate
 from isthmus.transport.http import HttpTransport, TransportSettings
 
 OPERATIONS_PER_S_MIN: Final = 300.0
-ROADS: Final = ("bare", "writes", "keyed", "batch")
+ROADS: Final = ("bare", "writes", "keyed", "batch", "named")
 WARM: Final = 200
 
 
@@ -47,7 +49,7 @@ async def measure(setting: Setting) -> list[Measure]:
                 if process.stdin is not None:
                     process.stdin.close()
                 await asyncio.wait_for(process.wait(), 30)
-    return _judged(setting, told)
+    return _judged(setting, told) + await writing_over_http.measure(setting)
 
 
 async def _rounds(process: asyncio.subprocess.Process, setting: Setting, told: dict[str, list[Told]]) -> None:
@@ -90,6 +92,7 @@ def _judged(setting: Setting, told: dict[str, list[Told]]) -> list[Measure]:
         rate("writes", "writes, one operation each", target=OPERATIONS_PER_S_MIN),
         rate("keyed", "writes with idempotency keys", target=OPERATIONS_PER_S_MIN),
         rate("batch", "writes, rows of batches", target=OPERATIONS_PER_S_MIN),
+        rate("named", "writes by a name (looked for first)"),
         ratio("writes beside a bare loop", bare_s, [each.seconds for each in told["writes"]],
               note="bare: one committed row and one POST each"),
     ]  # fmt: skip

@@ -98,3 +98,30 @@ async def test_the_key_of_a_batch_covers_all_its_rows(pen: Pen) -> None:
     assert len([row for row in pen.rows("customers") if row["displayName"] in ("R0", "R1", "R2")]) == 3
     with pytest.raises(IdempotencyMismatch):
         await pen.batch(*rows[:2], idempotency_key="b1")
+
+
+async def test_the_key_of_a_batch_under_way_is_a_conflict_that_names_a_row_of_it(pen: Pen) -> None:
+    rows = [pen.wish("create", "customers", {"displayName": f"R{n}", "number": f"R{n}"}) for n in range(3)]
+    pen.house.sandbox.fault("drop", method="POST", path="batch$")
+    lost = await pen.batch(*rows, idempotency_key="b1")
+    with pytest.raises(Conflict, match="uncertain") as caught:
+        await pen.batch(*rows, idempotency_key="b1")
+    assert caught.value.subject == str(lost[0].id)
+    ended = [confirmed(await pen.settled(row)) for row in lost]
+    again = await pen.batch(*rows, idempotency_key="b1")
+    assert [row.id for row in again] == [row.id for row in ended]
+    assert [row.state for row in again] == [OperationState.CONFIRMED] * 3
+    assert len([row for row in pen.rows("customers") if row["number"] in ("R0", "R1", "R2")]) == 3
+
+
+async def test_a_batch_with_one_row_under_way_makes_none_of_the_others(pen: Pen) -> None:
+    body = {"displayName": "A", "number": "A"}
+    pen.house.sandbox.fault("drop", method="POST", path="customers$")
+    lost = await pen.submit("create", "customers", body, idempotency_key="k1")
+    assert lost.state is OperationState.UNCERTAIN
+    first = pen.wish("create", "customers", body, idempotency_key="k1")
+    other = pen.wish("create", "customers", {"displayName": "B", "number": "B"}, idempotency_key="k2")
+    with pytest.raises(Conflict):
+        await pen.batch(other, first)
+    assert pen.rows("customers", number="B") == []
+    assert await pen.writer.list(pen.project_id) == [await pen.stored(lost.id)]

@@ -22,6 +22,9 @@ LOST = [
 ]
 
 
+DAY_S = 24 * 3_600.0
+
+
 def uncertain(operation: Operation) -> Operation:
     """The operation, of which nobody knows yet whether it took place."""
     assert operation.state is OperationState.UNCERTAIN, (operation.state, operation.failure)
@@ -65,6 +68,55 @@ async def test_a_record_that_was_there_before_is_not_taken_for_the_new_one(pen: 
     made = confirmed(await pen.settled(lost))
     assert made.attempts == 2
     assert len(pen.rows("customers", displayName=name)) == 2
+
+
+@pytest.mark.conformance("BC-67")
+@pytest.mark.parametrize("when", ["before it was sent", "while it was looked for"])
+@pytest.mark.parametrize("name", ["Adatum", "Adatum (Seattle) & Co.", "*"])
+async def test_a_record_that_somebody_has_just_changed_is_not_taken_for_the_new_one(
+    pen: Pen, name: str, when: str
+) -> None:
+    (old,) = pen.house.insert("customers", records=[{"displayName": name}], backdate_s=DAY_S)
+    if when == "before it was sent":
+        pen.house.change("customers", ids=[old], values={"city": "Vejle"})
+    pen.house.sandbox.fault("drop", method="POST", path="customers$")
+    lost = uncertain(await pen.submit("create", "customers", {"displayName": name}))
+    pen.house.change("customers", ids=[old], values={"city": "Odense"})
+    ended = await pen.settled(lost)
+    if name == "*":  # the service cannot be asked for such a name, so nobody knows what had it before
+        assert ended.state is OperationState.NEEDS_PERSON
+        return
+    assert confirmed(ended).remote_id != old
+    assert len(pen.rows("customers", displayName=name)) == 2
+
+
+@pytest.mark.conformance("BC-67")
+async def test_rows_of_a_batch_are_not_taken_for_records_that_somebody_has_just_changed(pen: Pen) -> None:
+    names = [f"Known {number}" for number in range(3)]
+    old = pen.house.insert("vendors", records=[{"displayName": name} for name in names], backdate_s=DAY_S)
+    asked = len(pen.sent("POST"))
+    pen.house.sandbox.fault("drop", method="POST", path="batch$", skip=1)
+    lost = await pen.batch(*(pen.wish("create", "vendors", {"displayName": name}) for name in names))
+    assert len(pen.sent("POST")) == asked + 2  # one look for all of them, and the batch
+    pen.house.change("vendors", ids=old, values={"city": "Odense"})
+    for each in lost:
+        assert confirmed(await pen.settled(uncertain(each))).remote_id not in old
+    assert [len(pen.rows("vendors", displayName=name)) for name in names] == [2, 2, 2]
+
+
+@pytest.mark.conformance("BC-67")
+async def test_only_a_create_by_a_name_is_looked_for_before_it_is_sent(pen: Pen) -> None:
+    async def looks(verb: str, body: dict[str, Any], **more: Any) -> int:
+        before = len(pen.sent("GET"))
+        confirmed(await pen.submit(verb, "customers", body, **more))
+        return len(pen.sent("GET")) - before
+
+    assert await looks("create", {"displayName": "By name"}) == 1
+    assert await looks("create", {"displayName": "By number", "number": "N-1"}) == 0
+    assert await looks("upsert", {"displayName": "By match", "city": "Bern"}, match=("displayName",)) == 1
+    before = len(pen.sent("GET"))
+    confirmed(await pen.draft_invoice("EXT-1"))
+    assert len(pen.sent("GET")) == before
 
 
 @pytest.mark.conformance("BC-67")

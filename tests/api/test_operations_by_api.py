@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 from tests.api_server import Served
@@ -114,6 +116,52 @@ async def test_a_batch_answers_row_by_row(writing: tuple[Served, httpx.AsyncClie
     answer = await client.post(f"{address}/batch", json={"rows": rows})
     assert answer.status_code == 200, answer.text
     assert [row["state"] for row in answer.json()["result"]] == ["confirmed", "failed", "confirmed"]
+
+
+async def test_a_batch_of_a_thousand_rows_is_written_once(writing: tuple[Served, httpx.AsyncClient, str]) -> None:
+    served, client, address = writing
+    before = served.house.count("vendors", US)
+    rows = [
+        {"verb": "create", "object": "vendors", "company": US, "body": {"number": f"T{n:04}", "displayName": f"T {n}"}}
+        for n in range(1_000)
+    ]
+    sent: dict[str, Any] = {"json": {"rows": rows}, "headers": {"idempotency-key": "thousand"}}
+    made = await client.post(f"{address}/batch", **sent)
+    assert made.status_code == 200, made.text
+    told = made.json()["result"]
+    assert [row["position"] for row in told] == list(range(1_000))
+    assert {row["state"] for row in told} == {"confirmed"}
+    assert [row["record"]["displayName"] for row in told] == [f"T {n}" for n in range(1_000)]
+    assert len({row["remote_id"] for row in told}) == 1_000
+    again = (await client.post(f"{address}/batch", **sent)).json()["result"]
+    assert [row["id"] for row in again] == [row["id"] for row in told]
+    assert served.house.count("vendors", US) == before + 1_000
+    batches = [each for each in served.house.requests("$batch") if each["method"] == "POST"]
+    assert len(batches) == 10
+
+
+async def test_a_batch_of_one_row_too_many_is_refused_whole(writing: tuple[Served, httpx.AsyncClient, str]) -> None:
+    served, client, address = writing
+    for count, told in ((1_001, "1,001"), (0, "0")):
+        refused = await client.post(f"{address}/batch", json={"rows": [customer(f"M{n}") for n in range(count)]})
+        assert refused.status_code == 422
+        assert refused.json()["message"] == f"A batch has 1 to 1,000 rows, not {told}."
+    assert served.house.requests("$batch") == []
+
+
+async def test_the_key_of_a_batch_under_way_is_409(writing: tuple[Served, httpx.AsyncClient, str]) -> None:
+    served, client, address = writing
+    served.house.sandbox.fault("drop", method="POST", path="batch$")
+    rows = [customer(f"K{n}", body={"displayName": f"K{n}", "number": f"K{n}"}) for n in range(2)]
+    sent: dict[str, Any] = {"json": {"rows": rows}, "headers": {"idempotency-key": "b1"}}
+    lost = await client.post(f"{address}/batch", **sent)
+    assert lost.status_code == 202, lost.text
+    (first, _) = lost.json()["result"]
+    refused = await client.post(f"{address}/batch", **sent)
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert first["id"] in refused.json()["remedy"]
+    other = await client.post(f"{address}/batch", json={"rows": rows[:1]}, headers=sent["headers"])
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
 
 
 async def test_input_that_cannot_be_read_is_told_in_words(writing: tuple[Served, httpx.AsyncClient, str]) -> None:

@@ -12,6 +12,7 @@ from tests.api_server import Served
 from tests.hub_fixtures import US
 
 from isthmus.store import schedules
+from isthmus_sandbox.business_central import changes
 
 
 @pytest.fixture
@@ -113,8 +114,8 @@ async def test_a_stretch_that_cannot_be_read_is_refused_at_once(
     assert (refused.status_code, "no modification stamp" in refused.json()["message"]) == (422, True)
 
 
-async def described(client: httpx.AsyncClient, connection: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = (await client.get(f"/v1/connections/{connection}/objects/{name}")).json()
+async def described(client: httpx.AsyncClient, connection: str, name: str, **more: str) -> dict[str, Any]:
+    found: dict[str, Any] = (await client.get(f"/v1/connections/{connection}/objects/{name}", params=more)).json()
     return found
 
 
@@ -135,6 +136,24 @@ async def test_an_object_tells_what_can_be_done_with_it_and_its_fields_what_they
     assert ledger["capabilities"]["batch"] is False
     listed = (await client.get(f"/v1/connections/{connection}/objects", params={"matching": "invoices"})).json()
     assert all("capabilities" in each for each in listed["result"])
+
+
+async def test_what_travels_in_no_batch_says_so(client: httpx.AsyncClient, connection: str) -> None:
+    subscriptions = await described(client, connection, "subscriptions")
+    assert subscriptions["tenant_level"]
+    assert subscriptions["capabilities"]["create"] is not False
+    assert subscriptions["capabilities"]["batch"] is False
+    body = {"notificationUrl": "https://host.example/", "resource": "companies", "clientState": "x"}
+    row = {"verb": "create", "object": "subscriptions", "body": body}
+    good = {"verb": "create", "object": "customers", "company": US, "body": {"displayName": "Beside it"}}
+    answer = await client.post(f"/v1/connections/{connection}/operations/batch", json={"rows": [row, good]})
+    refused, made = answer.json()["result"]
+    assert (refused["state"], refused["attempts"]) == ("failed", 0)
+    assert "below a company" in refused["failure"]["message"]
+    assert made["state"] == "confirmed", "a row that cannot travel keeps no other back"
+    pages = (await client.get(f"/v1/connections/{connection}/objects", params={"route": "odatav4"})).json()["result"]
+    assert [each["capabilities"]["batch"] for each in pages] == [False] * len(pages) != []
+    assert {each["capabilities"]["create"] for each in pages} == {False}
 
 
 async def test_what_a_sync_reads_is_changed_after_a_look_at_one_record(
@@ -178,3 +197,31 @@ async def test_a_full_refresh_has_a_schedule_of_its_own_and_makes_way_for_what_i
     off = await client.patch(f"/v1/syncs/{sync['id']}", json={"refresh_schedule": None})
     assert off.json()["refresh_schedule"] is None
     assert (await client.patch(f"/v1/syncs/{sync['id']}", json={"refresh_schedule": "every 5s"})).status_code == 422
+
+
+async def test_fields_that_come_go_and_change_their_type_are_told(
+    served: Served, client: httpx.AsyncClient, connection: str
+) -> None:
+    house = served.house
+    house.sandbox.call(lambda: changes.gain_field(house.service, house.place("currencies"), "rating", "Edm.String"))
+    house.sandbox.call(lambda: changes.gain_field(house.service, house.place("currencies"), "ownCode", "Edm.String"))
+    sync = await served.synced(client, connection, "currencies")
+
+    async def told() -> list[dict[str, Any]]:
+        answer = await client.get("/v1/events", params={"type": "sync.schema_changed", "connection": connection})
+        found: list[dict[str, Any]] = answer.json()["result"]
+        return found
+
+    assert await told() == []
+    house.sandbox.call(lambda: changes.lose_field(house.service, house.place("currencies"), "rating"))
+    house.sandbox.call(lambda: changes.gain_field(house.service, house.place("currencies"), "rating", "Edm.Int32"))
+    house.sandbox.call(lambda: changes.lose_field(house.service, house.place("currencies"), "ownCode"))
+    house.sandbox.call(lambda: changes.gain_field(house.service, house.place("currencies"), "newCode", "Edm.String"))
+    path = f"/v1/connections/{connection}/objects/currencies"
+    assert (await client.get(path, params={"fresh": True})).status_code == 200
+    await served.run(sync["id"])
+    (event,) = await told()
+    assert event["subject"] == {"connection_id": connection, "sync_id": sync["id"], "object": "currencies"}
+    assert event["data"] == {"created": ["newCode"], "removed": ["ownCode"], "changed": ["rating"]}
+    await served.run(sync["id"])
+    assert len(await told()) == 1, "it is told once"

@@ -112,7 +112,10 @@ async def test_who_waits_a_little_gets_the_end_or_an_operation(writing: tuple[Se
     assert (quick.status_code, quick.json()["state"]) == (200, "confirmed")
     served.house.sandbox.fault("delay", method="POST", path="customers$", delay_s=1.0)
     slow = await client.post(
-        address, params={"company": US}, json={"displayName": "Slow"}, headers={"prefer": "respond-async"}
+        address,
+        params={"company": US},
+        json={"displayName": "Slow", "number": "SLOW"},
+        headers={"prefer": "respond-async"},
     )
     assert (slow.status_code, slow.headers["preference-applied"]) == (202, "respond-async")
     assert slow.json()["state"] == "sent"

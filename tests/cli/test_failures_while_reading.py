@@ -322,7 +322,10 @@ def test_a_selected_field_that_is_gone_ends_the_run_with_what_to_do(connected: H
         connected.type("objects")
     code, ended = run_sync(connected)
     assert (code, ended["failure"]["code"], ended["failure"]["subject"]) == (1, "schema_drift", "website")
-    assert "isthmus describe vendors" in ended["failure"]["remedy"]
+    remedy = ended["failure"]["remedy"]
+    assert "isthmus describe vendors" in remedy
+    assert "isthmus apply" in remedy
+    assert "delete" not in remedy, "the sync goes on with what it has"
 
 
 def gain(house: House, set_name: str, field: str) -> None:

@@ -33,7 +33,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     create: bool | None
     update: bool | None
     delete: bool | None
-    batch: Annotated[bool | None, msgspec.Meta(description="Many writes in one request.")]
+    batch: Annotated[bool | None, msgspec.Meta(description="Many writes in one request; only below a company.")]
     actions: list[str]
 
 
@@ -169,7 +169,7 @@ def _route(opened: OpenConnection, text: str) -> str:
 
 
 def _capabilities(obj: Any) -> dict[str, Any]:
-    writes = (obj.insertable, obj.updatable, obj.deletable)
+    writes = (obj.insertable, obj.updatable, obj.deletable) if obj.batchable else ()
     return {
         "read": obj.bulk,
         "incremental": obj.incremental,

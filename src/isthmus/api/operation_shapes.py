@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from isthmus.actions.writing import Proposal, Under, WriteWish
+from isthmus.actions.writing import BATCH_ROWS_MAX, Proposal, Under, WriteWish
 from isthmus.api.access import Ask
 from isthmus.api.paging import Ends
 from isthmus.api.problems import Problem, Refused
@@ -23,8 +23,6 @@ T = TypeVar("T")
 
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 """A batch of a thousand rows with lines."""
-
-ROWS_MAX: Final = 1_000
 
 
 class UnderInput(Input, frozen=True, kw_only=True):
@@ -58,7 +56,7 @@ class NewWrite(Input, frozen=True, kw_only=True):
 class NewBatch(Input, frozen=True, kw_only=True):
     """Up to 1,000 writes on one route, carried out in the vendor's batches."""
 
-    rows: Annotated[list[NewWrite], msgspec.Meta(min_length=1, max_length=ROWS_MAX)]
+    rows: Annotated[list[NewWrite], msgspec.Meta(extra_json_schema={"minItems": 1, "maxItems": BATCH_ROWS_MAX})]
     all_or_nothing: Annotated[bool, msgspec.Meta(description="No row lasts if one fails; up to 100 rows.")] = False
 
 

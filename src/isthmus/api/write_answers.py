@@ -22,7 +22,10 @@ WAIT_S_MAX: Final = 300.0
 Key = Annotated[
     str | None,
     HeaderParameter(
-        name="idempotency-key", max_length=255, description="The same key and body within 24 h: the stored answer."
+        name="idempotency-key",
+        max_length=255,
+        description="The same key and body within 24 h: the stored answer; while the write, or a row of the "
+        "batch, is under way: 409, with the operation's id. Another body: 422.",
     ),
 ]
 Preference = Annotated[

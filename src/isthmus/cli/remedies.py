@@ -21,8 +21,8 @@ WORDS: Final[Mapping[type[Failure], str]] = {
         "Run `isthmus restored status`, then `isthmus restored reconcile`; it asks before anything goes on."
     ),
     f.SchemaDrift: (
-        "Look at `isthmus describe OBJECT`, then set the sync up again with the fields that there are: "
-        "`isthmus sync delete OBJECT` and `isthmus sync create OBJECT`."
+        "Look at `isthmus describe OBJECT`, then take the field out of what the sync reads: on its page in the "
+        "console, or in isthmus.yaml with `isthmus apply`. Then run it again."
     ),
     f.OutcomeUnknown: (
         "Look in the vendor's system. Then say so with `isthmus operations settle`, or send it again with "

@@ -115,6 +115,8 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
     reading: Reading = Reading.DIRECT
     parents: tuple[ParentLink, ...] = ()
     tenant_level: bool = False
+    batchable: bool = True
+    """Whether its writes can travel in the vendor's batches."""
     insertable: bool | None = None
     updatable: bool | None = None
     deletable: bool | None = None

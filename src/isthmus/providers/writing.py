@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -94,6 +94,10 @@ class Sighting(StrEnum):
     """This write leaves no trace that could be looked for."""
     SUPERSEDED = "superseded"
     """The record was changed by somebody else, so that the write can no longer take place."""
+
+
+NOTHING_THERE: Final[Mapping[str, Any]] = {"ids": []}
+"""The baseline of a create before which no record had its key."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from isthmus.kernel.messages import Repeat, Response
 from isthmus.odata.batch import Fate
 from isthmus.providers.base import Field, ObjectInfo, Reading, Target
 from isthmus.providers.business_central import BUSINESS_CENTRAL
-from isthmus.providers.business_central.lookup import CLOCKS_APART
+from isthmus.providers.business_central.lookup import CLOCKS_APART, NOTED_MAX
 from isthmus.providers.writing import Sighting, Under, Verb, WriteSpec, writable
 
 COMPANY = "be3a6b9c-f6f9-ef11-9344-6045bdc8c234"
@@ -174,6 +174,34 @@ def test_a_lost_create_is_looked_for_by_its_declared_key_on_the_primary() -> Non
 def test_a_name_that_filters_would_misread_is_looked_for_by_time() -> None:
     found = look(obj("customers"), spec(Verb.CREATE, {"displayName": "A & B"}))["$filter"]
     assert found == "lastModifiedDateTime ge 2026-01-31T11:55:00.000Z"
+
+
+@pytest.mark.conformance("BC-38", "BC-67")
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ({"displayName": "Adatum"}, "displayName eq 'Adatum'"),
+        ({"displayName": "Müller & Söhne (GmbH)"}, "startswith(displayName,'Müller')"),
+        ({"displayName": "(old) Adatum"}, "contains(displayName,'Adatum')"),
+        ({"displayName": "*"}, None),
+        ({"displayName": "Adatum", "number": "10"}, None),
+    ],
+)
+def test_before_a_create_by_a_name_all_that_have_it_are_looked_for(body: dict[str, Any], asked: str | None) -> None:
+    wish = spec(Verb.CREATE, body)
+    request = BUSINESS_CENTRAL.before_request(TARGET, obj("customers"), wish)
+    assert (dict(parse_qsl(urlsplit(request.url).query))["$filter"] if request else None) == asked
+    seen = BUSINESS_CENTRAL.baseline(obj("customers"), wish, response(row(**body), row(displayName="Another")))
+    assert len(seen["ids"]) == 1
+
+
+@pytest.mark.conformance("BC-67")
+def test_of_more_records_than_are_noted_nobody_but_a_person_finds_the_new_one() -> None:
+    wish = spec(Verb.CREATE, {"displayName": "Adatum"})
+    many = [row(displayName="Adatum") for _ in range(NOTED_MAX + 1)]
+    before = BUSINESS_CENTRAL.baseline(obj("customers"), wish, response(*many))
+    verdict = BUSINESS_CENTRAL.sight(obj("customers"), wish, before, response(row(displayName="Adatum")), SENT)
+    assert (before, verdict.sighting) == ({}, Sighting.OTHERWISE)
 
 
 @pytest.mark.conformance("BC-67")

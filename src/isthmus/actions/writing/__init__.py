@@ -6,13 +6,14 @@ how a lost write is found again belongs to the provider.
 """
 
 from isthmus.actions.writing.proposing import Proposal
-from isthmus.actions.writing.settings import WriterSettings
+from isthmus.actions.writing.settings import BATCH_ROWS_MAX, WriterSettings
 from isthmus.actions.writing.uploading import STREAM_BYTES_MAX, DownloadWish, UploadWish
 from isthmus.actions.writing.wishes import BatchWish, DryRun, PlannedRequest, WriteWish
 from isthmus.actions.writing.writer import Writer
 from isthmus.providers.writing import Problem, Under, Verb
 
 __all__ = [
+    "BATCH_ROWS_MAX",
     "STREAM_BYTES_MAX",
     "BatchWish",
     "DownloadWish",

@@ -8,6 +8,7 @@ approval may take a month), the latter for as long as hosts repeat (`restoring.G
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -22,7 +23,7 @@ from isthmus.actions.writing.prepare import Prepared
 from isthmus.actions.writing.settings import WriterSettings
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import Conflict, Failure, PausedAfterRestore
-from isthmus.providers.writing import Sighting, Verb, Verdict
+from isthmus.providers.writing import NOTHING_THERE, Sighting, Verb, Verdict
 from isthmus.store import paused
 from isthmus.store.database import Database
 from isthmus.store.operations import Operation, OperationState, Step
@@ -44,6 +45,7 @@ class AfterRestore:
         self._clock = clock
         self._settings = settings
         self._read_s: float | None = None
+        self._reading = asyncio.Lock()
         self._paused = False
         self._guard: Restored | None = None
         self._came: Restored | None = None
@@ -80,7 +82,7 @@ class AfterRestore:
             operation,
             resolved=msgspec.to_builtins(msgspec.structs.replace(spec, body=None)),
             sent_body=spec.body,
-            baseline=dict(prepared.baseline),
+            baseline=dict(NOTHING_THERE if spec.verb is Verb.CREATE else prepared.baseline),
             first_sent_at=guard.backup_made_at,
         )
         try:
@@ -118,10 +120,19 @@ class AfterRestore:
             return None
         return judging.asked(operation, f"{_PLANNED_BEFORE} {verdict.detail}".strip(), journal)
 
+    @property
+    def _known(self) -> bool:
+        return self._read_s is not None and self._clock.monotonic_s() - self._read_s < KNOWN_S
+
     async def _know(self) -> None:
-        now_s = self._clock.monotonic_s()
-        if self._read_s is not None and now_s - self._read_s < KNOWN_S:
+        if self._known:
             return
+        async with self._reading:  # of all the writers that come at that moment one reads
+            if not self._known:
+                await self._read()
+
+    async def _read(self) -> None:
+        now_s = self._clock.monotonic_s()
         async with self._db.unscoped() as tx:
             self._paused = Pause.WRITES in await paused.paused(tx)
             came = await paused.restored(tx)

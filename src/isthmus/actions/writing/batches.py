@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from isthmus.actions.writing import judging
+from isthmus.actions.writing.baselines import with_baselines
 from isthmus.actions.writing.carrying import Carrier, operation_s_max, sending_of
 from isthmus.actions.writing.desk import Desk
 from isthmus.actions.writing.judging import Meaning, meaning_of
@@ -18,7 +19,7 @@ from isthmus.actions.writing.settings import WriterSettings
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import CorruptResponse, Failure, RecordNotFound, RunSuperseded, Undone, VendorError
 from isthmus.kernel.messages import Request, Response
-from isthmus.odata.batch import Fate, PartOutcome
+from isthmus.odata.batch import BatchPart, Fate, PartOutcome
 from isthmus.providers.writing import Outcome, Verb
 from isthmus.store import operations_moving
 from isthmus.store.database import Database
@@ -33,16 +34,24 @@ Move = tuple[Operation, Step]
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """An operation with its request."""
+    """An operation with its request, and that as a part of a batch."""
 
     operation: Operation
     prepared: Prepared
+    part: BatchPart
 
     @property
     def request(self) -> Request:
         """What is sent for it."""
         assert self.prepared.request is not None
         return self.prepared.request
+
+
+def paired(desk: Desk, operation: Operation, prepared: Prepared) -> Pair:
+    """A row that is ready. Raises InvalidInput for one that the vendor takes in no batch."""
+    assert prepared.request is not None
+    part = desk.provider.batch_part(desk.target, str(operation.position), prepared.request)
+    return Pair(operation, prepared, part)
 
 
 class BatchCarrier:
@@ -95,20 +104,34 @@ class BatchCarrier:
         gate = asyncio.Semaphore(PREPARED_AT_ONCE)
 
         async def one(row: Operation) -> Pair | Move:
-            known = ready.get(row.id)
-            if known is not None:
-                return Pair(row, known)
-            async with gate:
-                try:
-                    prepared = await prepare(desk, row, self._settings)
-                except Failure as failure:
-                    return row, await self._carrier.unprepared(desk, row, failure)
-            if prepared.nothing is not None:
-                return row, judging.confirmed(row, prepared.nothing, [], created=False)
-            return Pair(row, prepared)
+            try:
+                prepared = ready.get(row.id)
+                if prepared is None:
+                    async with gate:
+                        prepared = await prepare(desk, row, self._settings)
+                if prepared.nothing is not None:
+                    return row, judging.confirmed(row, prepared.nothing, [], created=False)
+                return paired(desk, row, prepared)
+            except Failure as failure:
+                return row, await self._carrier.unprepared(desk, row, failure)
 
         found = await asyncio.gather(*(one(row) for row in rows))
-        return [each for each in found if isinstance(each, Pair)], [each for each in found if isinstance(each, tuple)]
+        pairs = [each for each in found if isinstance(each, Pair)]
+        moves = [each for each in found if isinstance(each, tuple)]
+        return await self._noted(desk, pairs, moves)
+
+    async def _noted(self, desk: Desk, pairs: list[Pair], moves: list[Move]) -> tuple[list[Pair], list[Move]]:
+        """The same, with what was there before the creates among them."""
+        if not pairs:
+            return pairs, moves
+        noted = await with_baselines(desk, [pair.prepared for pair in pairs], self._settings)
+        ready: list[Pair] = []
+        for pair, prepared in zip(pairs, noted, strict=True):
+            if isinstance(prepared, Failure):
+                moves.append((pair.operation, await self._carrier.unprepared(desk, pair.operation, prepared)))
+            else:
+                ready.append(msgspec.structs.replace(pair, prepared=prepared))
+        return ready, moves
 
     async def _send(self, desk: Desk, pairs: list[Pair], *, isolated: bool) -> None:
         settings = self._settings
@@ -127,9 +150,7 @@ class BatchCarrier:
         await asyncio.shield(asyncio.ensure_future(self._exchange(desk, pairs, isolated=isolated)))
 
     async def _exchange(self, desk: Desk, pairs: list[Pair], *, isolated: bool) -> None:
-        parts = [
-            desk.provider.batch_part(desk.target, str(place), pair.request) for place, pair in enumerate(pairs, start=1)
-        ]
+        parts = [pair.part for pair in pairs]
         commits = any(desk.provider.commits(pair.prepared.spec.action) for pair in pairs)
         route = pairs[0].operation.route
         try:

@@ -9,6 +9,7 @@ import msgspec
 
 from isthmus.actions.writing import judging
 from isthmus.actions.writing.after_restore import AfterRestore
+from isthmus.actions.writing.baselines import with_baseline
 from isthmus.actions.writing.desk import Desk
 from isthmus.actions.writing.judging import Meaning, meaning_of
 from isthmus.actions.writing.ledger import Ledger
@@ -56,6 +57,7 @@ class Carrier:
             return await self.settle(desk, operation, judging.postponed(operation, None, [], self._settings))
         try:
             prepared = await prepare(desk, operation, self._settings)
+            prepared = await with_baseline(desk, prepared, self._settings)
         except Failure as failure:
             return await self.settle(desk, operation, await self.unprepared(desk, operation, failure))
         if prepared.nothing is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from isthmus.kernel.failures import Conflict, IdempotencyMismatch
 from isthmus.store.operations import Operation, OperationState, Planned
 
@@ -22,3 +24,15 @@ def stored(operation: Operation) -> Operation:
         remedy=f"Ask for operation {operation.id} until it is settled.",
         subject=str(operation.id),
     )
+
+
+def made_of(planned: Sequence[Planned]) -> list[Operation]:
+    """Of the rows of a batch, those that were made just now; the others have their answers.
+
+    Raises IdempotencyMismatch, and Conflict while one of those others has none yet: then nothing is to be made either.
+    """
+    made = [fresh(each) for each in planned]
+    for each, row in zip(planned, made, strict=True):
+        if row is None and each.operation is not None:
+            stored(each.operation)
+    return [row for row in made if row is not None]

@@ -14,7 +14,7 @@ from isthmus.kernel.failures import BadRequest, Conflict, Duplicate
 from isthmus.kernel.messages import Request
 from isthmus.odata.etags import ANY
 from isthmus.providers.base import ObjectInfo, Reading
-from isthmus.providers.writing import CheckedBody, Outcome, Verb, WriteSpec
+from isthmus.providers.writing import NOTHING_THERE, CheckedBody, Outcome, Verb, WriteSpec
 from isthmus.store.operations import Operation
 
 CURABLE = frozenset({"read_only", "two_identifiers"})
@@ -33,7 +33,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """A wish with its names resolved: what can be told without reading the record. `ready` where that is all it takes:
-    a create, or a change of a version that the caller names."""
+    a create by a number that belongs to one record, or a change of a version that the caller names."""
 
     obj: ObjectInfo
     company_id: str | None
@@ -60,8 +60,18 @@ async def draft(desk: Desk, wish: WriteWish, settings: WriterSettings) -> Draft:
         record = (await read_record(desk, obj, spec, settings)).record  # whose line it is decides who has to wait
     ready = None
     if checked is not None and (wish.verb is Verb.CREATE or (wish.verb is Verb.UPDATE and spec.etag is not None)):
-        ready = None if checked.problems else _ready(desk, obj, msgspec.structs.replace(spec, body=checked.body))
+        ready = _at_once(desk, obj, spec, checked)
     return Draft(obj=obj, company_id=company_id, lock_key=desk.provider.lock_key(obj, spec, record), ready=ready)
+
+
+def _at_once(desk: Desk, obj: ObjectInfo, spec: WriteSpec, checked: CheckedBody) -> Prepared | None:
+    """The request, unless the record or what is like it has to be read first."""
+    if checked.problems:
+        return None
+    spec = msgspec.structs.replace(spec, body=checked.body)
+    if spec.verb is Verb.CREATE and desk.provider.before_request(desk.target, obj, spec) is not None:
+        return None
+    return _ready(desk, obj, spec)
 
 
 async def checked_body(desk: Desk, obj: ObjectInfo, verb: Verb, body: bytes) -> CheckedBody:
@@ -180,7 +190,7 @@ async def _change(desk: Desk, obj: ObjectInfo, body: bytes, spec: WriteSpec, pre
 
 
 async def _upsert(desk: Desk, obj: ObjectInfo, wish: WriteWish, spec: WriteSpec, settings: WriterSettings) -> Prepared:
-    """Look for the record by the fields to match, then create or change it."""
+    """Look for the record by the fields to match, then create or change it. What is created was not there before."""
     body = wish.body or b""
     request = desk.provider.match_request(desk.target, obj, spec.company_id, body, wish.match)
     if request is None:
@@ -195,7 +205,7 @@ async def _upsert(desk: Desk, obj: ObjectInfo, wish: WriteWish, spec: WriteSpec,
             f"{len(found)} records of “{obj.name}” match.", remedy="Match by a field that is unique, or give an id."
         )
     if not found:
-        return await _create(desk, obj, spec)
+        return msgspec.structs.replace(await _create(desk, obj, spec), baseline=NOTHING_THERE)
     return await _change(desk, obj, body, spec, found[0])
 
 

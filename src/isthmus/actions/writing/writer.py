@@ -18,7 +18,7 @@ from isthmus.actions.writing.crew import Crew
 from isthmus.actions.writing.desk import Desk, Open
 from isthmus.actions.writing.desks import REOPENED_MAX, Desks, changed_again_and_again
 from isthmus.actions.writing.dry_running import dry_run
-from isthmus.actions.writing.keys import fresh, stored
+from isthmus.actions.writing.keys import fresh, made_of, stored
 from isthmus.actions.writing.ledger import Ledger
 from isthmus.actions.writing.planning import Drafted, Planning
 from isthmus.actions.writing.prepare import Prepared
@@ -187,8 +187,8 @@ class Writer:
         """Plan up to 1,000 writes and carry them out in the vendor's batches; one operation per row, in order.
 
         A row that cannot be made fails by itself; with `all_or_nothing` it fails the call. After `wait_s` the rows are
-        given as they stand. Raises InvalidInput, IdempotencyMismatch, and RateLimited where nobody would wait for it
-        and too much is under way.
+        given as they stand. Raises InvalidInput, IdempotencyMismatch, Conflict while a row of the key is under way, and
+        RateLimited where nobody would wait for it and too much is under way.
         """
         self._check_batch(wish)
         if wait_s is not None and self._crew.full:
@@ -226,7 +226,7 @@ class Writer:
             drafted, refused = await self._rows(desk, wish, batch_id, planner)
             async with self._db.project(project_id) as tx:
                 planned = await operations_moving.plan(tx, [each.new for each in drafted])
-                made = [row for row in map(fresh, planned) if row is not None]
+                made = made_of(planned)
                 await tell(tx, made)
             if any(each.operation is None for each in planned):
                 self._desks.forget(project_id, connection_id, desk.seal)

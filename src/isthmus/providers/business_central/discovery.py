@@ -198,9 +198,10 @@ def _object(
         reading=reading,
         parents=parents,
         tenant_level=entity_set.name in TENANT_LEVEL_SETS,
-        insertable=_allowed(entity_set.insertable, facts, "i"),
-        updatable=_allowed(entity_set.updatable, facts, "m"),
-        deletable=_allowed(entity_set.deletable, facts, "d"),
+        batchable=entity_set.name not in TENANT_LEVEL_SETS,
+        insertable=_allowed(route, entity_set.insertable, facts, "i"),
+        updatable=_allowed(route, entity_set.updatable, facts, "m"),
+        deletable=_allowed(route, entity_set.deletable, facts, "d"),
         stamp_of_parent=from_parent,
         calculated=facts.calculated,
         bulk=not facts.one_at_a_time,
@@ -292,7 +293,9 @@ def _navigation(nav: csdl.NavigationProperty, document: csdl.Metadata) -> Naviga
     return Navigation(name=nav.name, target=target, many=nav.many)
 
 
-def _allowed(annotated: bool | None, facts: SetFacts, letter: str) -> bool | None:
+def _allowed(route: str, annotated: bool | None, facts: SetFacts, letter: str) -> bool | None:
+    if route == ODATA_ROUTE:
+        return False  # published pages are read (BC-13)
     if annotated is not None:
         return annotated
     return None if facts.write is None else letter in facts.write

@@ -1,8 +1,9 @@
 """How a write whose answer was lost is found again (behaviour.md 7; BC-67, BC-74).
 
-Every writable object declares its natural keys. A create is looked up by the first of them that its body fills; an
-update by comparing what was written; a deletion by asking for the record; an action by what it does to the record.
-Where nothing can be seen, a person is asked: a write is never repeated blindly.
+A create is looked up by the first of its object's natural keys that its body fills, and where several records may have
+that key, those that had it before are noted; an update by comparing what was written; a deletion by asking for the
+record; an action by what it does to the record. Where nothing can be seen, a person is asked: a write is never repeated
+blindly.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from isthmus.providers.business_central.addressing import object_url
 from isthmus.providers.business_central.check import members_of, same_value
 from isthmus.providers.business_central.headers import read_headers
 from isthmus.providers.business_central.incremental import instant_of
+from isthmus.providers.business_central.natural_keys import BLANK, PARENT_FIELDS, belongs_to_one, natural_key
 from isthmus.providers.business_central.read import record_request
 from isthmus.providers.business_central.write import under_url
 from isthmus.providers.writing import Outcome, Sighting, Verb, Verdict, WriteSpec
@@ -37,82 +39,11 @@ LOOKED_AT_MAX: Final = 5_000
 CLOCKS_APART: Final = timedelta(minutes=5)
 """How far the vendor's clock may be behind ours: an older stamp belongs to a record that was there before."""
 
-_SALES: Final = (
-    ("externalDocumentNumber", "customerNumber"),
-    ("externalDocumentNumber", "customerId"),
-    ("externalDocumentNumber",),
-)
-_PARTY: Final = (("number",), ("displayName", "email"), ("displayName",))
-_LINE: Final = (("documentId", "sequence"),)
-_PAYMENT: Final = (("journalId", "lineNumber"), ("journalId", "documentNumber"))
-NATURAL_KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
-    "salesInvoices": _SALES,
-    "salesOrders": _SALES,
-    "salesQuotes": _SALES,
-    "salesCreditMemos": _SALES,
-    "purchaseInvoices": (
-        ("vendorInvoiceNumber", "vendorNumber"),
-        ("vendorInvoiceNumber", "vendorId"),
-        ("vendorInvoiceNumber",),
-    ),
-    "purchaseCreditMemos": (
-        ("vendorCreditMemoNumber", "vendorNumber"),
-        ("vendorCreditMemoNumber", "vendorId"),
-        ("vendorCreditMemoNumber",),
-    ),
-    "customers": _PARTY,
-    "vendors": _PARTY,
-    "contacts": _PARTY,
-    "items": (("number",), ("displayName",)),
-    "bankAccounts": (("number",), ("displayName",)),
-    "fixedAssets": (("number",), ("displayName",)),
-    "projects": (("number",), ("displayName",)),
-    "employees": (("number",), ("givenName", "surname")),
-    "itemVariants": (("itemId", "code"), ("itemNumber", "code")),
-    "defaultDimensions": (("parentId", "dimensionId"),),
-    "attachments": (("parentId", "fileName"),),
-    "documentAttachments": (("parentId", "fileName"),),
-    "salesInvoiceLines": _LINE,
-    "salesOrderLines": _LINE,
-    "salesQuoteLines": _LINE,
-    "salesCreditMemoLines": _LINE,
-    "purchaseInvoiceLines": _LINE,
-    "purchaseOrderLines": _LINE,
-    "purchaseCreditMemoLines": _LINE,
-    "journalLines": _PAYMENT,
-    "customerPayments": _PAYMENT,
-    "vendorPayments": _PAYMENT,
-}
-"""By object of API v2.0, best first. Objects that are not named here have `number` or `code`, or none."""
-
-GENERAL_KEYS: Final = (("number",), ("code",))
-PARENT_FIELDS: Final = ("documentId", "journalId", "parentId")
-
-PREFIX_MIN: Final = 1
-"""A value that begins with a character of that kind has no beginning to look for."""
+NOTED_MAX: Final = 500
+"""Records of one key that are noted before a create; of more, nobody but a person finds the new one."""
 
 _RISKY: Final = re.compile(r"[@*|&'()<>?=\"%\\]|\.\.|^\s|\s$")
 """In a value these collide with AL filter syntax (BC-38): such records are found by their time instead."""
-
-_BLANK: Final = (b'""', b"null", b'"00000000-0000-0000-0000-000000000000"')
-
-
-def natural_key(obj: ObjectInfo, body: bytes, match: Sequence[str] = ()) -> dict[str, bytes] | None:
-    """The fields that identify the record to be created, with their JSON values; None when the body fills no key.
-
-    `match` names them where the caller decides. Raises InvalidInput when one of those is missing.
-    """
-    members = {name: bytes(raw) for name, raw in members_of(body).items()}
-    if match:
-        lacking = [name for name in match if members.get(name, b"null") in _BLANK]
-        if lacking:
-            raise InvalidInput(f"The body has no “{lacking[0]}”, by which the record should be looked for.")
-        return {name: members[name] for name in match}
-    types = {field.name for field in obj.fields}
-    for names in NATURAL_KEYS.get(obj.name, ()) + GENERAL_KEYS:
-        if all(name in types and members.get(name, b"null") not in _BLANK for name in names):
-            return {name: members[name] for name in names}
-    return None
 
 
 def match_request(
@@ -126,12 +57,11 @@ def match_request(
 ) -> Request | None:
     """Look for records by key on the primary database (BC-46); None where the service cannot filter that way.
 
-    A value that AL filters would read as an expression is replaced by everything modified `since`, or by its beginning.
+    A value that AL filters would read as an expression is replaced by everything modified `since`, or by a piece of it.
     """
     fields = {field.name: field for field in obj.fields}
-    risky = any(_RISKY.search(_plain(raw)) for raw in key.values() if raw.startswith(b'"'))
     terms = [f"{name} eq {_literal(fields[name], raw)}" for name, raw in key.items() if not _unsafe(raw)]
-    if risky:
+    if any(_unsafe(raw) for raw in key.values()):
         rescue = _rescue(obj, fields, key, since)
         if rescue is None and not any(name in PARENT_FIELDS for name in key):
             return None
@@ -152,9 +82,13 @@ def _rescue(
     if obj.stamp is not None and since is not None and obj.reading is Reading.DIRECT:
         return f"{obj.stamp} ge {stamp_literal(since)}"
     for name, raw in key.items():
-        risk = _RISKY.search(_plain(raw)) if fields[name].type == "Edm.String" else None
-        if risk is not None and risk.start() >= PREFIX_MIN:
-            return f"startswith({name},{literal(_plain(raw)[: risk.start()])})"
+        if fields[name].type != "Edm.String" or not _unsafe(raw):
+            continue
+        text = _plain(raw)
+        piece = max(_RISKY.split(text), key=len).strip()
+        if piece:
+            function = "startswith" if text.startswith(piece) else "contains"
+            return f"{function}({name},{literal(piece)})"
     return None
 
 
@@ -173,6 +107,24 @@ def with_key(obj: ObjectInfo, found: Sequence[Outcome], key: Mapping[str, bytes]
     """Those whose key fields have the wanted values."""
     fields = {field.name: field for field in obj.fields}
     return [each for each in found if _equal(fields, key, each.record or b"{}")]
+
+
+def before_request(target: Target, obj: ObjectInfo, spec: WriteSpec) -> Request | None:
+    """What has this key already, to be noted before a create; None where that says nothing, or cannot be asked."""
+    key = natural_key(obj, spec.body or b"{}", spec.match)
+    if key is None or belongs_to_one(key):
+        return None
+    return match_request(target, obj, spec.company_id, key, under=spec)
+
+
+def baseline(obj: ObjectInfo, spec: WriteSpec, response: Response) -> Mapping[str, Any]:
+    """The ids of what has the key already; nothing where they are too many."""
+    key = natural_key(obj, spec.body or b"{}", spec.match) or {}
+    try:
+        ids = [each.remote_id for each in with_key(obj, found_records(obj, response), key)]
+    except InvalidInput:
+        return {}
+    return {"ids": ids} if len(ids) <= NOTED_MAX else {}
 
 
 def sight_request(target: Target, obj: ObjectInfo, spec: WriteSpec, first_sent_at: datetime) -> Request | None:
@@ -204,17 +156,33 @@ def sight(
         return Verdict(sighting=Sighting.SUPERSEDED, detail="The record, or its parent, is no longer there.")
     if spec.verb is Verb.UPDATE:
         return sight_update(obj, spec, seen.body)
-    return sight_create(obj, spec, seen, first_sent_at)
+    return sight_create(obj, spec, baseline, seen, first_sent_at)
 
 
-def sight_create(obj: ObjectInfo, spec: WriteSpec, response: Response, first_sent_at: datetime) -> Verdict:
-    """Whether a record that was created is there: same key, same values, and not there before (BC-67)."""
+def sight_create(
+    obj: ObjectInfo, spec: WriteSpec, before: Mapping[str, Any], response: Response, first_sent_at: datetime
+) -> Verdict:
+    """Whether a record that was created is there: same key, same values, and not there before (BC-67).
+
+    A stamp tells when a record was modified last: an old one that somebody has just changed has a new stamp, too.
+    """
     body = {name: bytes(raw) for name, raw in members_of(spec.body or b"{}").items()}
     key = natural_key(obj, spec.body or b"{}", spec.match) or {}
     fields = {field.name: field for field in obj.fields}
-    fresh = [each for each in with_key(obj, found_records(obj, response), key) if _is_new(obj, each, first_sent_at)]
+    noted = before.get("ids")
+    fresh = [
+        each
+        for each in with_key(obj, found_records(obj, response), key)
+        if each.remote_id not in (noted or ()) and _is_new(obj, each, first_sent_at)
+    ]
     own = {name: raw for name, raw in body.items() if name in fields}
     same = [each for each in fresh if _equal(fields, own, each.record or b"{}")]
+    if same and noted is None and not belongs_to_one(key):
+        return Verdict(
+            sighting=Sighting.OTHERWISE,
+            candidates=tuple(same),
+            detail=f"A record with {_described(key)} is there, but it may have been there before.",
+        )
     if same:
         return Verdict(sighting=Sighting.DONE, candidates=tuple(same))
     if fresh:
@@ -257,7 +225,7 @@ def parent_id(body: bytes | None, record: bytes | None) -> str | None:
         members = members_of(text) if text else {}
         for name in PARENT_FIELDS:
             raw = bytes(members[name]) if name in members else b""
-            if raw and raw not in _BLANK:
+            if raw and raw not in BLANK:
                 return _plain(raw)
     return None
 

@@ -32,6 +32,7 @@ from isthmus.providers.business_central import (
     lookup,
     lookup_actions,
     media,
+    natural_keys,
     paging,
     preflight,
     read,
@@ -212,21 +213,27 @@ class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
         self, target: Target, obj: ObjectInfo, company_id: str | None, body: bytes, match: Sequence[str]
     ) -> Request | None:
         """Look for records by `match`, or by the natural key that is declared."""
-        key = lookup.natural_key(obj, body, match)
+        key = natural_keys.natural_key(obj, body, match)
         return None if key is None else lookup.match_request(target, obj, company_id, key)
 
     def matches(self, obj: ObjectInfo, response: Response, body: bytes, match: Sequence[str]) -> list[Outcome]:
         """The records that were found and have that key."""
-        key = lookup.natural_key(obj, body, match) or {}
+        key = natural_keys.natural_key(obj, body, match) or {}
         return lookup.with_key(obj, lookup.found_records(obj, response), key)
 
     def before_request(self, target: Target, obj: ObjectInfo, spec: WriteSpec) -> Request | None:
-        """What has to be read before an action, so that a lost answer can be judged later."""
-        return lookup_actions.request(target, obj, spec) if spec.verb is Verb.ACTION else None
+        """What has to be read before an action, or a create by a name, so that a lost answer can be judged later."""
+        match spec.verb:
+            case Verb.ACTION:
+                return lookup_actions.request(target, obj, spec)
+            case Verb.CREATE:
+                return lookup.before_request(target, obj, spec)
+        return None
 
     def baseline(self, obj: ObjectInfo, spec: WriteSpec, response: Response) -> Mapping[str, Any]:
         """What to remember of it."""
-        return lookup_actions.baseline(obj, spec, response)
+        judge = lookup_actions.baseline if spec.verb is Verb.ACTION else lookup.baseline
+        return judge(obj, spec, response)
 
     def sight_request(
         self, target: Target, obj: ObjectInfo, spec: WriteSpec, first_sent_at: datetime

@@ -30,7 +30,10 @@ ALTER TABLE operations
 COMMENT ON COLUMN operations.proposal IS 'what a person was asked to approve: the exact request, and what it changes';
 COMMENT ON COLUMN operations.decided_by IS 'who approved or refused it';
 
+-- older code: both lists come back at once with every word that it writes. It cannot decode the two new ones: until the
+-- last server of schema 0009 has gone, let nobody ask for approvals or upload, or its lists of operations answer with an error.
 ALTER TABLE operations DROP CONSTRAINT operations_state_check, DROP CONSTRAINT operations_verb_check;
+-- older code: these are the lists of 0002 and one word more in each, so whatever it writes is let through.
 ALTER TABLE operations
     ADD CONSTRAINT operations_state_check CHECK (state IN ('waiting_for_approval', 'planned', 'sent', 'uncertain', 'confirmed', 'failed', 'needs_person')),
     ADD CONSTRAINT operations_verb_check CHECK (verb IN ('create', 'update', 'upsert', 'delete', 'action', 'upload'));

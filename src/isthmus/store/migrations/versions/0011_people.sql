@@ -5,6 +5,7 @@
 ALTER TABLE console_people ADD COLUMN issuer text;
 ALTER TABLE console_people ADD COLUMN subject text;
 ALTER TABLE console_people ADD COLUMN email text;
+-- older code: does not know these columns and leaves them empty, and rows without an issuer are not in the index.
 CREATE UNIQUE INDEX console_people_identity ON console_people (issuer, subject) WHERE issuer IS NOT NULL;
 
 -- The id names a session on a page; what opens it is the token, of which the hash is the key.

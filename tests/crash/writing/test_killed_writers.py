@@ -10,26 +10,25 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from tests.actions_writing.conftest import Pen
+from tests.crash.writing.proof import KILLS, ROUNDS_MAX, Kills, every_operation, proven
 from tests.hub_fixtures import US
 
 from isthmus.actions.writing import WriterSettings
-from isthmus.store.operations import Operation, OperationState
+from isthmus.store.operations import Operation
 
-ROOT = Path(__file__).parents[2]
-ROUNDS = int(os.environ.get("ISTHMUS_CRASH_ROUNDS", "12"))
+ROOT = Path(__file__).parents[3]
 PATIENCE = WriterSettings(
     operation_s_max=3.0, deadline_s=1.0, batch_deadline_s=1.0, grace_s=0.5, lock_wait_s=1.0, look_first_s=0.05,
     look_max_s=0.3,
 )  # fmt: skip
 
 
-async def killed_writers(pen: Pen, rounds: int) -> None:
-    """Let a process write and kill it at a random moment, `rounds` times."""
+async def killed_writers(pen: Pen) -> Kills:
+    """Let a process write and kill it at a random moment, until enough kills have met a write on its way."""
     job = {
         "home": str(pen.house.settings.home),
         "project": str(pen.project_id),
@@ -42,7 +41,7 @@ async def killed_writers(pen: Pen, rounds: int) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.actions_writing.crash_driver",
+        "tests.crash.writing.writer_process",
         cwd=ROOT,
         env=pen.house.environ(PYTHONPATH=os.pathsep.join([str(ROOT / "src"), str(ROOT)])),
         stdin=asyncio.subprocess.PIPE,
@@ -51,9 +50,11 @@ async def killed_writers(pen: Pen, rounds: int) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(json.dumps(job).encode() + b"\n")
-    moment = random.Random(20260101)
+    moment, kills = random.Random(20260101), Kills()
     try:
-        for number in range(rounds):
+        for number in range(ROUNDS_MAX):
+            if kills.enough:
+                break
             process.stdin.write(f"{number}\n".encode())
             await process.stdin.drain()
             word, pid = (await asyncio.wait_for(process.stdout.readline(), 60)).split()
@@ -61,10 +62,12 @@ async def killed_writers(pen: Pen, rounds: int) -> None:
             await asyncio.sleep(moment.uniform(0.15, 0.6))
             os.kill(int(pid), signal.SIGKILL)
             assert await asyncio.wait_for(process.stdout.readline(), 60) == b"ended\n"
+            await kills.note(pen)
             await forget_the_dead_writers_budget(pen)
     finally:
         process.stdin.close()
         await process.wait()
+    return kills
 
 
 async def forget_the_dead_writers_budget(pen: Pen) -> None:
@@ -73,16 +76,6 @@ async def forget_the_dead_writers_budget(pen: Pen) -> None:
     """
     async with pen.hub.db.system() as tx:
         await tx.execute("DELETE FROM budgets")
-
-
-async def every_operation(pen: Pen) -> list[Operation]:
-    """All operations of the project."""
-    found: list[Operation] = []
-    before = None
-    while page := await pen.writer.list(pen.project_id, before=before, limit=1_000):
-        found += page
-        before = page[-1].id
-    return found
 
 
 async def all_settled(pen: Pen) -> list[Operation]:
@@ -98,37 +91,12 @@ async def all_settled(pen: Pen) -> list[Operation]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120 + 15 * ROUNDS)
+@pytest.mark.timeout(120 + 15 * ROUNDS_MAX)
 @pytest.mark.conformance("BC-67")
 async def test_killed_writers_leave_nothing_twice_and_nothing_lost(pen: Pen) -> None:
     pen.house.sandbox.fault("delay", method="POST", count=None, probability=0.5, delay_s=0.03, delay_after_s=0.05)
-    pen.house.sandbox.fault("late_commit", method="POST", path="(salesInvoices|customers|batch)$", count=ROUNDS // 3,
+    pen.house.sandbox.fault("late_commit", method="POST", path="(salesInvoices|customers|batch)$", count=KILLS // 3,
                             probability=0.05, commit_after_s=0.3)  # fmt: skip
-    await killed_writers(pen, ROUNDS)
-    at_the_kill = Counter(each.state for each in await every_operation(pen))
-    assert at_the_kill[OperationState.SENT] > 0, f"no kill met a write on its way: {at_the_kill}"
-    found = await all_settled(pen)
-
-    _check_records(pen, found, "salesInvoices", "externalDocumentNumber")
-    _check_records(pen, found, "customers", "displayName")
-    _check_records(pen, found, "vendors", "displayName")
-    by_id = {row["id"]: row for row in pen.rows("salesInvoices")}
-    for post in (each for each in found if each.verb == "action"):
-        assert by_id[post.remote_id]["status"] == "Open", (post.state, post.failure)
-        assert post.state is OperationState.CONFIRMED
-    cities = {row["id"]: row["city"] for row in pen.rows("customers")}
-    for change in (each for each in found if each.verb == "update"):
-        assert change.state is OperationState.CONFIRMED, change.failure
-        assert cities[change.remote_id] == msgspec.json.decode(change.body or b"{}")["city"]
-
-
-def _check_records(pen: Pen, found: list[Operation], set_name: str, field: str) -> None:
-    """Each wished record is there once when its operation says so, and not at all when it says no."""
-    there: Counter[Any] = Counter(str(row[field]).casefold() for row in pen.rows(set_name))
-    for each in (each for each in found if each.object == set_name and each.verb == "create"):
-        wanted = str(msgspec.json.decode(each.body or b"{}")[field]).casefold()
-        expected = 1 if each.state is OperationState.CONFIRMED else 0
-        assert each.state in (OperationState.CONFIRMED, OperationState.FAILED), each.failure
-        assert there[wanted] == expected, (wanted, each.state, each.failure, each.attempts)
-        if expected == 0:
-            assert each.isolated, each.failure
+    kills = await killed_writers(pen)
+    assert kills.enough, str(kills)
+    print(f"{kills}; {proven(pen, await all_settled(pen))}")

@@ -38,14 +38,14 @@ class Child:
         chooser = random.Random(self._round * 100 + lane)
         while True:
             number += 1
-            name = f"r{self._round}-{lane}-{number}"
-            kind = chooser.choice(("invoice", "customer", "batch"))
+            name = f"Crash {self._round}-{lane}-{number}"
+            kind = chooser.choice(("invoice", "customer", "batch", "whole"))
             if kind == "invoice":
                 await self._invoice(name)
             elif kind == "customer":
                 await self._customer(name)
             else:
-                await self._batch(name)
+                await self._batch(name, whole=kind == "whole")
 
     async def warm_up(self) -> None:
         """Token and descriptions are there before the clock of the round starts."""
@@ -78,21 +78,21 @@ class Child:
             await self._submit(Verb.ACTION, "salesInvoices", f"{name}-post", record_id=made, action="post")
 
     async def _customer(self, name: str) -> None:
-        made = await self._submit(Verb.CREATE, "customers", f"{name}-customer", {"displayName": f"C {name}"})
+        made = await self._submit(Verb.CREATE, "customers", f"{name}-customer", {"displayName": name})
         if made is not None:
-            await self._submit(Verb.UPDATE, "customers", f"{name}-change", {"city": f"T {name}"}, record_id=made)
+            await self._submit(Verb.UPDATE, "customers", f"{name}-change", {"city": name}, record_id=made)
 
-    async def _batch(self, name: str) -> None:
+    async def _batch(self, name: str, *, whole: bool) -> None:
         rows = tuple(
             WriteWish(
                 verb=Verb.CREATE,
                 object="vendors",
                 company=self._job["company"],
-                body=msgspec.json.encode({"displayName": f"V {name} {n}"}),
+                body=msgspec.json.encode({"displayName": f"{name} {n}"}),
             )
             for n in range(5)
         )
-        wish = BatchWish(rows=rows, idempotency_key=f"{name}-batch", all_or_nothing=name.endswith(("1", "3", "5")))
+        wish = BatchWish(rows=rows, idempotency_key=f"{name}-batch", all_or_nothing=whole)
         await self._writer.submit_batch(self._project_id, self._connection_id, wish)
 
 
