@@ -13,7 +13,7 @@ from litestar import Litestar
 from isthmus.api.deprecation import deprecation_of
 from isthmus.api.forwarded import ProxyTrust
 from isthmus.api.metrics import METHODS, Metrics
-from isthmus.kernel.ids import new_id
+from isthmus.kernel.ids import passing_id
 from isthmus.kernel.tracing import Kind, on_behalf_of, parse_traceparent, span, trace_now
 
 Message = MutableMapping[str, Any]
@@ -79,7 +79,7 @@ class Frame:
             await inside(scope, receive, send)
             return
         self._trust.apply(scope)
-        request_id = f"req_{new_id().hex}"
+        request_id = f"req_{passing_id()}"
         scope["isthmus.request_id"] = request_id
         parent = parse_traceparent(_header(scope, b"traceparent"))
         with on_behalf_of(request_id), span("request", kind=Kind.SERVER, parent=parent) as told:

@@ -64,6 +64,7 @@ async def serve_until_told(
     """Serve this hub until a signal comes. `welcome` is told the public address once requests are answered."""
     import uvicorn
 
+    from isthmus.api.gathered import GatheredProtocol
     from isthmus.server import create_server
 
     listening = _listening(host, port)
@@ -73,6 +74,7 @@ async def serve_until_told(
     application = create_server(opened, public_url=public_url, worker=worker)
     config = uvicorn.Config(
         application,
+        http=GatheredProtocol,
         log_config=None,
         access_log=False,
         lifespan="on",

@@ -59,3 +59,11 @@ class Journal(Protocol):
     def note(self, entry: JournalEntry) -> None:
         """Keep an entry; must not block and must not fail."""
         ...
+
+
+class Tally(Protocol):
+    """Counts attempts where nobody wants to read about them one by one."""
+
+    def count(self, waited_s: float) -> None:
+        """One attempt has been made, after waiting so long."""
+        ...

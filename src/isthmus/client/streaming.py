@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from isthmus.client.call import ClaimsTokenSource, ErrorsFunction, claims_challenge, without_secrets
-from isthmus.client.protocols import Budget, Journal, JournalEntry, TokenSource
+from isthmus.client.protocols import Budget, Journal, JournalEntry, Tally, TokenSource
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import Failure, RateLimited, UnsafeLink, VendorTimeout
 from isthmus.kernel.messages import Request
@@ -39,12 +39,12 @@ class _Turn(NamedTuple):
 
 
 class _Wish(NamedTuple):
-    """What a caller wants sent, and where that is noted."""
+    """What a caller wants sent, and who counts it."""
 
     request: Request
     content: Content | None
     bounds: _Bounds
-    journal: Journal
+    tally: Tally | None
 
 
 class StreamingTransport(Protocol):
@@ -92,12 +92,12 @@ class StreamingCall:
         *,
         bytes_max: int,
         refusal_bytes_max: int = ERROR_BYTES_MAX,
-        journal: Journal | None = None,
+        tally: Tally | None = None,
     ) -> AbstractAsyncContextManager[StreamedAnswer]:
         """Entering raises UnsafeLink, the token source's CredentialFailure, or the provider's Failure, whose `response`
-        holds so much of the refusal. `journal` is noted in instead of the call's own.
+        holds so much of the refusal. With a `tally` attempts are counted there, and not noted in the journal.
         """
-        return _Opening(self, _Wish(request, content, _Bounds(bytes_max, refusal_bytes_max), journal or self._journal))
+        return _Opening(self, _Wish(request, content, _Bounds(bytes_max, refusal_bytes_max), tally))
 
     async def _answered(self, wish: _Wish) -> _Exchange:
         """An exchange whose answer is a 2xx and whose body is still on its way."""
@@ -181,8 +181,11 @@ class StreamingCall:
         started_s: float,
         turn: _Turn,
     ) -> None:
+        if wish.tally is not None:
+            wish.tally.count(turn.waited_s)
+            return
         request, vendor = wish.request, failure.vendor if failure else None
-        wish.journal.note(
+        self._journal.note(
             JournalEntry(
                 at=self._clock.now(),
                 purpose=request.purpose,

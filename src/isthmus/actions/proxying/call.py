@@ -91,7 +91,7 @@ class RawAnswer:
 
 
 class CallNotes:
-    """A journal that counts one call's attempts."""
+    """Counts one call's attempts: as a tally, and as the journal of calls that have one."""
 
     def __init__(self) -> None:
         self.attempts = 0
@@ -100,8 +100,12 @@ class CallNotes:
     def note(self, entry: JournalEntry) -> None:
         """Count it, if it is the call itself and no token request."""
         if entry.purpose == PURPOSE:
-            self.attempts += 1
-            self.waited_s += entry.waited_s
+            self.count(entry.waited_s)
+
+    def count(self, waited_s: float) -> None:
+        """Count an attempt of the call itself."""
+        self.attempts += 1
+        self.waited_s += waited_s
 
 
 async def request_of(opened: OpenConnection, call: RawCall, limits: ProxyLimits) -> Request:
@@ -147,7 +151,7 @@ class Calling:
             self._call.stream,
             bytes_max=self._limits.response_bytes,
             refusal_bytes_max=REFUSAL_BYTES_MAX,
-            journal=self._notes,
+            tally=self._notes,
         )
         answer: StreamedAnswer | Response
         try:
