@@ -126,8 +126,12 @@ class Write(Protocol):
         """Raise Unsupported for what the object does not offer, before anything is sent."""
         ...
 
-    def check(self, obj: ObjectInfo, available: Sequence[ObjectInfo], verb: Verb, body: bytes) -> CheckedBody:
-        """Check a body against the live description; `available` are the objects that nested records may be of."""
+    def check(
+        self, obj: ObjectInfo, available: Sequence[ObjectInfo], verb: Verb, body: bytes, *, below: bool = False
+    ) -> CheckedBody:
+        """Check a body against the live description; `available` are the objects that nested records may be of, `below`
+        tells that the record is created below another, which the address names.
+        """
         ...
 
     def only_changes(self, obj: ObjectInfo, body: bytes, current: bytes) -> bytes:

@@ -228,3 +228,21 @@ def test_a_whole_record_sent_back_becomes_what_was_changed() -> None:
     changed = same.replace(b'"urgent":false', b'"urgent":true').replace(b"10.5", b"10.51")
     assert only_changes(INVOICE, changed, current) == b'{"discountAmount":10.51,"urgent":true}'
     assert list(members_of(only_changes(INVOICE, b'{"number":"1"}', current))) == ["number"]
+
+
+def test_a_record_below_another_need_not_name_it_in_its_body() -> None:
+    line = ObjectInfo(
+        name="journalLines",
+        entity="journalLine",
+        route="v2.0",
+        key=("id",),
+        fields=(
+            Field(name="journalId", type="Edm.Guid", read_only=False),
+            Field(name="amount", type="Edm.Decimal", read_only=False),
+        ),
+    )
+    body = b'{"amount":12.50}'
+    (alone,) = BUSINESS_CENTRAL.check(line, [line], Verb.CREATE, body).problems
+    assert (alone.code, alone.field) == ("missing", "journalId")
+    below = BUSINESS_CENTRAL.check(line, [line], Verb.CREATE, body, below=True)
+    assert (below.problems, below.body) == ((), body)

@@ -48,7 +48,7 @@ async def _single(desk: Desk, wish: WriteWish, settings: WriterSettings) -> DryR
     company_id = desk.company(obj, wish.company)
     problems: Sequence[Problem] = ()
     if wish.body is not None:
-        problems = (await checked_body(desk, obj, wish.verb, wish.body)).problems
+        problems = (await checked_body(desk, obj, wish.verb, wish.body, below=wish.under is not None)).problems
         if problems and wish.verb is not Verb.UPDATE:
             return DryRun(problems=tuple(problems))
     try:

@@ -51,7 +51,7 @@ async def draft(desk: Desk, wish: WriteWish, settings: WriterSettings) -> Draft:
     company_id = desk.company(obj, wish.company)
     spec, checked = _spec(wish, company_id), None
     if wish.body is not None:
-        checked = await checked_body(desk, obj, wish.verb, wish.body)
+        checked = await checked_body(desk, obj, wish.verb, wish.body, below=wish.under is not None)
         lasting = [each for each in checked.problems if wish.verb is not Verb.UPDATE or each.code not in CURABLE]
         if lasting:
             raise refusal(lasting)
@@ -74,14 +74,14 @@ def _at_once(desk: Desk, obj: ObjectInfo, spec: WriteSpec, checked: CheckedBody)
     return _ready(desk, obj, spec)
 
 
-async def checked_body(desk: Desk, obj: ObjectInfo, verb: Verb, body: bytes) -> CheckedBody:
+async def checked_body(desk: Desk, obj: ObjectInfo, verb: Verb, body: bytes, *, below: bool = False) -> CheckedBody:
     """A body as it will be sent, or what is wrong with it; an unknown field is looked for in a fresh description before
     it is refused."""
-    checked = desk.provider.check(obj, await desk.objects(obj.route), verb, body)
+    checked = desk.provider.check(obj, await desk.objects(obj.route), verb, body, below=below)
     if any(problem.code == "unknown_field" for problem in checked.problems):
         anew = await desk.described_anew(obj)
         if anew is not None:
-            return desk.provider.check(anew, await desk.objects(obj.route), verb, body)
+            return desk.provider.check(anew, await desk.objects(obj.route), verb, body, below=below)
     return checked
 
 
@@ -155,7 +155,9 @@ def _ready(desk: Desk, obj: ObjectInfo, spec: WriteSpec) -> Prepared:
 
 
 async def _create(desk: Desk, obj: ObjectInfo, spec: WriteSpec) -> Prepared:
-    checked = desk.provider.check(obj, await desk.objects(obj.route), Verb.CREATE, spec.body or b"")
+    checked = desk.provider.check(
+        obj, await desk.objects(obj.route), Verb.CREATE, spec.body or b"", below=spec.under is not None
+    )
     if checked.problems:
         raise refusal(checked.problems)
     return _ready(desk, obj, msgspec.structs.replace(spec, verb=Verb.CREATE, body=checked.body))

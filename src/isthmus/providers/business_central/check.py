@@ -43,6 +43,9 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What the insert triggers test for: a hint, not the whole truth (entities.json `insertChecksMention`)."""
 
+PARENT_FIELDS: Final = ("documentId", "journalId", "parentId")
+"""What names the record that another belongs to; below that record its address does."""
+
 OLD_NAMES: Final[Mapping[str, str]] = {
     "address": "addressLine1, addressLine2, city, state, country and postalCode",
     "countryRegionCode": "country",
@@ -79,8 +82,11 @@ class _Refused(Exception):  # never leaves this module
         self.code, self.message, self.nearest = code, message, tuple(nearest)
 
 
-def check_body(obj: ObjectInfo, available: Sequence[ObjectInfo], verb: Verb, body: bytes) -> CheckedBody:
-    """The body as it will be sent, with every problem that can be told beforehand.
+def check_body(
+    obj: ObjectInfo, available: Sequence[ObjectInfo], verb: Verb, body: bytes, *, below: bool = False
+) -> CheckedBody:
+    """The body as it will be sent, with every problem that can be told beforehand. `below` another record the address
+    says whose it is.
 
     Raises InvalidInput for what is no JSON object, or too large.
     """
@@ -88,6 +94,9 @@ def check_body(obj: ObjectInfo, available: Sequence[ObjectInfo], verb: Verb, bod
     objects = {each.name: each for each in available}
     problems: list[Problem] = []
     encoded = _record(obj, objects, verb, members, "", 0, problems)
+    if verb is Verb.CREATE:
+        told = {problem.field for problem in problems}
+        problems += [each for each in _missing(obj, members_of(encoded), below=below) if each.field not in told]
     return CheckedBody(body=encoded, problems=tuple(problems))
 
 
@@ -185,9 +194,6 @@ def _record(
                 Problem(field=path + name, code=refused.code, message=refused.message, nearest=refused.nearest)
             )
     problems.extend(_twins(obj, sent, path))
-    if verb is Verb.CREATE and depth == 0:
-        told = {problem.field for problem in problems}
-        problems.extend(each for each in _missing(obj, sent, path) if each.field not in told)
     return join_members(sent)
 
 
@@ -377,10 +383,12 @@ def _twins(obj: ObjectInfo, sent: Mapping[str, bytes], path: str) -> list[Proble
     return problems
 
 
-def _missing(obj: ObjectInfo, sent: Mapping[str, bytes], path: str) -> list[Problem]:
+def _missing(obj: ObjectInfo, sent: Mapping[str, msgspec.Raw], *, below: bool) -> list[Problem]:
     blank = (b'""', f'"{BLANK_GUID}"'.encode())
     return [
-        Problem(field=path + name, code="missing", message=f"“{obj.name}” needs “{name}”.")
+        Problem(field=name, code="missing", message=f"“{obj.name}” needs “{name}”.")
         for name in REQUIRED.get(obj.name, ())
-        if sent.get(name, blank[0]) in blank and any(field.name == name for field in obj.fields)
+        if not (below and name in PARENT_FIELDS)
+        and (name not in sent or bytes(sent[name]) in blank)
+        and any(field.name == name for field in obj.fields)
     ]

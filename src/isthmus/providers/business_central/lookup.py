@@ -25,10 +25,10 @@ from isthmus.odata.values import decode_value
 from isthmus.providers.base import Field, ObjectInfo, Reading, Target
 from isthmus.providers.business_central import lookup_actions
 from isthmus.providers.business_central.addressing import object_url
-from isthmus.providers.business_central.check import members_of, same_value
+from isthmus.providers.business_central.check import PARENT_FIELDS, members_of, same_value
 from isthmus.providers.business_central.headers import read_headers
 from isthmus.providers.business_central.incremental import instant_of
-from isthmus.providers.business_central.natural_keys import BLANK, PARENT_FIELDS, belongs_to_one, natural_key
+from isthmus.providers.business_central.natural_keys import BLANK, belongs_to_one, natural_key
 from isthmus.providers.business_central.read import record_request
 from isthmus.providers.business_central.write import under_url
 from isthmus.providers.writing import Outcome, Sighting, Verb, Verdict, WriteSpec

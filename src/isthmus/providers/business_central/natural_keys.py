@@ -62,8 +62,6 @@ NATURAL_KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
 """By object of API v2.0, best first. Objects that are not named here have `number` or `code`, or none."""
 
 GENERAL_KEYS: Final = (("number",), ("code",))
-PARENT_FIELDS: Final = ("documentId", "journalId", "parentId")
-
 ONCE: Final = frozenset(
     {
         "number",

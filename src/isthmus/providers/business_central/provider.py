@@ -189,9 +189,11 @@ class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
         """Raise Unsupported for what the object does not offer, before anything is sent (BC-62, BC-73)."""
         write.refuse(obj, verb, action)
 
-    def check(self, obj: ObjectInfo, available: Sequence[ObjectInfo], verb: Verb, body: bytes) -> CheckedBody:
+    def check(
+        self, obj: ObjectInfo, available: Sequence[ObjectInfo], verb: Verb, body: bytes, *, below: bool = False
+    ) -> CheckedBody:
         """Check a body against the live description and encode it (BC-63 to BC-65)."""
-        return check.check_body(obj, available, verb, body)
+        return check.check_body(obj, available, verb, body, below=below)
 
     def only_changes(self, obj: ObjectInfo, body: bytes, current: bytes) -> bytes:
         """The members of a body that differ from the record as it is (BC-63)."""
