@@ -67,8 +67,8 @@ class KnownConnections:
         if writing and kept.writes_wait:
             raise NotApproved(
                 "Writes to this connection have to be approved, and a call through the proxy cannot wait.",
-                remedy="Send it as an operation (POST /v1/connections/{connection_id}/operations): that waits until somebody has "
-                "looked. GET passes.",
+                remedy="Send it as an operation (POST /v1/connections/{connection_id}/operations): that waits until "
+                "somebody has looked. GET passes.",
             )
         return kept.opened, kept.limits
 
