@@ -33,7 +33,7 @@ from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.kernel.clock import SystemClock
 from isthmus.providers.base import VendorLimits
 from isthmus.providers.business_central import BUSINESS_CENTRAL
-from isthmus.store import projects
+from isthmus.store import own_project
 from isthmus.store.database import Database
 from isthmus.store.operations import OperationState
 from isthmus.transport.http import HttpTransport
@@ -157,7 +157,7 @@ async def roads(facts: dict[str, Any], database_url: str, folder: Path) -> Async
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await Database.open(database_url))
         keyrings = Keyrings(db, folder, None)
-        project = await projects.begin(db, "bench")
+        project = await own_project.begin(db, "bench")
         opener = await stack.enter_async_context(Opener(db, keyrings, clock, limits=unlimited()))
         connecting = Connecting(db, await keyrings.of(project.id), opener, clock, project.id)
         wish = Wish(

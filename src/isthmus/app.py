@@ -41,7 +41,7 @@ from isthmus.kernel.clock import Clock, SystemClock
 from isthmus.kernel.ids import new_id
 from isthmus.kernel.tracing import ASKED_BY, request_now
 from isthmus.settings import Settings
-from isthmus.store import audit, connections, erasing, grants, projects, retention, runs
+from isthmus.store import audit, connections, erasing, grants, own_project, retention, runs
 from isthmus.store.database import Database
 from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.feed import FeedFilter
@@ -136,7 +136,7 @@ class Hub:
             await migrate(url)
             db = await stack.enter_async_context(await Database.open(url))
             clock = SystemClock()
-            project = await projects.begin(db, settings.project, development=settings.development)
+            project = await own_project.begin(db, settings.project, development=settings.development)
             keyrings = Keyrings(db, settings.home, settings.master_key, settings.other_master_keys)
             keyring = await keyrings.of(project.id)
             opener = await stack.enter_async_context(Opener(db, keyrings, clock))

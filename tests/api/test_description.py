@@ -78,6 +78,7 @@ async def _furnished(served: Served) -> dict[str, str]:
     session = await made("/v1/connect-sessions", {"consumer": {"external_id": "a"}, "integration": _id(integration)})
     write = {"object": "customers", "verb": "create", "company": US_ID, "body": {"displayName": "Described"}}
     operation = await made(f"/v1/connections/{connection['id']}/operations", write)
+    key = await made("/v1/keys", {"name": "described", "scopes": ["read"]})
     address = await made("/v1/notices/addresses", {"address": "ops@acme.example"})
     record = await client.get(
         f"/v1/proxy/api/v2.0/companies({US_ID})/items",
@@ -94,6 +95,8 @@ async def _furnished(served: Served) -> dict[str, str]:
         "session_id": _id(session),
         "operation_id": _id(operation),
         "address_id": address["id"],
+        "key_id": _id(key),
+        "project_id": str(served.hub.project.id),
         "object_name": "items",
         "name": "items",
         "remote_id": record.json()["value"][0]["id"],

@@ -36,6 +36,7 @@ AT_A_TERMINAL = {
     "settings.py": "what a process is started with",
     "settings_oidc.py": "what a process is started with",
     "store/backup.py": "backups are made by command alone",
+    "store/own_project.py": "a process's project is chosen before it serves",
     "store/migrate.py": "before a process begins to serve",
     "store/restoring.py": "restores are made by command alone",
     "store/wheel.py": "before a process begins to serve",

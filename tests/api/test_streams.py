@@ -104,7 +104,7 @@ async def test_an_upload_that_would_have_to_wait_is_refused_before_its_bytes_are
     assert (await admin.put("/v1/approvals/rules", json={"required": True})).status_code == 200
     answer = await client.put(path, params={"company": US}, content=b"%PDF")
     assert (answer.status_code, answer.json()["code"]) == (403, "not_approved")
-    assert "at a terminal where isthmus runs" in answer.json()["remedy"]
+    assert "at a terminal of the server" in answer.json()["remedy"]
     assert '{"object": "attachments", "required": false}' in answer.json()["remedy"]
     status = await claimed(client, f"{path}?company={US.replace(' ', '%20')}", 300 * 1024 * 1024)
     assert b" 403 " in status, "nobody sends hundreds of megabytes for nothing"

@@ -97,7 +97,7 @@ async def test_what_opens_nothing_goes_even_where_links_are_kept_for_ever(place:
         made = await session(tx, consumer.id, ended=days(400), ends=-days(400))
         for purpose, ends in (("consumer", -days(0.1)), ("administrator", days(0.1))):
             await connect_sessions.add_visit(tx, made.id, new_id().bytes, purpose, now + ends)
-        for name, ends in (("long over", -days(1.1)), ("just over", -days(0.9))):
+        for name, ends in (("just over", -days(0.9)), ("long over", -days(1.1))):
             await grants.begin_authorization(
                 tx, state_hash=new_id().bytes, sealed=b"", context={"name": name}, expires_at=now + ends
             )

@@ -12,7 +12,7 @@ from tests.store.conftest import Place
 
 from isthmus.kernel.failures import ConfigurationFailure, InvalidInput, MasterKeyMissing, RunSuperseded, SecretExpired
 from isthmus.kernel.ids import new_id
-from isthmus.store import connections, destinations, feed, projects, runs, syncs
+from isthmus.store import connections, destinations, feed, own_project, projects, runs, syncs
 from isthmus.store.database import Database
 from isthmus.store.embedded import EmbeddedPostgres
 from isthmus.store.rows import RunKind, RunState
@@ -29,7 +29,7 @@ async def empty(postgres: EmbeddedPostgres, migrated: str) -> AsyncIterator[Data
 async def test_a_project_name_is_given_once(database: Database) -> None:
     name = f"shop-{new_id()}"
     made = await projects.create(database, name)
-    assert (await projects.begin(database, name)).id == made.id
+    assert (await own_project.begin(database, name)).id == made.id
     with pytest.raises(InvalidInput, match=name):
         await projects.create(database, name)
     with pytest.raises(InvalidInput, match="cannot be a project's name"):
@@ -37,17 +37,19 @@ async def test_a_project_name_is_given_once(database: Database) -> None:
 
 
 async def test_only_the_very_first_project_is_made_by_naming_it(empty: Database) -> None:
-    one, two = await asyncio.gather(projects.begin(empty, "shop"), projects.begin(empty, "shop"))
+    one, two = await asyncio.gather(own_project.begin(empty, "shop"), own_project.begin(empty, "shop"))
     assert one.id == two.id, "processes that start at once agree"
     with pytest.raises(ConfigurationFailure, match="no project “shpo”") as refused:
-        await projects.begin(empty, "shpo")
+        await own_project.begin(empty, "shpo")
     assert refused.value.nearest == ("shop",)
     assert "isthmus projects create shpo" in refused.value.remedy
     assert [each.name for each in await projects.every(empty)] == ["shop"]
 
 
 async def test_of_two_first_names_at_once_one_is_refused(empty: Database) -> None:
-    outcomes = await asyncio.gather(projects.begin(empty, "one"), projects.begin(empty, "two"), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        own_project.begin(empty, "one"), own_project.begin(empty, "two"), return_exceptions=True
+    )
     assert [isinstance(each, ConfigurationFailure) for each in outcomes].count(True) == 1
     assert len(await projects.every(empty)) == 1
 

@@ -138,7 +138,7 @@ def _changing(services: Services, access: Access) -> list[Any]:
         if name is not None and name != before.name == services.settings.project:
             raise InvalidInput(
                 f"“{before.name}” is named by this server's ISTHMUS_PROJECT.",
-                remedy="Rename it by command, together with that setting: isthmus projects change",
+                remedy="Rename it where isthmus runs, together with that setting.",
                 subject="name",
             )
         after = await projects.change(services.db, project_id, name=name, development=development)
@@ -163,7 +163,7 @@ def _changing(services: Services, access: Access) -> list[Any]:
         if name != found.name:
             raise Conflict(
                 f"Deleting “{found.name}” would lose: {held.words}.",
-                remedy="Give its name to go on: DELETE /v1/projects/…?name=…",
+                remedy="Give its name to go on: DELETE /v1/projects/{project_id} with `name`.",
                 subject="name",
             )
         await projects.delete(services.db, project_id)

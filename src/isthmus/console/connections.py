@@ -141,12 +141,12 @@ async def objects_page(visit: Visiting, connection_id: FromPath[UUID]) -> Respon
     """What can be read, and what is kept in step already."""
     connection = await _connection(visit, connection_id)
     text, route = visit.query.get("q", "").strip(), visit.query.get("route", "v2.0").strip() or "v2.0"
-    objects, failure = [], None
+    objects, unseen = [], None
     try:
         async with visit.here.connection(connection_id, QuietJournal()) as opened:
             objects = await opened.objects(opened.access.provider.parse_route(route))
     except Failure as error:
-        failure = error.to_dict()
+        unseen = error.to_dict()
     async with visit.services.db.project(visit.project.id) as tx:
         lines = by_trouble(await overview.sync_lines(tx, connection_id), visit.services.clock.now())
     by_object: dict[tuple[str, str], list[Any]] = {}
@@ -166,7 +166,7 @@ async def objects_page(visit: Visiting, connection_id: FromPath[UUID]) -> Respon
         found=found,
         total=len(objects),
         by_object=by_object,
-        failure=failure,
+        unseen=unseen,
         text=text,
         route=route,
     )

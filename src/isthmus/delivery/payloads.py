@@ -65,7 +65,7 @@ class PayloadLinks:
         if not self._public_url:
             raise ConfigurationFailure(
                 "A record is too large for a delivery, and this process does not know where its link would lead.",
-                remedy="Set ISTHMUS_PUBLIC_URL for `isthmus worker` too; then the delivery goes out.",
+                remedy="Set ISTHMUS_PUBLIC_URL for every worker too; then the delivery goes out.",
             )
         expires = self._clock.now().replace(microsecond=0) + timedelta(seconds=LINK_S)
         inside = msgspec.json.encode(_Sealed(change.number, int(expires.timestamp()))).decode()

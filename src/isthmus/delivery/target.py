@@ -54,7 +54,7 @@ def _outside(host: str) -> bool:
 def _refused(url: str, reason: str) -> InvalidInput:
     return InvalidInput(
         f"“{url[:200]}” cannot receive deliveries. {reason}",
-        remedy="Give a public https address. Development projects may name this machine too, also over http: "
-        "isthmus projects change NAME --development",
+        remedy="Give a public https address. Development projects may name this machine too, also over http; "
+        "an administrator changes a project's kind in the console: Settings → Projects.",
         subject="url",
     )

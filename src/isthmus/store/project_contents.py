@@ -88,6 +88,6 @@ async def refuse_in_use(db: Database, project: Project) -> None:
     if open_:
         raise Conflict(
             f"“{project.name}” has writes whose outcome is not known yet: {open_:,}.",
-            remedy="Wait until they are settled: isthmus operations list",
+            remedy="Wait until they are settled; the list of writes shows them.",
             subject=project.name,
         )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from difflib import get_close_matches
 from typing import Final
 from uuid import UUID
 
 import psycopg
 
-from isthmus.kernel.failures import ConfigurationFailure, InvalidInput, MasterKeyMissing, RecordNotFound
+from isthmus.kernel.failures import InvalidInput, MasterKeyMissing, RecordNotFound
 from isthmus.kernel.ids import new_id
 from isthmus.store import syncs
 from isthmus.store.database import Database, Transaction
@@ -22,20 +20,17 @@ PROJECTS_MAX: Final = 10_000
 
 NAME_CHARACTERS_MAX: Final = 80
 
-FEW: Final = 5
-"""So many names are told when none is near."""
-
 
 async def create(db: Database, name: str, *, development: bool = False) -> Project:
     """A new project with its feed counter. Raises InvalidInput when the name is taken or unusable."""
     async with _named_once(name), db.system() as tx:
-        return await _insert(tx, usable_name(name), development=development)
+        return await insert(tx, usable_name(name), development=development)
 
 
 async def named(db: Database, name: str) -> Project | None:
     """The project of that name."""
     async with db.system() as tx:
-        return await _named(tx, name)
+        return await named_in(tx, name)
 
 
 async def get(db: Database, project_id: UUID) -> Project:
@@ -43,34 +38,15 @@ async def get(db: Database, project_id: UUID) -> Project:
     async with db.system() as tx:
         found = await tx.row(Project, "SELECT * FROM projects WHERE id = %s", (project_id,))
     if found is None:
-        raise RecordNotFound("There is no such project.", remedy="List the projects: isthmus projects list")
+        raise RecordNotFound("There is no such project.", remedy="List the projects.")
     return found
-
-
-async def begin(db: Database, name: str, *, development: bool = False) -> Project:
-    """The project that a process shall work on. Of a database that has none, the first one is made by this.
-
-    Raises ConfigurationFailure for a name that no project has: a slip of the pen makes no project.
-    """
-    found = await named(db, name)
-    if found is not None:
-        return found
-    async with db.system() as tx:  # processes that start at once agree on who is the first
-        await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('isthmus first project', 0))")
-        found = await _named(tx, name)
-        if found is not None:
-            return found
-        names = [str(each) for (each,) in await tx.tuples("SELECT name FROM projects LIMIT %s", (PROJECTS_MAX,))]
-        if not names:
-            return await _insert(tx, usable_name(name), development=development)
-    raise _unknown(name, names)
 
 
 async def first(db: Database, name: str) -> Project:
     """The project of that name; where it was renamed or deleted meanwhile, the oldest. Raises RecordNotFound."""
     found = await named(db, name) or next(iter(await every(db)), None)
     if found is None:
-        raise RecordNotFound("There is no project any more.", remedy="Make one: isthmus projects create NAME")
+        raise RecordNotFound("There is no project any more.", remedy="Make one first.")
     return found
 
 
@@ -113,11 +89,11 @@ def usable_name(name: str) -> str:
     return name
 
 
-async def _named(tx: Transaction, name: str) -> Project | None:
+async def named_in(tx: Transaction, name: str) -> Project | None:
     return await tx.row(Project, "SELECT * FROM projects WHERE name = %s", (name,))
 
 
-async def _insert(tx: Transaction, name: str, *, development: bool) -> Project:
+async def insert(tx: Transaction, name: str, *, development: bool) -> Project:
     project = await tx.row(
         Project,
         "INSERT INTO projects (id, name, development) VALUES (%s, %s, %s) RETURNING *",
@@ -136,18 +112,6 @@ async def _named_once(name: str) -> AsyncIterator[None]:
         raise InvalidInput(
             f"There is a project named “{name}” already.", remedy="Choose another name.", subject="name"
         ) from error
-
-
-def _unknown(name: str, names: Sequence[str]) -> ConfigurationFailure:
-    near = get_close_matches(name, names, 1)
-    several = ", ".join(sorted(names)[:FEW]) + (", …" if len(names) > FEW else "")
-    meant = near[0] if near else several
-    return ConfigurationFailure(
-        f"There is no project “{name}” here.",
-        remedy=f"Set ISTHMUS_PROJECT to {meant}, or make the project: isthmus projects create {shlex.quote(name)}",
-        nearest=near,
-        subject=name,
-    )
 
 
 async def every(db: Database) -> list[Project]:

@@ -26,7 +26,7 @@ from isthmus.kernel.failures import (
 from isthmus.kernel.messages import Request, Response
 from isthmus.transport.bodies import ACCEPTED_ENCODINGS, Body
 from isthmus.transport.origins import parse_address
-from isthmus.transport.public import public_socket
+from isthmus.transport.public import NotPublic, public_socket
 from isthmus.transport.streaming import Content, StreamedAnswer
 
 _READ_BUFFER_BYTES: Final = 256 * 1024
@@ -247,7 +247,7 @@ def _explain(error: Exception, request: Request, host: str) -> Failure:
                 unsent=True,
             )
         case aiohttp.ClientConnectorError():
-            reason = os.strerror(error.os_error.errno).lower() if error.os_error.errno else "no connection"
+            reason = _system_words(error.os_error)
             return ConnectionBroken(f"{host} cannot be reached ({reason}).", unsent=True)
         case aiohttp.ClientPayloadError():
             return CorruptResponse(f"The answer of {host} ends too early.")
@@ -259,6 +259,13 @@ def _explain(error: Exception, request: Request, host: str) -> Failure:
             return InvalidInput("The address or a header cannot be sent as it is.", remedy="Check the address.")
         case _:
             return ConnectionBroken(f"The connection to {host} broke ({type(error).__name__}).")
+
+
+def _system_words(error: OSError) -> str:
+    """The system's reason, or our own where we have refused the socket; asyncio puts addresses into its texts."""
+    if isinstance(error, NotPublic):
+        return NotPublic.reason
+    return os.strerror(error.errno).lower() if error.errno else "no connection"
 
 
 def _tls_reason(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 _NAT64: Final = ip_network("64:ff9b::/96")
 _NAT64_LOCAL: Final = ip_network("64:ff9b:1::/48")
@@ -55,9 +55,18 @@ def _wrapped(address: IPv6Address) -> IPv4Address | None:
     return None
 
 
+class NotPublic(OSError):
+    """The address lies inside the machine or its networks."""
+
+    reason: ClassVar = "its address is not public"
+
+    def __init__(self) -> None:
+        super().__init__(errno.EACCES, self.reason)
+
+
 def public_socket(target: tuple[int, int, int, str, Any]) -> socket.socket:
-    """A socket for a resolved address (`getaddrinfo`'s five parts). Raises OSError when the address is not public."""
+    """A socket for a resolved address (`getaddrinfo`'s five parts). Raises NotPublic."""
     family, kind, protocol, _, place = target
     if not is_public(str(place[0])):
-        raise OSError(errno.EACCES, "its address is not public")
+        raise NotPublic
     return socket.socket(family, kind, protocol)

@@ -143,7 +143,7 @@ class Streams:
         if rule is not None and rule.required:
             raise NotApproved(
                 f"Writes to {obj.name} have to be approved, and an upload cannot wait: its bytes are not kept.",
-                remedy="An administrator can put the file in at a terminal where isthmus runs, or let this object pass "
+                remedy="An administrator can put the file in at a terminal of the server, or let this object pass "
                 "by a rule of its own: "
                 f'PUT /v1/approvals/rules with {{"object": "{obj.name}", "required": false}}. '
                 "Creating the record that holds the bytes can wait for an approval.",
