@@ -138,7 +138,7 @@ def _changing(services: Services, access: Access) -> list[Any]:
         if name is not None and name != before.name == services.settings.project:
             raise InvalidInput(
                 f"“{before.name}” is named by this server's ISTHMUS_PROJECT.",
-                remedy="Rename it where isthmus runs, together with that setting.",
+                remedy="Rename it by command on the server, together with that setting.",
                 subject="name",
             )
         after = await projects.change(services.db, project_id, name=name, development=development)
