@@ -19,6 +19,7 @@ from tests.hub_fixtures import House
 from tests.patience import WAIT_MAX_S
 
 from isthmus.app import Hub
+from isthmus.cli.serving import KEEP_ALIVE_S
 from isthmus.kernel.key_text import digest_of, new_key, prefix_of
 from isthmus.server import create_server
 from isthmus.store import api_keys, projects
@@ -134,7 +135,14 @@ async def serving(house: House, **options: Any) -> AsyncIterator[Served]:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         application = create_server(hub, **{"public_url": address, **options})
         server = uvicorn.Server(
-            uvicorn.Config(application, log_config=None, access_log=False, lifespan="on", proxy_headers=False)
+            uvicorn.Config(
+                application,
+                log_config=None,
+                access_log=False,
+                lifespan="on",
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+            )
         )
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:

@@ -15,6 +15,7 @@ import pytest
 from tests.connect.conftest import Acme, Person
 
 from isthmus.app import ForgetfulJournal
+from isthmus.client.watching import Watch, watched
 from isthmus.connections.renewing import NewSecret
 from isthmus.kernel.failures import InvalidInput, SecretWrong
 from isthmus.store import app_secrets, connections, events, grants, integrations, listing, notices, vitals
@@ -29,6 +30,7 @@ OLD = identities.WEB_APP_SECRET
 NEXT = "the-next-secret~of-the-web-app"
 BAD = "wr0ng-canary"
 BY = Author(actor="test")
+IMPATIENT = Watch(deadline_max_s=1.0, tell=lambda words, attempt: None)
 
 
 class Scene:
@@ -217,7 +219,7 @@ async def test_a_tenant_that_says_nothing_about_the_secret_does_not_decide(scene
     offered = await scene.acme.integration("sign_in")
     await scene.connected()
     scene.acme.house.sandbox.switch("html-503")
-    with pytest.raises(Exception, match="could not be tried, so nothing was changed"):
+    with watched(IMPATIENT), pytest.raises(Exception, match="could not be tried, so nothing was changed"):
         await scene.hub.connect.app_secrets.replace(
             offered.id, NewSecret(secret=Secret(NEXT)), ForgetfulJournal(), by=BY
         )
@@ -302,7 +304,8 @@ async def test_a_vendor_that_cannot_be_asked_keeps_no_warning_back_and_is_asked_
     async with scene.tx() as tx:
         await tx.execute("UPDATE integrations SET staged_from = now()")
     scene.acme.house.sandbox.switch("html-503")
-    await scene.look()
+    with watched(IMPATIENT):
+        await scene.look()
     scene.acme.house.sandbox.clear_switch("html-503")
     assert [each.data["days"] for each in await scene.told()] == [20]
     async with scene.tx() as tx:

@@ -65,7 +65,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
                 f"This needs a key with the scope “{needed.value}”: {SCOPES[needed]}.",
                 f"Ask for one: an admin key (POST /v1/keys) and the console make keys with “{needed.value}”."
                 if needed is not Scope.HUB
-                else "An administrator makes one in the console: Settings → API keys.",
+                else f"An administrator makes one with “{needed.value}” in the console: Settings → API keys.",
             )
 
 

@@ -29,6 +29,11 @@ STOP_S: Final = 20
 CLOSE_S: Final = 15
 """What closing takes on top: handing back the worker's runs, the last statements."""
 
+KEEP_ALIVE_S: Final = 75
+"""How long a connection without a request stays open: longer than the minute after which common clients and reverse
+proxies close theirs, so that it is they who close, and no request meets a closing connection.
+"""
+
 _HERE: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -82,6 +87,7 @@ async def serve_until_told(
         server_header=False,
         date_header=True,
         timeout_graceful_shutdown=STOP_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
     server = uvicorn.Server(config)
 
