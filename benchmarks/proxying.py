@@ -33,6 +33,7 @@ from isthmus.store import api_keys
 CONNECTIONS: Final = 20
 KEYS: Final = 20
 RATE_PER_S: Final = 200
+FIRST_S: Final = 1.0
 CALLERS: Final = 16
 MEDIAN_MS_MAX: Final = 2.0
 P99_MS_MAX: Final = 8.0
@@ -54,9 +55,12 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latencies(msgspec.Struct):
-    """Of all rounds, per road, in milliseconds; and calls a second at full speed."""
+    """Of all rounds, per road, in milliseconds; and calls a second at full speed. `first` are those of a road's first
+    second after it was idle, when keys, connections and budgets are looked up; they are told beside the others.
+    """
 
     paced: dict[str, list[list[float]]] = {}
+    first: dict[str, list[list[float]]] = {}
     speed: dict[str, list[float]] = {}
 
 
@@ -117,6 +121,7 @@ async def _round(
     setting: Setting, session: aiohttp.ClientSession, roads: Mapping[str, Road], found: Latencies, number: int
 ) -> None:
     for name, road in roads.items():
+        found.first.setdefault(name, []).append(await _paced(session, road, FIRST_S))
         found.paced.setdefault(name, []).append(await _paced(session, road, setting.proxy_s))
         found.speed.setdefault(name, []).append(await _full_speed(session, road, setting.proxy_s / 2))
     words = ", ".join(
@@ -196,6 +201,8 @@ def _judged(found: Latencies) -> list[Measure]:
     for name, quantile, most in (("median", 0.5, MEDIAN_MS_MAX), ("p99", 0.99, P99_MS_MAX)):
         value, samples = added(quantile)
         note = ", ".join(f"{road} {at(road, quantile):.2f} ms" for road in found.paced)
+        slowest = statistics.median(_quantile(each, quantile) for each in found.first["hub"])
+        note += f"; hub in its first second {slowest:.2f} ms"
         measures.append(
             Measure(
                 name=f"the proxy adds at {RATE_PER_S}/s, {name}",

@@ -104,6 +104,7 @@ class KnownConnections:
             rules = await approvals.rules(tx)
         troubles: list[Failure] = []
         for connection_id in connection_ids:
+            await asyncio.sleep(0)  # calls go on between two connections
             key = (project.project.id, connection_id)
             try:
                 opened = await _open(project, connection_id, rows.get(connection_id), theirs)
