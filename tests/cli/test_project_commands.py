@@ -98,7 +98,7 @@ def test_deleting_tells_what_would_be_lost_and_asks_for_the_name(house: House) -
     assert (gone.code, "1 destination, 1 key" in gone.words) == (0, True)
     assert name not in listed(house)
     near = house.type("projects", "delete", name + "x", "--yes")
-    assert (near.code, "projects" in near.words) == (2, True)
+    assert (near.code, "isthmus projects list" in near.words) == (2, True)
 
 
 def test_the_project_that_commands_work_on_is_not_deleted(house: House) -> None:

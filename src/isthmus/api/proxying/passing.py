@@ -98,8 +98,9 @@ class Departure:
         self._timer = self._loop.call_later(LISTENS_AFTER_S, self._listen, stream)
 
     def ends_in(self, seconds: float) -> None:
-        """From now on, at most so long."""
-        self._limit.reschedule(self._loop.time() + seconds)
+        """From now on, at most so long; a caller who has gone already is not waited for again."""
+        if not self.gone:
+            self._limit.reschedule(self._loop.time() + seconds)
 
     def _listen(self, stream: Once | None) -> None:
         self._listener = self._loop.create_task(self._until_gone(stream))
