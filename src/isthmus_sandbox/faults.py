@@ -118,6 +118,7 @@ class Faults:
         self._rules: list[FaultRule] = []
         self._late: list[tuple[float, Callable[[], Awaitable[None]]]] = []
         self._last_number = 0
+        self._committing = asyncio.Lock()
 
     def add(self, settings: dict[str, Any]) -> FaultRule:
         """Set a rule from its plain settings. Raises BadRule."""
@@ -159,14 +160,18 @@ class Faults:
             self._late.append((self._clock.time_s() + after_s, commit))
 
     async def commit_due(self, *, everything: bool = False) -> int:
-        """Apply the postponed requests whose time has come; returns how many."""
-        if not self._late:
+        """Apply the postponed requests whose time has come; returns how many.
+
+        Whoever calls meanwhile waits until they have taken effect: a time that is over is over for everybody.
+        """
+        if not self._late and not self._committing.locked():
             return 0
-        now_s = self._clock.time_s()
-        due = [entry for entry in self._late if everything or entry[0] <= now_s]
-        self._late = [entry for entry in self._late if entry not in due]
-        for _, commit in due:
-            await commit()
+        async with self._committing:
+            now_s = self._clock.time_s()
+            due = [entry for entry in self._late if everything or entry[0] <= now_s]
+            self._late = [entry for entry in self._late if entry not in due]
+            for _, commit in due:
+                await commit()
         return len(due)
 
     def reset(self) -> None:
