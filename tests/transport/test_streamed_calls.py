@@ -10,10 +10,11 @@ import pytest
 from aiohttp import web
 from tests.patience import WAIT_MAX_S
 
-from isthmus.kernel.failures import ConnectionBroken, TooLarge
+from isthmus.kernel.failures import ConnectionBroken, TooLarge, VendorTimeout
 from isthmus.kernel.messages import Request
+from isthmus.transport import http
 from isthmus.transport.http import HttpTransport
-from isthmus.transport.streaming import Once
+from isthmus.transport.streaming import Once, StreamedAnswer
 
 MEGABYTE = 1024 * 1024
 
@@ -105,3 +106,58 @@ async def test_a_body_that_grows_too_large_breaks_the_call_and_says_why() -> Non
             async with transport.open(Request(method="POST", url=url), body, MEGABYTE):
                 pass
     assert isinstance(body.failure, TooLarge)
+
+
+async def test_a_vendor_may_think_longer_than_a_body_may_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "STREAM_IDLE_S", 0.2)
+
+    async def thinking(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.7)
+        return web.Response(body=b"x")
+
+    async with (
+        asyncio.timeout(WAIT_MAX_S),
+        vendor(thinking) as url,
+        HttpTransport() as transport,
+        transport.open(Request(method="GET", url=url), None, MEGABYTE) as answer,
+    ):
+        assert [part async for part in answer.parts()] == [b"x"]
+
+
+@pytest.mark.parametrize("begins", [b"", b"x"], ids=["after its head", "after a part"])
+async def test_a_body_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch, begins: bytes) -> None:
+    monkeypatch.setattr(http, "STREAM_IDLE_S", 0.2)
+    over = asyncio.Event()
+
+    async def stuck(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(begins)
+        await over.wait()
+        return answer
+
+    async def passed(answer: StreamedAnswer) -> None:
+        async for part in answer.parts():
+            assert part == begins
+
+    async with asyncio.timeout(WAIT_MAX_S), vendor(stuck) as url, HttpTransport() as transport:
+        async with transport.open(Request(method="GET", url=url), None, MEGABYTE) as answer:
+            with pytest.raises(VendorTimeout):
+                await passed(answer)
+        over.set()
+
+
+async def test_a_body_that_waits_for_its_reader_does_not_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "STREAM_IDLE_S", 0.2)
+
+    async def large(request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * (32 * MEGABYTE))
+
+    async with (
+        asyncio.timeout(WAIT_MAX_S),
+        vendor(large) as url,
+        HttpTransport() as transport,
+        transport.open(Request(method="GET", url=url), None, 64 * MEGABYTE) as answer,
+    ):
+        await asyncio.sleep(0.7)
+        assert sum([len(part) async for part in answer.parts()]) == 32 * MEGABYTE

@@ -33,7 +33,9 @@ _READ_BUFFER_BYTES: Final = 256 * 1024
 """Pages are megabytes: a larger buffer than aiohttp's 64 KiB means fewer turns of the loop."""
 
 STREAM_IDLE_S: Final = 60.0
-"""How long a stream may stand still."""
+"""How long the body of a streamed answer may stand still. Until its head comes the whole call's time counts: vendors
+think for minutes before they answer.
+"""
 
 _HEADER_BYTES_MAX: Final = 32 * 1024
 """Longest header line accepted; identity providers send long ones, nobody sends this much."""
@@ -107,9 +109,7 @@ class HttpTransport:
         if self._session is None:
             raise RuntimeError("HttpTransport is used outside its `async with` block")
         address = parse_address(request.url)
-        timeout = aiohttp.ClientTimeout(
-            total=request.timeout_s, sock_connect=self._settings.connect_timeout_s, sock_read=STREAM_IDLE_S
-        )
+        timeout = aiohttp.ClientTimeout(total=request.timeout_s, sock_connect=self._settings.connect_timeout_s)
         headers = {**request.headers, "Accept-Encoding": "identity"}
         if content is not None and content.size is not None:
             headers["Content-Length"] = str(content.size)
@@ -208,12 +208,22 @@ class _Exchange:
             answer = await self._sending.__aenter__()
         except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
             raise _explain(error, self._request, self._host) from error
+        _must_move(answer)
         return StreamedAnswer(answer, _headers(answer), self._bytes_max)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._sending.__aexit__(kind, error, trace)
+
+
+def _must_move(answer: aiohttp.ClientResponse) -> None:
+    """From here on a body that stands still is given up. One that came with its head has given its connection back."""
+    protocol = answer.connection.protocol if answer.connection is not None else None
+    if protocol is not None:
+        protocol.read_timeout = STREAM_IDLE_S
+        if answer.content.total_bytes <= _READ_BUFFER_BYTES:  # else it is we who have stopped reading
+            protocol.start_timeout()
 
 
 def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
