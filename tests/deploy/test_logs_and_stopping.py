@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -89,6 +90,61 @@ async def test_a_run_and_its_vendor_calls_name_the_request_that_asked_for_it(hou
 def test_the_form_is_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert load_settings({"ISTHMUS_LOG_FORMAT": "json"}).log_format == "json"
     set_up_logs("warning", "plain", io.StringIO())
+
+
+class _Pipe(io.StringIO):
+    """Remembers each write by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        return len(text)
+
+
+@pytest.fixture
+def pipe(request: pytest.FixtureRequest) -> Iterator[_Pipe]:
+    """Where the only log handler of the process writes to."""
+    root = logging.getLogger()
+    before, level, root.handlers = root.handlers, root.level, []
+    stream = _Pipe()
+    set_up_logs("info", "plain", stream)
+    yield stream
+    root.handlers = before
+    root.setLevel(level)
+
+
+async def test_lines_of_one_turn_leave_together_and_a_warning_at_once(pipe: _Pipe) -> None:
+    log = logging.getLogger("isthmus.here")
+    log.info("one")
+    log.info("two")
+    assert pipe.writes == []
+    await asyncio.sleep(0)
+    assert pipe.writes == ["INFO isthmus.here: one\nINFO isthmus.here: two\n"]
+    log.info("three")
+    log.warning("four")
+    assert pipe.writes[1:] == ["INFO isthmus.here: three\nWARNING isthmus.here: four\n"]
+    await asyncio.sleep(0)
+    assert len(pipe.writes) == 2
+
+
+def test_nothing_of_a_log_waits_for_a_loop_that_has_ended(pipe: _Pipe) -> None:
+    log = logging.getLogger("isthmus.here")
+
+    async def last_words() -> None:
+        log.info("one")
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(last_words())
+    task.add_done_callback(lambda _: loop.stop())
+    loop.run_forever()
+    loop.close()
+    log.info("two")
+    assert "".join(pipe.writes) == "INFO isthmus.here: one\nINFO isthmus.here: two\n"
+    asyncio.run(last_words())
+    assert "".join(pipe.writes).endswith("two\nINFO isthmus.here: one\n")
 
 
 @contextlib.contextmanager

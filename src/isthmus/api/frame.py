@@ -81,15 +81,16 @@ class Frame:
         self._trust.apply(scope)
         request_id = f"req_{passing_id()}"
         scope["isthmus.request_id"] = request_id
-        parent = parse_traceparent(_header(scope, b"traceparent"))
-        with on_behalf_of(request_id), span("request", kind=Kind.SERVER, parent=parent) as told:
-            told.set("isthmus.request_id", request_id)
-            told.set("http.request.method", scope["method"] if scope["method"] in METHODS else "other")
+        told = _header(scope, b"traceparent")
+        parent = parse_traceparent(told) if told else None
+        with on_behalf_of(request_id), span("request", kind=Kind.SERVER, parent=parent) as begun:
+            begun.set("isthmus.request_id", request_id)
+            begun.set("http.request.method", scope["method"] if scope["method"] in METHODS else "other")
             status = await self._served(scope, receive, send, request_id)
-            told.set("http.route", str(scope.get("path_template") or "none"))
-            told.set("http.response.status_code", status)
+            begun.set("http.route", str(scope.get("path_template") or "none"))
+            begun.set("http.response.status_code", status)
             if status >= 500:
-                told.fail(str(status))
+                begun.fail(str(status))
 
     async def _served(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         """The status that went out. Raises what the application lets through."""

@@ -27,7 +27,7 @@ from isthmus.kernel.messages import Request, Response
 from isthmus.transport.bodies import ACCEPTED_ENCODINGS, Body
 from isthmus.transport.origins import parse_address
 from isthmus.transport.public import NotPublic, public_socket
-from isthmus.transport.streaming import Content, StreamedAnswer
+from isthmus.transport.streaming import Content, StreamedAnswer, headers_of
 
 _READ_BUFFER_BYTES: Final = 256 * 1024
 """Pages are megabytes: a larger buffer than aiohttp's 64 KiB means fewer turns of the loop."""
@@ -150,7 +150,7 @@ class HttpTransport:
                     body.add(part)
                 return Response(
                     status=answer.status,
-                    headers=_headers(answer),
+                    headers=headers_of(answer),
                     body=body.finish(),
                     url=request.url,
                     elapsed_s=time.monotonic() - started_s,
@@ -209,7 +209,7 @@ class _Exchange:
         except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
             raise _explain(error, self._request, self._host) from error
         _must_move(answer)
-        return StreamedAnswer(answer, _headers(answer), self._bytes_max)
+        return StreamedAnswer(answer, self._bytes_max)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -224,16 +224,6 @@ def _must_move(answer: aiohttp.ClientResponse) -> None:
         protocol.read_timeout = STREAM_IDLE_S
         if answer.content.total_bytes <= _READ_BUFFER_BYTES:  # else it is we who have stopped reading
             protocol.start_timeout()
-
-
-def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
-    """Names in lower case, repeated ones joined; cookies are not ours to keep."""
-    headers: dict[str, str] = {}
-    for name, value in answer.headers.items():
-        key = name.lower()
-        if key != "set-cookie":
-            headers[key] = f"{headers[key]}, {value}" if key in headers else value
-    return headers
 
 
 def _explain(error: Exception, request: Request, host: str) -> Failure:

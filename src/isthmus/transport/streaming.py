@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, Protocol
 
 import aiohttp
@@ -68,13 +68,22 @@ class StreamedAnswer:
     where the vendor says so.
     """
 
-    def __init__(self, answer: aiohttp.ClientResponse, headers: Mapping[str, str], bytes_max: int) -> None:
+    def __init__(self, answer: aiohttp.ClientResponse, bytes_max: int) -> None:
         self._answer = answer
         self._bytes_max = bytes_max
         self.status = answer.status
         self.size: int | None = answer.content_length
-        self.headers = headers
         self.bytes_received = 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """See `headers_of`."""
+        return headers_of(self._answer)
+
+    @property
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """As they came over the wire, one by one."""
+        return self._answer.raw_headers
 
     @property
     def ok(self) -> bool:
@@ -100,7 +109,7 @@ class StreamedAnswer:
 
     def _refuse_unseen(self) -> None:
         """What its head already says about a body."""
-        if self.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        if self._answer.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             raise CorruptResponse("The stream is packed, although it was not asked for that.")
         if self.size is not None and self.size > self._bytes_max:
             raise self._too_large()
@@ -135,6 +144,16 @@ class _Parts:
         if not part:
             raise StopAsyncIteration
         return part
+
+
+def headers_of(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    """Names in lower case, repeated ones joined; cookies are not ours to keep."""
+    headers: dict[str, str] = {}
+    for name, value in answer.headers.items():
+        key = name.lower()
+        if key != "set-cookie":
+            headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    return headers
 
 
 def _broken(error: Exception) -> Failure:

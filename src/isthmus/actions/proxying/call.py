@@ -4,7 +4,7 @@ status.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final
@@ -45,8 +45,11 @@ _OWN: Final = frozenset(
 _OWN_BEGINNINGS: Final = ("isthmus-", "x-isthmus-", "x-forwarded-", "sec-")
 
 _ANSWER_DROPPED: Final = frozenset(
-    {*HOP_BY_HOP, "date", "content-length", "content-encoding", "set-cookie", "strict-transport-security", "alt-svc"}
-)
+    name.encode()
+    for name in (
+        *HOP_BY_HOP, "date", "content-length", "content-encoding", "set-cookie", "strict-transport-security", "alt-svc"
+    )
+)  # fmt: skip
 """Of the vendor's headers: what speaks of its own connection. Bodies come as they are: nothing else was asked for."""
 
 
@@ -65,9 +68,8 @@ class RawCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RawAnswer:
-    """What the vendor said. `attempts` counts requests on the wire; `remaining` is this process's budget.
-
-    `size` is the length of the body where it is known; `parts` gives it.
+    """What the vendor said. `headers` as they came, names in lower case; `attempts` counts requests on the wire;
+    `remaining` is this process's budget. `size` is the length of the body where it is known; `parts` gives it.
     """
 
     def __init__(
@@ -76,11 +78,8 @@ class RawAnswer:
         notes: CallNotes,
         remaining: int,
     ) -> None:
-        named = {name.strip().lower() for name in answer.headers.get("connection", "").split(",")}
         self.status = answer.status
-        self.headers = {
-            name: value for name, value in answer.headers.items() if name not in _ANSWER_DROPPED and name not in named
-        }
+        self.headers = _towards_caller(answer.raw_headers if isinstance(answer, StreamedAnswer) else _wire(answer))
         self.size = len(answer.body) if isinstance(answer, Response) else answer.size
         self.attempts, self.waited_s, self.remaining = notes.attempts, notes.waited_s, remaining
         self._answer = answer
@@ -181,6 +180,22 @@ class Calling:
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:
     yield body
+
+
+def _towards_caller(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Without what speaks of the vendor's own connection, and what it names as such."""
+    kept, named = [], set[bytes]()
+    for name, value in headers:
+        key = name.lower()
+        if key == b"connection":
+            named.update(each.strip().lower() for each in value.split(b","))
+        elif key not in _ANSWER_DROPPED:
+            kept.append((key, value))
+    return [pair for pair in kept if pair[0] not in named] if named else kept
+
+
+def _wire(response: Response) -> Iterator[tuple[bytes, bytes]]:
+    return ((name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.headers.items())
 
 
 def _towards_vendor(headers: Mapping[str, str]) -> dict[str, str]:

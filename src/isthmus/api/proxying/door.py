@@ -104,7 +104,7 @@ async def _answered(
 ) -> None:
     async with Calling(opened, call, notes, limits) as answer:
         departure.ends_in(limits.timeout_s)
-        headers = _wire(answer.headers) + _told(notes, answer.remaining)
+        headers = answer.headers + _told(notes, answer.remaining)
         if answer.size is not None:
             headers.append((b"content-length", b"%d" % answer.size))
         await outgoing.stream(answer.status, headers, answer.size, answer.parts())
@@ -116,14 +116,10 @@ async def _paged(pages: Pages, form: Form, limits: ProxyLimits, outgoing: Outgoi
     told = _told(pages.notes, pages.remaining)
     if refusal is not None:
         answer = RawAnswer(refusal, pages.notes, pages.remaining)
-        await outgoing.whole(answer.status, _wire(answer.headers) + told, refusal.body)
+        await outgoing.whole(answer.status, answer.headers + told, refusal.body)
     else:
         headers = [(b"content-type", form.media_type.encode()), *told]
         await outgoing.stream(200, headers, None, pages.stream(form))
-
-
-def _wire(headers: Any) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
 
 
 def _told(notes: CallNotes, remaining: int) -> list[tuple[bytes, bytes]]:
