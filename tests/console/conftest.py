@@ -32,6 +32,19 @@ async def anybody(served: Served) -> AsyncIterator[Visitor]:
 
 
 @pytest.fixture
+async def visitors(served: Served) -> AsyncIterator[Callable[[], Visitor]]:
+    """Makes browsers in which nobody has signed in yet."""
+    async with AsyncExitStack() as stack:
+
+        def another() -> Visitor:
+            client = httpx.AsyncClient(base_url=served.address, timeout=WAIT_MAX_S, trust_env=False)
+            stack.push_async_callback(client.aclose)
+            return Visitor(served, client)
+
+        yield another
+
+
+@pytest.fixture
 async def signed_in(served: Served) -> AsyncIterator[SignedIn]:
     """Makes a person of a role and signs in as that person."""
     async with AsyncExitStack() as stack:

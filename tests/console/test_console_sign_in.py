@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import httpx
 from litestar import Router
@@ -12,7 +13,13 @@ from tests.console.conftest import SignedIn
 from tests.console_people import PASSWORD, Visitor, link_of, new_person, words
 
 from isthmus.console import create_console
-from isthmus.console.sessions import FAILURES_FREE, SESSION_COOKIE
+from isthmus.console.sessions import (
+    BROWSER_COOKIE,
+    FAILURES_FREE,
+    SESSION_COOKIE,
+    browser_mark,
+    browser_number,
+)
 from isthmus.kernel.ids import new_id
 from isthmus.server import ServedHub
 from isthmus.store import console_people
@@ -90,6 +97,42 @@ async def test_wrong_passwords_in_a_row_close_the_sign_in_for_a_while(anybody: V
     answer = await anybody.sign_in(name)
     assert answer.status_code == 429, "even the right password has to wait"
     assert "Try again in" in words(answer.text)
+
+
+async def test_a_stranger_who_guesses_keeps_nobody_out_of_their_own_browser(
+    visitors: Callable[[], Visitor], served: Served
+) -> None:
+    name, own, stranger = f"Mia {new_id().hex[-6:]}", visitors(), visitors()
+    await new_person(served, name, "admin")
+    assert (await own.sign_in(name)).status_code == 303
+    await own.send("/console/sign-out")
+    for _ in range(FAILURES_FREE + 1):
+        await stranger.sign_in(name, "wrong password")
+    assert (await stranger.sign_in(name)).status_code == 429
+    assert (await own.sign_in(name)).status_code == 303
+
+    stranger.client.cookies.set(BROWSER_COOKIE, "made-up." + "0" * 64, domain="127.0.0.1", path="/console")
+    assert (await stranger.sign_in(name)).status_code == 429, "a mark that we have not made counts for nothing"
+
+
+async def test_a_known_browser_that_guesses_has_to_wait_too(visitors: Callable[[], Visitor], served: Served) -> None:
+    name, own = f"Noa {new_id().hex[-6:]}", visitors()
+    await new_person(served, name, "admin")
+    await own.sign_in(name)
+    await own.send("/console/sign-out")
+    codes = [(await own.sign_in(name, "wrong password")).status_code for _ in range(FAILURES_FREE + 1)]
+    assert codes[:FAILURES_FREE] == [401] * FAILURES_FREE
+    assert (await own.sign_in(name)).status_code == 429
+    assert (await visitors().sign_in(name)).status_code == 303, "and nobody else does"
+
+
+def test_a_mark_ends_with_the_password_that_it_was_made_with() -> None:
+    mark = browser_mark("one hash")
+    assert browser_number(mark, "one hash") == mark.partition(".")[0]
+    assert browser_number(mark, "another hash") is None
+    assert browser_number(mark, "") is None
+    assert browser_number("", "one hash") is None
+    assert browser_number("ü.ü", "one hash") is None
 
 
 async def test_an_unknown_name_gets_the_same_words_as_a_wrong_password(anybody: Visitor, served: Served) -> None:

@@ -17,6 +17,11 @@ FORM_COOKIE: Final = "isthmus_form"
 
 THEME_COOKIE: Final = "isthmus_theme"
 
+BROWSER_COOKIE: Final = "isthmus_browser"
+"""Says that somebody has signed in here before. It opens nothing; it only keeps a stranger's wrong guesses apart."""
+
+BROWSER_DAYS: Final = 180
+
 SESSION_HOURS: Final = 12
 """A working day; then the password is asked for again."""
 
@@ -30,7 +35,9 @@ PASSWORD_CHARACTERS_MAX: Final = 256
 
 FAILURES_FREE: Final = 5
 FAILURES_FREE_PER_ADDRESS: Final = 20
-"""Wrong passwords in a row before pauses begin: by name, and by address (an office shares one)."""
+"""Wrong passwords in a row before pauses begin: by name, and by address (an office shares one). A browser in which that
+person has signed in before is counted by itself: strangers who guess keep nobody out of it.
+"""
 
 PAUSE_S_MAX: Final = 900.0
 
@@ -57,6 +64,23 @@ def form_proof(token: str) -> str:
 def proven(token: str, given: str) -> bool:
     """True when a form's proof belongs to this cookie."""
     return bool(token) and hmac.compare_digest(form_proof(token), given)
+
+
+def browser_mark(password_hash: str) -> str:
+    """The value of BROWSER_COOKIE for whoever has this password; a new password makes it worthless."""
+    number = secrets.token_urlsafe(16)
+    return f"{number}.{_signed(password_hash, number)}"
+
+
+def browser_number(mark: str, password_hash: str) -> str | None:
+    """Which browser this is, if somebody with this password has signed in from it."""
+    number, _, signature = mark.partition(".")
+    right = bool(password_hash) and mark.isascii() and hmac.compare_digest(signature, _signed(password_hash, number))
+    return number if right else None
+
+
+def _signed(password_hash: str, number: str) -> str:
+    return hmac.new(password_hash.encode(), f"isthmus browser {number}".encode(), hashlib.sha256).hexdigest()
 
 
 async def hash_password(password: str) -> str:

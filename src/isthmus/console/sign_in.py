@@ -14,6 +14,8 @@ from isthmus.console.admission import OPEN, Refused
 from isthmus.console.pages import Theme, html, render
 from isthmus.console.services import Services
 from isthmus.console.sessions import (
+    BROWSER_COOKIE,
+    BROWSER_DAYS,
     FAILURES_FREE,
     FAILURES_FREE_PER_ADDRESS,
     FORM_COOKIE,
@@ -22,6 +24,8 @@ from isthmus.console.sessions import (
     SESSION_COOKIE,
     SESSION_HOURS,
     THEME_COOKIE,
+    browser_mark,
+    browser_number,
     form_proof,
     hash_password,
     hashed,
@@ -88,18 +92,21 @@ async def sign_in(request: Plain, services: Given) -> Response[Any]:
     form = await _proven_form(request)
     name, password = form.get("name", "").strip()[:NAME_CHARACTERS_MAX], form.get("password", "")
     address = request.client.host if request.client else ""
-    by_name, by_address = hashed(f"name:{name.casefold()}"), hashed(f"address:{address}")
-    wait_s = await console_people.closed_s(services.db, [by_name, by_address])
+    person = await console_people.named(services.db, name)
+    counted = _counted(name, address, browser_number(request.cookies.get(BROWSER_COOKIE, ""), _hash_of(person)))
+    wait_s = await console_people.closed_s(services.db, list(counted))
     aim = inside(form.get("next", ""))
     if wait_s <= 0:
-        person = await console_people.named(services.db, name)
         right = await right_password(person.password_hash if person else None, password[:1024])
         if right and person is not None and await passwords_open(services, person):
-            await console_people.forget_failures(services.db, by_name)
+            await console_people.forget_failures(services.db, next(iter(counted)))
             await note(services, person.name, "session.begun", person.name)
-            return await begin(request, services, person, aim)
-        await console_people.note_failure(services.db, by_name, FAILURES_FREE, PAUSE_S_MAX)
-        await console_people.note_failure(services.db, by_address, FAILURES_FREE_PER_ADDRESS, PAUSE_S_MAX)
+            answer = await begin(request, services, person, aim)
+            mark = browser_mark(person.password_hash)
+            answer.set_cookie(cookie(services, BROWSER_COOKIE, mark, hours=24 * BROWSER_DAYS))
+            return answer
+        for subject, free in counted.items():
+            await console_people.note_failure(services.db, subject, free, PAUSE_S_MAX)
         words = "Name or password is wrong."
         if not await passwords_open(services):
             words = "Passwords are switched off here. Sign in through your organization."
@@ -118,6 +125,22 @@ async def sign_in(request: Plain, services: Given) -> Response[Any]:
         provider=services.settings.oidc,
         signed_out=False,
     )
+
+
+def _hash_of(person: console_people.Person | None) -> str:
+    return person.password_hash if person is not None else ""
+
+
+def _counted(name: str, address: str, browser: str | None) -> dict[bytes, int]:
+    """Under what wrong passwords are counted, and how many pass without a pause: the browser of somebody who has signed
+    in from it by itself, anybody else by name and by address.
+    """
+    if browser is not None:
+        return {hashed(f"browser:{browser}"): FAILURES_FREE}
+    return {
+        hashed(f"name:{name.casefold()}"): FAILURES_FREE,
+        hashed(f"address:{address}"): FAILURES_FREE_PER_ADDRESS,
+    }
 
 
 @get("/welcome/{token:str}", opt={OPEN: True})
