@@ -27,8 +27,10 @@ from benchmarks.setting import expect
 from isthmus.actions.writing import BatchWish, Verb, Writer, WriteWish
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.connections import checking
-from isthmus.connections.connecting import AppCredentials, Connecting, Wish
+from isthmus.connections.connecting import Connecting
+from isthmus.connections.credentials import AppCredentials
 from isthmus.connections.keyring import Keyrings
+from isthmus.connections.making import Wish
 from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.kernel.clock import SystemClock
 from isthmus.providers.base import VendorLimits

@@ -27,7 +27,8 @@ from isthmus.actions.reading.setup import SyncWish
 from isthmus.app import ForgetfulJournal, Hub
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.cli import main
-from isthmus.connections.connecting import AppCredentials, Wish
+from isthmus.connections.credentials import AppCredentials
+from isthmus.connections.making import Wish
 from isthmus.kernel.ids import new_id
 from isthmus.kernel.messages import Request, Response
 from isthmus.settings import Settings

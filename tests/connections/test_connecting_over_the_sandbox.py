@@ -15,8 +15,8 @@ from cryptography.x509.oid import NameOID
 from tests.hub_fixtures import House
 
 from isthmus.app import ForgetfulJournal, Hub
-from isthmus.connections.connecting import AppCredentials, Connecting
-from isthmus.connections.credentials import CertificateFile
+from isthmus.connections.connecting import Connecting
+from isthmus.connections.credentials import AppCredentials, CertificateFile
 from isthmus.kernel.clock import SystemClock
 from isthmus.kernel.failures import (
     ConsentMissing,

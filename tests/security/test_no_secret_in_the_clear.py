@@ -36,7 +36,7 @@ from yarl import URL
 from isthmus.app import ForgetfulJournal, Hub
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.cli.demo.sandbox import DemoSandbox
-from isthmus.connections.connecting import Wish
+from isthmus.connections.making import Wish
 from isthmus.kernel.messages import Request, Response
 from isthmus.settings import Settings
 from isthmus.store import connections, grants

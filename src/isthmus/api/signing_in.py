@@ -29,8 +29,8 @@ from isthmus.api.shapes import Input, Text
 from isthmus.auth.entra.authorization import SIGN_IN_MAX_S
 from isthmus.client.protocols import JournalEntry
 from isthmus.connections.browsers import belongs, cookie_name
-from isthmus.connections.connecting import Wish
 from isthmus.connections.given import given_secret
+from isthmus.connections.making import Wish
 from isthmus.kernel.failures import Failure, SignInAgain
 from isthmus.store import consumers, grants
 from isthmus.store.rows import Connection

@@ -12,7 +12,7 @@ from isthmus.kernel.failures import Failure, SignInAgain
 
 if TYPE_CHECKING:
     from isthmus.app import Hub
-    from isthmus.connections.connecting import Wish
+    from isthmus.connections.making import Wish
     from isthmus.store.rows import Connection
     from isthmus.vault.secrets import Secret
 

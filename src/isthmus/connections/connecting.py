@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from itertools import count
 from typing import Any, Final
 from uuid import UUID
@@ -23,7 +23,7 @@ from isthmus.client.protocols import Journal
 from isthmus.client.tokens import await_consent, run_grant, run_steps
 from isthmus.connections.browsers import CONTEXT, browser_hash
 from isthmus.connections.credentials import (
-    CertificateFile,
+    AppCredentials,
     GrantKind,
     cloud_of,
     credential_of,
@@ -34,19 +34,15 @@ from isthmus.connections.credentials import (
     seal_token,
 )
 from isthmus.connections.keyring import Keyring
+from isthmus.connections.making import SHARED_TENANT, Guard, Wish, ask, ensure_connection
 from isthmus.connections.opening import Opener
-from isthmus.connections.renewing import NewSecret
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import ConsentMissing, Failure, InvalidInput, SignInAgain, VendorFault
 from isthmus.providers.registry import provider_named
-from isthmus.store import connections, events, grants, staging
+from isthmus.store import connections, grants, staging
 from isthmus.store.database import Database, Transaction
 from isthmus.store.rows import Authorization, Connection, Grant
 from isthmus.vault.secrets import Secret
-
-SHARED_TENANT: Final = "organizations"
-"""Where a person signs in whose tenant is not known yet; the id_token then names it."""
-
 
 _STORE_ATTEMPTS_MAX: Final = 10
 """A renewal that ends in the same moment raises the grant's fence; the new sign-in outranks its result (OA-29)."""
@@ -54,43 +50,6 @@ _STORE_ATTEMPTS_MAX: Final = 10
 
 _NAME_ATTEMPTS_MAX: Final = 5
 """Names that somebody else takes in the same moment."""
-
-
-Guard = Callable[[Transaction], Awaitable[object]]
-"""Asked in the transaction that is going to change a connection; raises when that may not be done any more."""
-
-
-class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
-    """What an app signs in with: a secret or a certificate.
-
-    `expires_at` is when it ends, as Entra shows it; a certificate says so itself. The host's own app is `watched` at
-    its integration, so that its end is told once and not for every connection; `staged` waits beside it there.
-    """
-
-    client_id: str
-    secret: Secret | None = None
-    certificate: CertificateFile | None = None
-    expires_at: datetime | None = None
-    watched: bool = False
-    staged: NewSecret | None = None
-    staged_from: datetime | None = None
-
-    @property
-    def ends_at(self) -> datetime | None:
-        """The end that the connection itself has to be warned of."""
-        if self.watched:
-            return None
-        return self.certificate.expires_at() if self.certificate else self.expires_at
-
-
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a connection shall lead. `name` is how people will call it."""
-
-    provider: str
-    cloud: Cloud
-    tenant: str
-    environment: str
-    name: str
 
 
 class StartedSignIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +97,7 @@ class Connecting:
         wish.cloud.authority(wish.tenant)  # refuses what cannot be a tenant
         async with self._db.project(self._project_id) as tx:
             kind = GrantKind.APP if app.secret is not None else GrantKind.APP_CERTIFICATE
-            connection, grant = await self._ensure(tx, wish, kind, app.client_id)
+            connection, grant = await ensure_connection(tx, wish, kind, app.client_id)
             cloud: dict[str, Any] = msgspec.to_builtins(wish.cloud)
             await grants.set_settings(tx, grant.id, tenant=grant.tenant, client_id=app.client_id, cloud=cloud)
             await self._keep_credential(tx, grant.id, app)
@@ -183,18 +142,8 @@ class Connecting:
         guard: Guard | None = None,
     ) -> Connection:
         """Let a connection sign in as an app from now on. Nothing is sent; try the credentials first, check it next."""
-        cloud.authority(tenant)
-        plain: dict[str, Any] = msgspec.to_builtins(cloud)
         kind = GrantKind.APP if app.secret is not None else GrantKind.APP_CERTIFICATE
-        async with self._db.project(self._project_id) as tx:
-            await _asked(guard, tx)
-            connection = await connections.get(tx, connection_id)
-            grant = await grants.get(tx, connection.grant_id)
-            await grants.set_settings(tx, grant.id, tenant=tenant, client_id=app.client_id, cloud=plain)
-            await grants.set_kind(tx, grant.id, kind, grant.scopes)
-            await self._keep_credential(tx, grant.id, app)
-        self._opener.forget_tokens(grant.id)
-        return connection
+        return await self._give(connection_id, app, kind, tenant=tenant, cloud=cloud, scopes=None, guard=guard)
 
     async def keep_for_sign_in(
         self,
@@ -207,17 +156,32 @@ class Connecting:
         guard: Guard | None = None,
     ) -> None:
         """Give a connection that nobody has signed in to yet the app through which a person is going to."""
+        place = tenant or SHARED_TENANT
+        await self._give(connection_id, app, GrantKind.PERSON, tenant=place, cloud=cloud, scopes=scopes, guard=guard)
+
+    async def _give(
+        self,
+        connection_id: UUID,
+        app: AppCredentials,
+        kind: GrantKind,
+        *,
+        tenant: str,
+        cloud: Cloud,
+        scopes: Sequence[str] | None,
+        guard: Guard | None,
+    ) -> Connection:
+        """Put an app in place of what the connection's grant had; None keeps its scopes."""
+        cloud.authority(tenant)  # refuses what cannot be a tenant
         plain: dict[str, Any] = msgspec.to_builtins(cloud)
-        cloud.authority(tenant or SHARED_TENANT)
         async with self._db.project(self._project_id) as tx:
-            await _asked(guard, tx)
-            grant = await grants.get(tx, (await connections.get(tx, connection_id)).grant_id)
-            await grants.set_settings(
-                tx, grant.id, tenant=tenant or SHARED_TENANT, client_id=app.client_id, cloud=plain
-            )
-            await grants.set_kind(tx, grant.id, GrantKind.PERSON, list(scopes))
+            await ask(guard, tx)
+            connection = await connections.get(tx, connection_id)
+            grant = await grants.get(tx, connection.grant_id)
+            await grants.set_settings(tx, grant.id, tenant=tenant, client_id=app.client_id, cloud=plain)
+            await grants.set_kind(tx, grant.id, kind, grant.scopes if scopes is None else list(scopes))
             await self._keep_credential(tx, grant.id, app)
         self._opener.forget_tokens(grant.id)
+        return connection
 
     async def _keep_credential(self, tx: Transaction, grant_id: UUID, app: AppCredentials) -> None:
         await grants.set_secret(
@@ -251,7 +215,7 @@ class Connecting:
         """
         tenant = wish.tenant or SHARED_TENANT
         async with self._db.project(self._project_id) as tx:
-            connection, grant = await self._ensure(
+            connection, grant = await ensure_connection(
                 tx, msgspec.structs.replace(wish, tenant=tenant), GrantKind.PERSON, client_id
             )
             return await self._send(
@@ -439,7 +403,7 @@ class Connecting:
         refresh = seal_token(self._keyring, grant.id, "refresh_token_sealed", tokens.refresh_token)
         for _ in range(_STORE_ATTEMPTS_MAX):
             async with self._db.project(self._project_id) as tx:
-                await _asked(guard, tx)
+                await ask(guard, tx)
                 fence = (await grants.get(tx, grant.id)).fence
                 tenant = identity.tenant_id
                 await grants.set_settings(tx, grant.id, tenant=tenant, client_id=pending.client_id, cloud=cloud)
@@ -476,41 +440,6 @@ class Connecting:
         )
         identity, _ = await run_steps(steps, call)
         return identity
-
-    async def _ensure(self, tx: Transaction, wish: Wish, kind: str, client_id: str) -> tuple[Connection, Grant]:
-        """The connection of that name, made when it is missing; another place under the same name is refused."""
-        cloud: dict[str, Any] = msgspec.to_builtins(wish.cloud)
-        present = next((each for each in await connections.every(tx) if each.name == wish.name), None)
-        if present is None:
-            grant = await grants.create(
-                tx, provider=wish.provider, kind=kind, cloud=cloud, tenant=wish.tenant, client_id=client_id
-            )
-            created = await connections.create(
-                tx, grant_id=grant.id, provider=wish.provider, environment=wish.environment, name=wish.name
-            )
-            await events.append(
-                tx,
-                type="connection.created",
-                subject={"connection_id": str(created.id)},
-                data={"name": created.name, "provider": created.provider},
-            )
-            return created, grant
-        grant = await grants.get(tx, present.grant_id)
-        # A person's tenant is told by the sign-in itself, whatever name of it was typed.
-        same_tenant = kind == GrantKind.PERSON or grant.tenant.casefold() == wish.tenant.casefold()
-        same_place = present.environment.casefold() == wish.environment.casefold() and same_tenant
-        if not same_place or grant.kind != kind:
-            raise InvalidInput(
-                f"There is a connection named “{wish.name}” already, and it leads elsewhere or signs in differently.",
-                remedy="Choose another name, or disconnect that one first.",
-                subject=wish.name,
-            )
-        return present, grant
-
-
-async def _asked(guard: Guard | None, tx: Transaction) -> None:
-    if guard is not None:
-        await guard(tx)
 
 
 def _opened(sealed: Secret) -> _Pending:

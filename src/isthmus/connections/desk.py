@@ -8,10 +8,12 @@ from uuid import UUID
 
 from isthmus.client.protocols import JournalEntry
 from isthmus.connections.app_secrets import AppSecrets
-from isthmus.connections.connecting import AppCredentials, Connecting, Wish
+from isthmus.connections.connecting import Connecting
+from isthmus.connections.credentials import AppCredentials
 from isthmus.connections.importing import import_tokens
 from isthmus.connections.integrations import Integrations
 from isthmus.connections.keyring import Keyring
+from isthmus.connections.making import Wish
 from isthmus.connections.opening import Opener
 from isthmus.connections.sessions import ConnectSessions
 from isthmus.connections.sessions_check import run_check

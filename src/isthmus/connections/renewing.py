@@ -9,14 +9,12 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
-
-from isthmus.auth.entra.credentials import ClientSecret, Credential
+from isthmus.auth.entra.credentials import Credential
 from isthmus.auth.tokens import TokenSet
 from isthmus.client.protocols import Journal
 from isthmus.connections.credentials import (
-    CertificateFile,
     GrantKind,
+    NewSecret,
     cloud_of,
     seal_certificate,
     seal_secret,
@@ -41,32 +39,9 @@ from isthmus.store import audit, connections, grants, health, staging
 from isthmus.store.database import Database, Transaction
 from isthmus.store.grants import Promotion, Refreshing
 from isthmus.store.rows import Connection, Grant
-from isthmus.vault.secrets import Secret
 
 _ACCEPTED_ALL_THE_SAME = (ConsentMissing, AppNotRegistered, PermissionMissing, SignInAgain, TransientFailure)
 """Refusals that say nothing against the secret: it is kept, and what is said is left to the check."""
-
-
-class NewSecret(msgspec.Struct, frozen=True, kw_only=True):
-    """A client secret or a certificate, as it was given. `ends_at` is what Entra shows; a certificate tells it."""
-
-    secret: Secret | None = None
-    certificate: CertificateFile | None = None
-    ends_at: datetime | None = None
-
-    def credential(self) -> Credential:
-        """Ready to be sent. Raises InvalidInput."""
-        if (self.secret is None) == (self.certificate is None):
-            raise InvalidInput("Give a client secret or a certificate, one of them.", subject="client_secret")
-        if self.certificate is not None:
-            return self.certificate.read()
-        assert self.secret is not None
-        return ClientSecret(self.secret.reveal())
-
-    @property
-    def expires_at(self) -> datetime | None:
-        """When it ends, as far as is known."""
-        return self.certificate.expires_at() if self.certificate is not None else self.ends_at
 
 
 class Renewing:

@@ -20,10 +20,11 @@ from isthmus.auth.entra.authorization import SIGN_IN_MAX_S, admin_consent_link, 
 from isthmus.auth.entra.id_token import tenant_id as tenant_id_of
 from isthmus.client.protocols import Journal
 from isthmus.client.tokens import run_steps
-from isthmus.connections.connecting import SHARED_TENANT, Connecting, Guard, Wish, state_hash
+from isthmus.connections.connecting import Connecting, state_hash
 from isthmus.connections.credentials import GrantKind
 from isthmus.connections.integrations import HOSTS_OWN, Integrations, Mode, cloud_of_integration
 from isthmus.connections.keyring import Keyring
+from isthmus.connections.making import SHARED_TENANT, Guard, Wish
 from isthmus.connections.opening import Opener
 from isthmus.connections.sessions import (
     PRESET_CHARACTERS_MAX,

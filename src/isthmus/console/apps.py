@@ -8,9 +8,9 @@ import msgspec
 from litestar import Response, get, post
 from litestar.types import ControllerRouterHandler
 
-from isthmus.connections.connecting import AppCredentials, Wish
-from isthmus.connections.credentials import CertificateFile
+from isthmus.connections.credentials import AppCredentials, CertificateFile
 from isthmus.connections.given import cloud_named
+from isthmus.connections.making import Wish
 from isthmus.console import clouds
 from isthmus.console.asking import errors_of
 from isthmus.console.browser_tie import tie_cookie

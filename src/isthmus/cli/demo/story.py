@@ -115,7 +115,7 @@ class Story:
     async def connect(self) -> None:
         """The real authorization-code flow; only the person at the browser is played."""
         from isthmus.app import ForgetfulJournal
-        from isthmus.connections.connecting import Wish
+        from isthmus.connections.making import Wish
         from isthmus.vault.secrets import Secret
 
         wish = Wish(
