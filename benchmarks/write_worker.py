@@ -161,7 +161,7 @@ async def roads(facts: dict[str, Any], database_url: str, folder: Path) -> Async
         keyrings = Keyrings(db, folder, None)
         project = await own_project.begin(db, "bench")
         opener = await stack.enter_async_context(Opener(db, keyrings, clock, limits=unlimited()))
-        connecting = Connecting(db, await keyrings.of(project.id), opener, clock, project.id)
+        connecting = Connecting(db, await keyrings.of(project.id), opener, project.id)
         wish = Wish(
             provider="business_central",
             cloud=cloud,

@@ -270,14 +270,14 @@ class House:
 
     async def sign_in(self, hub: Hub, *, user: str = "", answer: str = "accept", **place: str) -> Connection:
         """A person's whole sign-in; not checked yet."""
-        started = await hub.connecting.start_sign_in(
+        started = await hub.signing_in.start(
             self.wish(**{"tenant": "", **place}),
             client_id=identities.WEB_APP_ID,
             secret=Secret(identities.WEB_APP_SECRET),
             redirect_uri="http://localhost:1/",
         )
         came_back = await self.browse(hub, started.url, answer=answer, user=user)
-        return await hub.connecting.finish_sign_in(came_back, ForgetfulJournal())
+        return await hub.signing_in.finish(came_back, ForgetfulJournal())
 
     def token_requests(self, client_id: str = identities.CONFIDENTIAL_APP_ID) -> int:
         """How often an app asked for tokens, whatever came of it."""

@@ -18,6 +18,7 @@ from isthmus.connections.opening import Opener
 from isthmus.connections.sessions import ConnectSessions
 from isthmus.connections.sessions_check import run_check
 from isthmus.connections.sessions_flow import ConnectFlow
+from isthmus.connections.signing_in import SigningIn
 from isthmus.connections.trial import try_app, worth_keeping
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import Failure, InvalidInput
@@ -47,6 +48,7 @@ class ConnectDesk:
         clock: Clock,
         project_id: UUID,
         connecting: Connecting,
+        signing_in: SigningIn,
         *,
         development: Callable[[], bool],
     ) -> None:
@@ -67,6 +69,7 @@ class ConnectDesk:
             project_id,
             sessions=self.sessions,
             connecting=connecting,
+            signing_in=signing_in,
             offered=self.integrations,
         )
 

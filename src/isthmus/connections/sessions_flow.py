@@ -20,7 +20,7 @@ from isthmus.auth.entra.authorization import SIGN_IN_MAX_S, admin_consent_link, 
 from isthmus.auth.entra.id_token import tenant_id as tenant_id_of
 from isthmus.client.protocols import Journal
 from isthmus.client.tokens import run_steps
-from isthmus.connections.connecting import Connecting, state_hash
+from isthmus.connections.connecting import Connecting
 from isthmus.connections.credentials import GrantKind
 from isthmus.connections.integrations import HOSTS_OWN, Integrations, Mode, cloud_of_integration
 from isthmus.connections.keyring import Keyring
@@ -37,6 +37,7 @@ from isthmus.connections.sessions import (
 from isthmus.connections.sessions_apps import SessionApps, Typed
 from isthmus.connections.sessions_end import end_well, fail
 from isthmus.connections.sharing import share_grant
+from isthmus.connections.signing_in import SigningIn, state_hash
 from isthmus.connections.trial import try_app, worth_keeping
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
@@ -81,6 +82,7 @@ class ConnectFlow:
         *,
         sessions: ConnectSessions,
         connecting: Connecting,
+        signing_in: SigningIn,
         offered: Integrations,
     ) -> None:
         self._db = db
@@ -90,6 +92,7 @@ class ConnectFlow:
         self._project_id = project_id
         self._sessions = sessions
         self._connecting = connecting
+        self._signing_in = signing_in
         self._offered = offered
         self._apps = SessionApps(keyring, offered)
         self._under_way: set[asyncio.Task[None]] = set()
@@ -266,7 +269,7 @@ class ConnectFlow:
                 guard=self._while_open(session.id),
             )
         own = not session.reconnect or (app.secret is None and app.client_id == grant.client_id)
-        started = await self._connecting.sign_in_to(
+        started = await self._signing_in.start_at(
             connection.id,
             client_id=app.client_id,
             secret=None if own else app.secret,
@@ -334,7 +337,7 @@ class ConnectFlow:
                 await self._consented(session_id, found.id, parameters, journal)
             else:
                 guard = self._while_open(session_id)
-                await self._connecting.finish_sign_in(dict(parameters), journal, quiet=True, guard=guard)
+                await self._signing_in.finish(dict(parameters), journal, quiet=True, guard=guard)
                 await self._to_checking(session_id, just_consented=True)
         except Failure as failure:
             await self._fail(session_id, failure, step="vendor")

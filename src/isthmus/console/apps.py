@@ -136,7 +136,7 @@ async def connect(visit: Visiting) -> Response[Any]:
 async def _to_sign_in(visit: Visit, wish: Wish, typed: dict[str, str]) -> Response[str]:
     secret = visit.text("client_secret")
     browser = new_token()
-    started = await visit.here.connecting.start_sign_in(
+    started = await visit.here.signing_in.start(
         wish,
         client_id=typed["client_id"],
         secret=Secret(secret) if secret else None,

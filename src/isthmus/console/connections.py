@@ -297,7 +297,7 @@ async def _settings(
 
 async def _sign_in_again(visit: Visit, wish: Wish, client_id: str, secret: str) -> Response[str]:
     browser = new_token()
-    started = await visit.here.connecting.start_sign_in(
+    started = await visit.here.signing_in.start(
         wish,
         client_id=client_id,
         secret=Secret(secret) if secret else None,

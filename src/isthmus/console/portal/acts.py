@@ -112,7 +112,7 @@ async def reconnect(visit: Visiting, connection_id: FromPath[UUID]) -> Response[
         name=connection.name,
     )
     browser = new_token()
-    started = await visit.here.connecting.start_sign_in(
+    started = await visit.here.signing_in.start(
         wish,
         client_id=card.grant.client_id,
         secret=None,
