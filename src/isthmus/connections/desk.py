@@ -18,6 +18,7 @@ from isthmus.connections.opening import Opener
 from isthmus.connections.sessions import ConnectSessions
 from isthmus.connections.sessions_check import run_check
 from isthmus.connections.sessions_flow import ConnectFlow
+from isthmus.connections.sessions_vendor import VendorPages
 from isthmus.connections.signing_in import SigningIn
 from isthmus.connections.trial import try_app, worth_keeping
 from isthmus.kernel.clock import Clock
@@ -37,7 +38,7 @@ class NoJournal:
 
 class ConnectDesk:
     """A project's integrations with the secrets of the host's apps, and connect sessions: `sessions` makes and shows
-    them, `flow` moves them on.
+    them, `flow` moves them on, and `vendor` sends their browsers to the vendor and takes them back.
     """
 
     def __init__(
@@ -62,6 +63,16 @@ class ConnectDesk:
         self.app_secrets = AppSecrets(db, keyring, opener, clock, project_id)
         self.sessions = ConnectSessions(db, clock, project_id, development=development)
         self.flow = ConnectFlow(
+            db,
+            keyring,
+            opener,
+            clock,
+            project_id,
+            sessions=self.sessions,
+            connecting=connecting,
+            offered=self.integrations,
+        )
+        self.vendor = VendorPages(
             db,
             keyring,
             opener,
