@@ -158,15 +158,7 @@ class Renewing:
         tokens: TokenSet | None
         try:
             await turn.refuse_while_paused()
-            tokens = await obtain(
-                self._keyring,
-                grant,
-                self._opener.token_call(cloud_of(grant), journal),
-                self._clock.now(),
-                permissions=_permissions(connection, grant),
-                resource=cloud_of(grant).business_central_resource,
-                credential=credential,
-            )
+            tokens = await self._ask_with(credential, connection, grant, journal)
         except _ACCEPTED_ALL_THE_SAME:
             tokens = None  # the check tells about it
         promotion = Promotion(
@@ -214,15 +206,7 @@ class Renewing:
         if grant.kind == GrantKind.PERSON:
             return False
         try:
-            await obtain(
-                self._keyring,
-                grant,
-                self._opener.token_call(cloud_of(grant), journal),
-                self._clock.now(),
-                permissions=_permissions(connection, grant),
-                resource=cloud_of(grant).business_central_resource,
-                credential=credential,
-            )
+            await self._ask_with(credential, connection, grant, journal)
         except _ACCEPTED_ALL_THE_SAME:
             return False
         except Failure:
@@ -231,9 +215,20 @@ class Renewing:
             raise
         return True
 
-
-def _permissions(connection: Connection, grant: Grant) -> tuple[str, ...]:
-    return tuple(grant.scopes) or provider_named(connection.provider).declaration.delegated_scopes
+    async def _ask_with(
+        self, credential: Credential, connection: Connection, grant: Grant, journal: Journal
+    ) -> TokenSet:
+        """Tokens for the grant as it is, but with another credential; nothing is stored."""
+        cloud = cloud_of(grant)
+        return await obtain(
+            self._keyring,
+            grant,
+            self._opener.token_call(cloud, journal),
+            self._clock.now(),
+            permissions=tuple(grant.scopes) or provider_named(connection.provider).declaration.delegated_scopes,
+            resource=cloud.business_central_resource,
+            credential=credential,
+        )
 
 
 def refuse_past(ends_at: datetime | None, now: datetime) -> None:
