@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from isthmus.client.call import ClaimsTokenSource, ErrorsFunction, claims_challenge, without_secrets
+from isthmus.client.call import ErrorsFunction, refusal_of, renewed_token
 from isthmus.client.protocols import Budget, Journal, JournalEntry, Tally, TokenSource
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import Failure, RateLimited, UnsafeLink, VendorTimeout
+from isthmus.kernel.failures import Failure, UnsafeLink, VendorTimeout
 from isthmus.kernel.messages import Request
 from isthmus.transport.origins import origin_of
 from isthmus.transport.redaction import redact_url
-from isthmus.transport.retry import GiveUp, decide, retry_after_s
+from isthmus.transport.retry import GiveUp, decide
 from isthmus.transport.streaming import ERROR_BYTES_MAX, Content, Once, StreamedAnswer
 
 _UNAUTHORISED: Final = 401
@@ -119,7 +118,7 @@ class StreamingCall:
                 if isinstance(content, Once) and content.begun:
                     raise content.failure or failure from failure  # nothing is left that could be sent again
                 if failure.response is not None and failure.response.status == _UNAUTHORISED and not renewed:
-                    token, renewed = await self._renewed(token, failure.response.headers), True
+                    token, renewed = await renewed_token(self._tokens, token, failure.response.headers), True
                     continue
                 left_s = ends_s - self._clock.monotonic_s()
                 decision = decide(failure, repeat=request.repeat, attempt=attempt, remaining_s=left_s, rng=self._rng)
@@ -148,30 +147,13 @@ class StreamingCall:
         try:
             answer = await exchange.begin(self._transport.open(timed, wish.content, bounds.answer))
             if not answer.ok:
-                failure = await self._refused(request, answer, bounds.refusal)
+                response = await answer.refusal(bounds.refusal)
+                failure = refusal_of(self._errors, request, response, self._budget, self._clock.now())
         except Failure as broken:
             failure = broken
         self._note(wish, answer, failure, started_s, turn)
         if failure is not None:
             raise failure
-
-    async def _renewed(self, token: str, headers: Mapping[str, str]) -> str:
-        """Another token, once: with the claims that the resource asks for, or else simply a newer one."""
-        claims = claims_challenge(headers)
-        if claims is not None and isinstance(self._tokens, ClaimsTokenSource):
-            return await self._tokens.access_token_with_claims(claims)
-        return await self._tokens.access_token(rejected=token)
-
-    async def _refused(self, request: Request, answer: StreamedAnswer, bytes_max: int) -> Failure:
-        response = await answer.refusal(bytes_max)
-        failure = without_secrets(self._errors(request, response))
-        failure.response = response
-        named_s = retry_after_s(response.headers, self._clock.now())
-        if named_s is not None and failure.retryable:
-            failure.retry_after_s = max(named_s, failure.retry_after_s or 0.0)
-        if isinstance(failure, RateLimited):
-            self._budget.refused(failure.retry_after_s)
-        return failure
 
     def _note(
         self,
