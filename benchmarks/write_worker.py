@@ -27,8 +27,10 @@ from benchmarks.setting import expect
 from isthmus.actions.writing import BatchWish, Verb, Writer, WriteWish
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.connections import checking
-from isthmus.connections.connecting import AppCredentials, Connecting, Wish
+from isthmus.connections.connecting import Connecting
+from isthmus.connections.credentials import AppCredentials
 from isthmus.connections.keyring import Keyrings
+from isthmus.connections.making import Wish
 from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.kernel.clock import SystemClock
 from isthmus.providers.base import VendorLimits
@@ -159,7 +161,7 @@ async def roads(facts: dict[str, Any], database_url: str, folder: Path) -> Async
         keyrings = Keyrings(db, folder, None)
         project = await own_project.begin(db, "bench")
         opener = await stack.enter_async_context(Opener(db, keyrings, clock, limits=unlimited()))
-        connecting = Connecting(db, await keyrings.of(project.id), opener, clock, project.id)
+        connecting = Connecting(db, await keyrings.of(project.id), opener, project.id)
         wish = Wish(
             provider="business_central",
             cloud=cloud,

@@ -27,7 +27,8 @@ from isthmus.actions.reading.setup import SyncWish
 from isthmus.app import ForgetfulJournal, Hub
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.cli import main
-from isthmus.connections.connecting import AppCredentials, Wish
+from isthmus.connections.credentials import AppCredentials
+from isthmus.connections.making import Wish
 from isthmus.kernel.ids import new_id
 from isthmus.kernel.messages import Request, Response
 from isthmus.settings import Settings
@@ -269,14 +270,14 @@ class House:
 
     async def sign_in(self, hub: Hub, *, user: str = "", answer: str = "accept", **place: str) -> Connection:
         """A person's whole sign-in; not checked yet."""
-        started = await hub.connecting.start_sign_in(
+        started = await hub.signing_in.start(
             self.wish(**{"tenant": "", **place}),
             client_id=identities.WEB_APP_ID,
             secret=Secret(identities.WEB_APP_SECRET),
             redirect_uri="http://localhost:1/",
         )
         came_back = await self.browse(hub, started.url, answer=answer, user=user)
-        return await hub.connecting.finish_sign_in(came_back, ForgetfulJournal())
+        return await hub.signing_in.finish(came_back, ForgetfulJournal())
 
     def token_requests(self, client_id: str = identities.CONFIDENTIAL_APP_ID) -> int:
         """How often an app asked for tokens, whatever came of it."""

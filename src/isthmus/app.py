@@ -30,6 +30,7 @@ from isthmus.connections.keyring import Keyring, Keyrings
 from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.connections.renewing import Renewing
 from isthmus.connections.sessions_end import expire_due
+from isthmus.connections.signing_in import SigningIn
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.delivery.notices import Notifier
 from isthmus.delivery.ports import Destination
@@ -108,9 +109,17 @@ class Hub:
         self.deliveries = deliveries
         self.clock = clock
         self.presence = Presence(db, keyring.source.refresh_all, kind="worker", started_for=project.id)
-        self.connecting = Connecting(db, keyring, opener, clock, project.id)
+        self.connecting = Connecting(db, keyring, opener, project.id)
+        self.signing_in = SigningIn(db, keyring, opener, clock, project.id)
         self.connect = ConnectDesk(
-            db, keyring, opener, clock, project.id, self.connecting, development=lambda: self.development
+            db,
+            keyring,
+            opener,
+            clock,
+            project.id,
+            self.connecting,
+            self.signing_in,
+            development=lambda: self.development,
         )
         self.writer = Writer(db, self._open_for_write, clock)
         self.renewing = Renewing(db, keyring, opener, clock, project.id)

@@ -16,7 +16,7 @@ from tests.sandbox_fixtures import sandbox, sandbox_server
 from isthmus.actions.writing import BatchWish, Verb, Writer, WriterSettings, WriteWish
 from isthmus.app import ForgetfulJournal, Hub
 from isthmus.connections import checking
-from isthmus.connections.connecting import AppCredentials
+from isthmus.connections.credentials import AppCredentials
 from isthmus.store import connections
 from isthmus.store.operations import Operation, OperationState
 from isthmus.store.rows import Connection, ObjectSchema

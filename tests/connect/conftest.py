@@ -18,8 +18,8 @@ from tests.own_database import database_url
 from tests.patience import WAIT_MAX_S
 from tests.sandbox_fixtures import sandbox, sandbox_server
 
+from isthmus.connections.credentials import NewSecret
 from isthmus.connections.integrations import IntegrationWish, SharedObject, usable_page
-from isthmus.connections.renewing import NewSecret
 from isthmus.store import integrations
 from isthmus.store.audit import Author
 from isthmus.store.integrations import ConnectPage, Integration

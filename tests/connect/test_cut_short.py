@@ -10,7 +10,7 @@ from tests.broken_statements import refusing
 from tests.connect.conftest import Acme, Person
 
 from isthmus.app import ForgetfulJournal
-from isthmus.connections.renewing import NewSecret
+from isthmus.connections.credentials import NewSecret
 from isthmus.store import connections, grants, integrations, listing, syncs
 from isthmus.store.audit import AuditEntry
 from isthmus.vault.secrets import Secret

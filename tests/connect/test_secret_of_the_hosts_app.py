@@ -16,7 +16,7 @@ from tests.connect.conftest import Acme, Person
 
 from isthmus.app import ForgetfulJournal
 from isthmus.client.watching import Watch, watched
-from isthmus.connections.renewing import NewSecret
+from isthmus.connections.credentials import NewSecret
 from isthmus.kernel.failures import InvalidInput, SecretWrong
 from isthmus.store import app_secrets, connections, events, grants, integrations, listing, notices, vitals
 from isthmus.store.audit import AuditEntry, Author

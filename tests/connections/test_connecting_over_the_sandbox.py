@@ -15,8 +15,8 @@ from cryptography.x509.oid import NameOID
 from tests.hub_fixtures import House
 
 from isthmus.app import ForgetfulJournal, Hub
-from isthmus.connections.connecting import AppCredentials, Connecting
-from isthmus.connections.credentials import CertificateFile
+from isthmus.connections.credentials import AppCredentials, CertificateFile
+from isthmus.connections.signing_in import SigningIn
 from isthmus.kernel.clock import SystemClock
 from isthmus.kernel.failures import (
     ConsentMissing,
@@ -332,15 +332,15 @@ async def test_a_denied_reconnect_leaves_a_working_connection_alone(house: House
 
 @pytest.mark.conformance("OA-25")
 async def test_a_callback_that_comes_twice_finds_the_first_ones_result(house: House, hub: Hub) -> None:
-    started = await hub.connecting.start_sign_in(
+    started = await hub.signing_in.start(
         house.wish(tenant=""),
         client_id=WEB,
         secret=Secret(identities.WEB_APP_SECRET),
         redirect_uri="http://localhost:1/",
     )
     back = await house.browse(hub, started.url)
-    first = await hub.connecting.finish_sign_in(back, ForgetfulJournal())
-    second = await hub.connecting.finish_sign_in(back, ForgetfulJournal())
+    first = await hub.signing_in.finish(back, ForgetfulJournal())
+    second = await hub.signing_in.finish(back, ForgetfulJournal())
     assert first.id == second.id
     assert uses(house, "authorization_code") == 1
 
@@ -357,7 +357,7 @@ async def test_a_state_that_nobody_here_issued_is_refused_before_anything_is_sen
 async def test_a_state_of_another_project_is_refused(house: House, hub: Hub) -> None:
     import msgspec
 
-    started = await hub.connecting.start_sign_in(
+    started = await hub.signing_in.start(
         house.wish(tenant=""),
         client_id=WEB,
         secret=Secret(identities.WEB_APP_SECRET),
@@ -368,7 +368,7 @@ async def test_a_state_of_another_project_is_refused(house: House, hub: Hub) -> 
     elsewhere = msgspec.structs.replace(house.settings, project=another.name)
     async with Hub.open(elsewhere) as other:
         with pytest.raises(SignInAgain, match="does not belong"):
-            await other.connecting.finish_sign_in(back, ForgetfulJournal())
+            await other.signing_in.finish(back, ForgetfulJournal())
 
 
 @pytest.mark.conformance("OA-22")
@@ -429,8 +429,8 @@ async def test_a_fresh_consent_may_take_two_minutes_to_arrive(
 ) -> None:
     house.sandbox.switch("consent-delay", delay_s)
     clock = QuickClock(house)
-    patient = Connecting(hub.db, hub.keyring, hub.opener, clock, hub.project.id)
-    started = await patient.start_sign_in(
+    patient = SigningIn(hub.db, hub.keyring, hub.opener, clock, hub.project.id)
+    started = await patient.start(
         house.wish(tenant=""),
         client_id=WEB,
         secret=Secret(identities.WEB_APP_SECRET),
@@ -438,11 +438,11 @@ async def test_a_fresh_consent_may_take_two_minutes_to_arrive(
     )
     back = await house.browse(hub, started.url)
     if arrives:
-        await patient.finish_sign_in(back, ForgetfulJournal())
+        await patient.finish(back, ForgetfulJournal())
         assert clock.waited_s >= 35
     else:
         with pytest.raises(ConsentMissing):
-            await patient.finish_sign_in(back, ForgetfulJournal())
+            await patient.finish(back, ForgetfulJournal())
         assert 115 <= clock.waited_s <= 130
 
 

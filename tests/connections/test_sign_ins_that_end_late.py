@@ -13,7 +13,7 @@ from tests.patience import WAIT_MAX_S
 from isthmus.actions.reading.journal import RunJournal
 from isthmus.actions.reading.run import Opened, Reader
 from isthmus.app import ForgetfulJournal, Hub
-from isthmus.connections.connecting import StartedSignIn, state_hash
+from isthmus.connections.signing_in import StartedSignIn, state_hash
 from isthmus.kernel.failures import Failure, SignInAgain
 from isthmus.store import connections, grants, runs
 from isthmus.store.rows import Connection, Grant, Sync
@@ -33,7 +33,7 @@ async def hub(house: House) -> AsyncIterator[Hub]:
 async def start(
     house: House, hub: Hub, *, client_id: str = identities.WEB_APP_ID, secret: str = identities.WEB_APP_SECRET
 ) -> StartedSignIn:
-    return await hub.connecting.start_sign_in(
+    return await hub.signing_in.start(
         house.wish(tenant="", name="person"),
         client_id=client_id,
         secret=Secret(secret),
@@ -66,7 +66,7 @@ async def test_a_sign_in_that_is_refused_leaves_the_working_one_alone(house: Hou
     started = await start(house, hub, secret="typo")
     back = await house.browse(hub, started.url)
     with pytest.raises(Failure):
-        await hub.connecting.finish_sign_in(back, ForgetfulJournal())
+        await hub.signing_in.finish(back, ForgetfulJournal())
     await end_the_tokens_hour(hub, connection)
     assert (await hub.check(connection)).connection.state == "connected"
 
@@ -77,7 +77,7 @@ async def test_a_sign_in_that_comes_through_late_does_not_undo_a_disconnect(hous
     started = await start(house, hub)
     back = await house.browse(hub, started.url)
     house.sandbox.switch("slow-refresh", 2)
-    finishing = asyncio.create_task(hub.connecting.finish_sign_in(back, ForgetfulJournal()))
+    finishing = asyncio.create_task(hub.signing_in.finish(back, ForgetfulJournal()))
     async with asyncio.timeout(WAIT_MAX_S):
         while True:
             found = await grants.find_authorization(hub.db, state_hash(started.state))

@@ -23,7 +23,8 @@ from yarl import URL
 from isthmus.actions.reading.setup import SyncWish
 from isthmus.app import Hub
 from isthmus.auth.entra.clouds import Cloud
-from isthmus.connections.connecting import AppCredentials, Wish
+from isthmus.connections.credentials import AppCredentials
+from isthmus.connections.making import Wish
 from isthmus.engine import Engine
 from isthmus.kernel.failures import DatabaseUnavailable
 from isthmus.settings import Settings

@@ -14,12 +14,10 @@ from cryptography.x509.oid import NameOID
 from tests.hub_fixtures import House
 
 from isthmus.app import ForgetfulJournal, Hub
-from isthmus.connections.connecting import AppCredentials
-from isthmus.connections.credentials import CertificateFile, seal_secret
+from isthmus.connections.credentials import AppCredentials, CertificateFile, NewSecret, seal_secret
 from isthmus.connections.dead import refuse_dead
 from isthmus.connections.disconnecting import losses
 from isthmus.connections.ending import WARNINGS_DAYS
-from isthmus.connections.renewing import NewSecret
 from isthmus.kernel.failures import (
     ConsentMissing,
     EnvironmentNotFound,

@@ -36,7 +36,7 @@ from yarl import URL
 from isthmus.app import ForgetfulJournal, Hub
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.cli.demo.sandbox import DemoSandbox
-from isthmus.connections.connecting import Wish
+from isthmus.connections.making import Wish
 from isthmus.kernel.messages import Request, Response
 from isthmus.settings import Settings
 from isthmus.store import connections, grants
@@ -157,7 +157,7 @@ async def sign_in(life: Life, sandbox: SandboxThread, cloud: Cloud) -> None:
         server = await asyncio.start_server(called_back, "127.0.0.1", 0)
         async with server:
             port = server.sockets[0].getsockname()[1]
-            started = await hub.connecting.start_sign_in(
+            started = await hub.signing_in.start(
                 wish,
                 client_id=WEB_APP_ID,
                 secret=Secret(WEB_APP_SECRET),
@@ -166,7 +166,7 @@ async def sign_in(life: Life, sandbox: SandboxThread, cloud: Cloud) -> None:
             await browser.answer_sign_in(started.url)
             parameters = await asyncio.wait_for(arrived, WAIT_MAX_S)
         life.secrets += [parameters["code"], parameters["state"]]
-        connection = await hub.connecting.finish_sign_in(parameters, ForgetfulJournal())
+        connection = await hub.signing_in.finish(parameters, ForgetfulJournal())
         assert (await hub.check(connection, just_consented=True)).failure is None
         async with hub.db.project(hub.project.id) as tx:
             await grants.forget_access_token(tx, (await connections.get(tx, connection.id)).grant_id)

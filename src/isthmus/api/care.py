@@ -18,10 +18,10 @@ from isthmus.api.patience import patience
 from isthmus.api.services import Services
 from isthmus.api.shapes import HealthView, Input, Text, health_view
 from isthmus.api.signing_in import NoJournal
+from isthmus.connections.credentials import NewSecret
 from isthmus.connections.disconnecting import losses
 from isthmus.connections.ending import end_of
 from isthmus.connections.given import app_credentials
-from isthmus.connections.renewing import NewSecret
 from isthmus.kernel.failures import InvalidInput
 from isthmus.store import connections, grants, health
 from isthmus.store.database import Transaction

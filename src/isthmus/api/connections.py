@@ -31,8 +31,8 @@ from isthmus.api.shapes import (
     failure_view,
 )
 from isthmus.connections.checking import Report
-from isthmus.connections.connecting import Wish
 from isthmus.connections.given import app_credentials
+from isthmus.connections.making import Wish
 from isthmus.store import connections, consumers, listing
 from isthmus.store.database import Transaction
 from isthmus.store.rows import Connection

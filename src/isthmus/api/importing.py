@@ -16,9 +16,10 @@ from isthmus.api.patience import patience
 from isthmus.api.places import CloudInput, CustomCloud, cloud_of
 from isthmus.api.services import Services
 from isthmus.api.shapes import Input, Text
-from isthmus.connections.connecting import AppCredentials, Wish
+from isthmus.connections.credentials import AppCredentials
 from isthmus.connections.given import app_credentials, given_secret
 from isthmus.connections.integrations import cloud_of_integration
+from isthmus.connections.making import Wish
 from isthmus.store import connections, consumers, integrations
 
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=20_000, description="Write-only: never shown again.")]

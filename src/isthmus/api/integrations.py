@@ -20,6 +20,7 @@ from isthmus.api.places import CloudInput, CustomCloud, cloud_of
 from isthmus.api.services import ProjectServices, Services
 from isthmus.api.shapes import Input, Text
 from isthmus.auth.entra.clouds import Cloud
+from isthmus.connections.credentials import NewSecret
 from isthmus.connections.given import app_credentials
 from isthmus.connections.integrations import (
     IntegrationWish,
@@ -30,7 +31,6 @@ from isthmus.connections.integrations import (
     shared_objects,
     usable_page,
 )
-from isthmus.connections.renewing import NewSecret
 from isthmus.kernel.failures import InvalidInput
 from isthmus.store import integrations
 from isthmus.store.integrations import ConnectPage, Integration

@@ -16,6 +16,7 @@ from isthmus.connections.disconnecting import Ended
 from isthmus.connections.keyring import Keyring
 from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.connections.renewing import Renewing
+from isthmus.connections.signing_in import SigningIn
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.delivery.notices import Notifier
 from isthmus.delivery.ports import Destination
@@ -33,6 +34,7 @@ class ProjectServices(Protocol):
     project: Project
     keyring: Keyring
     connecting: Connecting
+    signing_in: SigningIn
     connect: ConnectDesk
     deliveries: Deliveries
     opener: Opener

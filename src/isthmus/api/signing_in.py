@@ -6,7 +6,6 @@ answer counts in no other (`connections.browsers`).
 
 from __future__ import annotations
 
-import hashlib
 import html
 import logging
 from typing import Annotated, Any, Final, Literal
@@ -29,8 +28,9 @@ from isthmus.api.shapes import Input, Text
 from isthmus.auth.entra.authorization import SIGN_IN_MAX_S
 from isthmus.client.protocols import JournalEntry
 from isthmus.connections.browsers import belongs, cookie_name
-from isthmus.connections.connecting import Wish
 from isthmus.connections.given import given_secret
+from isthmus.connections.making import Wish
+from isthmus.connections.signing_in import state_hash
 from isthmus.kernel.failures import Failure, SignInAgain
 from isthmus.store import consumers, grants
 from isthmus.store.rows import Connection
@@ -102,7 +102,7 @@ def signing_in_routes(services: Services, access: Access) -> Router:
             name=data.name,
         )
         redirect_uri = services.public_url + CALLBACK_PATH
-        started = await project.connecting.start_sign_in(
+        started = await project.signing_in.start(
             wish, client_id=data.client_id, secret=given_secret(data.client_secret), redirect_uri=redirect_uri
         )
         async with project.db.project(project.project.id) as tx:
@@ -145,15 +145,13 @@ def callback_routes(services: Services) -> list[Any]:
 
 async def _session_of(services: Services, parameters: dict[str, str]) -> str:
     """The connect session that a sign-in belongs to: its pages know the browser by its cookie, this one does not."""
-    digest = hashlib.sha256(parameters.get("state", "").encode()).digest()
-    pending = await grants.find_authorization(services.db, digest)
+    pending = await grants.find_authorization(services.db, state_hash(parameters.get("state", "")))
     return str(pending.context.get("connect_session") or "") if pending is not None else ""
 
 
 async def _finish(services: Services, request: Ask, parameters: dict[str, str]) -> tuple[ProjectServices, Connection]:
     state = parameters.get("state", "")
-    digest = hashlib.sha256(state.encode()).digest()
-    pending = await grants.find_authorization(services.db, digest)
+    pending = await grants.find_authorization(services.db, state_hash(state))
     if pending is None:
         raise SignInAgain(
             "The answer does not belong to a sign-in that was started here.", remedy="Start the sign-in again."
@@ -165,7 +163,7 @@ async def _finish(services: Services, request: Ask, parameters: dict[str, str]) 
             remedy="Start it again in this one, from the page that led you to Microsoft; cookies have to be allowed.",
         )
     project = await services.of(pending.project_id)
-    return project, await project.connecting.finish_sign_in(parameters, NoJournal())
+    return project, await project.signing_in.finish(parameters, NoJournal())
 
 
 async def _check_afterwards(project: ProjectServices, connection: Connection) -> None:

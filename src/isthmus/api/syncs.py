@@ -14,7 +14,7 @@ from litestar.types import ControllerRouterHandler
 
 from isthmus.actions.reading import setup
 from isthmus.actions.reading.mode import Stretch
-from isthmus.actions.reading.setup import CheckedSync, SyncWish
+from isthmus.actions.reading.setup import CheckedSync, SyncWish, change_reading
 from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.finding import note, one
 from isthmus.api.paging import Cursor, Limit, ends, place
@@ -295,15 +295,7 @@ async def _keep(tx: Transaction, sync: Sync, given: dict[str, Any], checked: Che
         return
     await syncs.set_names(tx, sync.id, checked.names)
     if (_READING - {"rename"}) & given.keys():
-        await syncs.change_reading(
-            tx,
-            sync.id,
-            companies=checked.companies,
-            fields=checked.fields,
-            filter=checked.filter,
-            expand=checked.expand,
-            backfill_days=given.get("backfill_days", sync.backfill_days),
-        )
+        await change_reading(tx, sync.id, checked, given.get("backfill_days", sync.backfill_days))
 
 
 def _next_due(every: Iterable[DueAt]) -> dict[UUID, datetime]:

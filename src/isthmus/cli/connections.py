@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from isthmus.app import Hub
     from isthmus.auth.entra.clouds import Cloud
     from isthmus.connections.checking import Report
-    from isthmus.connections.connecting import AppCredentials, Wish
+    from isthmus.connections.credentials import AppCredentials
+    from isthmus.connections.making import Wish
     from isthmus.store.rows import Connection
 
 STATE_TONES = {
@@ -184,8 +185,8 @@ async def _named(opened: Hub, name: str) -> Connection | None:
 
 async def _connected(opened: Hub, typed: Typed) -> Connection:
     """The connection, made or renewed; not checked yet. Credentials that are refused replace nothing."""
-    from isthmus.connections.connecting import AppCredentials, Wish
-    from isthmus.connections.credentials import CertificateFile
+    from isthmus.connections.credentials import AppCredentials, CertificateFile
+    from isthmus.connections.making import Wish
     from isthmus.vault.secrets import Secret
 
     wish = Wish(

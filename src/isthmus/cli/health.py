@@ -19,7 +19,7 @@ from isthmus.cli.running import ask, chosen_connection, hub, run
 from isthmus.kernel.failures import InvalidInput
 
 if TYPE_CHECKING:
-    from isthmus.connections.renewing import NewSecret
+    from isthmus.connections.credentials import NewSecret
     from isthmus.store.rows import Connection
 
 Name = Annotated[
@@ -183,8 +183,7 @@ def move(
 
 
 def _given(secret: str, certificate: Path | None, ends: str | None) -> NewSecret:
-    from isthmus.connections.credentials import CertificateFile
-    from isthmus.connections.renewing import NewSecret
+    from isthmus.connections.credentials import CertificateFile, NewSecret
     from isthmus.vault.secrets import Secret
 
     if certificate is not None:

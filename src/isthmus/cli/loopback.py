@@ -12,7 +12,7 @@ from isthmus.kernel.failures import Failure, SignInAgain
 
 if TYPE_CHECKING:
     from isthmus.app import Hub
-    from isthmus.connections.connecting import Wish
+    from isthmus.connections.making import Wish
     from isthmus.store.rows import Connection
     from isthmus.vault.secrets import Secret
 
@@ -89,7 +89,7 @@ async def sign_in(hub: Hub, wish: Wish, *, client_id: str, secret: Secret | None
     from isthmus.app import ForgetfulJournal
 
     async with CallbackListener() as listener:
-        started = await hub.connecting.start_sign_in(
+        started = await hub.signing_in.start(
             wish, client_id=client_id, secret=secret, redirect_uri=listener.redirect_uri
         )
         say("Sign in in the browser. If none opens, follow this address:")
@@ -97,7 +97,7 @@ async def sign_in(hub: Hub, wish: Wish, *, client_id: str, secret: Secret | None
         await asyncio.to_thread(webbrowser.open, started.url)
         parameters = await listener.parameters()
     try:
-        return await hub.connecting.finish_sign_in(parameters, ForgetfulJournal())
+        return await hub.signing_in.finish(parameters, ForgetfulJournal())
     except Failure as failure:
         failure.remedy = f"{failure.remedy} The redirect address used was {listener.redirect_uri}."
         raise

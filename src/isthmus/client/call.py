@@ -12,6 +12,7 @@ import random
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from datetime import datetime
 from typing import Final, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
@@ -127,8 +128,7 @@ class RetryingCall:
                 response = await self._transport.send(request)
                 told.set("http.response.status_code", response.status)
                 if not response.ok and response.status not in as_is:
-                    failure = self._classified(request, response)
-                    failure.response = response
+                    failure = refusal_of(self._errors, request, response, self._budget, self._clock.now())
             except Failure as broken:
                 failure = broken
             told.set("http.request.method", request.method)
@@ -144,16 +144,6 @@ class RetryingCall:
             raise failure
         assert response is not None
         return response
-
-    def _classified(self, request: Request, response: Response) -> Failure:
-        """The provider's failure, with Retry-After read from the answer; throttling slows everybody (BC-84)."""
-        failure = without_secrets(self._errors(request, response))
-        named_s = retry_after_s(response.headers, self._clock.now())
-        if named_s is not None and failure.retryable:
-            failure.retry_after_s = max(named_s, failure.retry_after_s or 0.0)
-        if self._budget is not None and isinstance(failure, RateLimited):
-            self._budget.refused(failure.retry_after_s)
-        return failure
 
     def _note(
         self,
@@ -228,15 +218,30 @@ class AuthorisedCall:
         response = await self._call.send(_bearing(request, token), as_is={_UNAUTHORISED}, ends_s=ends_s)
         if response.status != _UNAUTHORISED:
             return response
-        token = await self._renewed(token, response)
+        token = await renewed_token(self._tokens, token, response.headers)
         return await self._call.send(_bearing(request, token), ends_s=ends_s)
 
-    async def _renewed(self, token: str, response: Response) -> str:
-        """Another token, once: with the claims that the resource asks for, or else simply a newer one."""
-        claims = claims_challenge(response.headers)
-        if claims is not None and isinstance(self._tokens, ClaimsTokenSource):
-            return await self._tokens.access_token_with_claims(claims)
-        return await self._tokens.access_token(rejected=token)
+
+def refusal_of(
+    errors: ErrorsFunction, request: Request, response: Response, budget: Budget | None, now: datetime
+) -> Failure:
+    """The provider's failure, with Retry-After read from the answer; throttling slows everybody (BC-84)."""
+    failure = without_secrets(errors(request, response))
+    failure.response = response
+    named_s = retry_after_s(response.headers, now)
+    if named_s is not None and failure.retryable:
+        failure.retry_after_s = max(named_s, failure.retry_after_s or 0.0)
+    if budget is not None and isinstance(failure, RateLimited):
+        budget.refused(failure.retry_after_s)
+    return failure
+
+
+async def renewed_token(tokens: TokenSource, token: str, headers: Mapping[str, str]) -> str:
+    """Another token after a 401, once: with the claims that the resource asks for, or else simply a newer one."""
+    claims = claims_challenge(headers)
+    if claims is not None and isinstance(tokens, ClaimsTokenSource):
+        return await tokens.access_token_with_claims(claims)
+    return await tokens.access_token(rejected=token)
 
 
 def without_secrets(failure: Failure) -> Failure:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final, Protocol
 
 import msgspec
 
-from isthmus.client.call import ClaimsTokenSource, ErrorsFunction, claims_challenge, without_secrets
+from isthmus.client.call import ErrorsFunction, refusal_of, renewed_token
 from isthmus.client.protocols import Budget, Journal, JournalEntry, Tally, TokenSource
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import Failure, RateLimited, UnsafeLink, VendorTimeout
+from isthmus.kernel.failures import Failure, UnsafeLink, VendorTimeout
 from isthmus.kernel.messages import Request
 from isthmus.transport.origins import origin_of
 from isthmus.transport.redaction import redact_url
-from isthmus.transport.retry import GiveUp, decide, retry_after_s
+from isthmus.transport.retry import GiveUp, decide
 from isthmus.transport.streaming import ERROR_BYTES_MAX, Content, Once, StreamedAnswer
 
 _UNAUTHORISED: Final = 401
@@ -75,24 +74,6 @@ class StreamingCall:
         """
         return _Streaming(self, request, content, bytes_max, refusal_bytes_max, tally)
 
-    async def _renewed(self, token: str, headers: Mapping[str, str]) -> str:
-        """Another token, once: with the claims that the resource asks for, or else simply a newer one."""
-        claims = claims_challenge(headers)
-        if claims is not None and isinstance(self._tokens, ClaimsTokenSource):
-            return await self._tokens.access_token_with_claims(claims)
-        return await self._tokens.access_token(rejected=token)
-
-    async def _refused(self, request: Request, answer: StreamedAnswer, bytes_max: int) -> Failure:
-        response = await answer.refusal(bytes_max)
-        failure = without_secrets(self._errors(request, response))
-        failure.response = response
-        named_s = retry_after_s(response.headers, self._clock.now())
-        if named_s is not None and failure.retryable:
-            failure.retry_after_s = max(named_s, failure.retry_after_s or 0.0)
-        if isinstance(failure, RateLimited):
-            self._budget.refused(failure.retry_after_s)
-        return failure
-
 
 class _Streaming:
     """One streamed call, and what its present attempt holds: a place in the budget, then an answer, both until its end.
@@ -137,7 +118,8 @@ class _Streaming:
                 if isinstance(content, Once) and content.begun:
                     raise content.failure or failure from failure  # nothing is left that could be sent again
                 if failure.response is not None and failure.response.status == _UNAUTHORISED and not renewed:
-                    token, renewed, self._waited_s = await call._renewed(token, failure.response.headers), True, 0.0
+                    token = await renewed_token(call._tokens, token, failure.response.headers)
+                    renewed, self._waited_s = True, 0.0
                     continue
                 left_s = self._ends_s - call._clock.monotonic_s()
                 decision = decide(
@@ -177,7 +159,8 @@ class _Streaming:
             answer = await exchange.__aenter__()
             self._exchange = exchange
             if not answer.ok:
-                failure = await call._refused(request, answer, self._refusal_bytes_max)
+                response = await answer.refusal(self._refusal_bytes_max)
+                failure = refusal_of(call._errors, request, response, call._budget, call._clock.now())
         except Failure as broken:
             failure = broken
         if self._tally is not None:

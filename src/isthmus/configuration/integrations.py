@@ -14,7 +14,7 @@ from isthmus.configuration.ground import Ground, NoJournal
 from isthmus.configuration.loading import Loaded
 from isthmus.configuration.shape import IntegrationPart
 from isthmus.configuration.steps import AUTHOR, Difference, Shown, Sign, Step, additions, counted, differences
-from isthmus.connections.credentials import CertificateFile
+from isthmus.connections.credentials import CertificateFile, NewSecret
 from isthmus.connections.given import cloud_named, given_secret
 from isthmus.connections.host_app import in_use
 from isthmus.connections.integrations import (
@@ -25,7 +25,6 @@ from isthmus.connections.integrations import (
     shared_objects,
     usual_modes,
 )
-from isthmus.connections.renewing import NewSecret
 from isthmus.kernel.failures import CredentialFailure, Failure, InvalidInput
 from isthmus.store import default_syncs, integrations
 from isthmus.store.integrations import Integration

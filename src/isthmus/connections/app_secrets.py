@@ -15,8 +15,9 @@ import msgspec
 
 from isthmus.client.protocols import Journal
 from isthmus.connections import host_app
-from isthmus.connections.connecting import AppCredentials, Wish
 from isthmus.connections.credentials import (
+    AppCredentials,
+    NewSecret,
     cloud_of,
     same_proof,
     seal_certificate,
@@ -25,8 +26,9 @@ from isthmus.connections.credentials import (
     staged_credential_of,
 )
 from isthmus.connections.keyring import Keyring
+from isthmus.connections.making import Wish
 from isthmus.connections.opening import Opener
-from isthmus.connections.renewing import NewSecret, refuse_past
+from isthmus.connections.renewing import refuse_past
 from isthmus.connections.trial import SOMEBODY_ELSE, try_app
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import ConfigurationFailure, Conflict, Failure, InvalidInput, SecretExpired, SecretWrong

@@ -1,4 +1,4 @@
-"""What a grant signs in with, sealed in the database and opened only to be sent."""
+"""What a grant signs in with: as it was given, sealed in the database, and opened only to be sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from isthmus.auth.entra.assertion import read_certificate
 from isthmus.auth.entra.clouds import Cloud
 from isthmus.auth.entra.credentials import ClientCertificate, ClientSecret, Credential
 from isthmus.connections.keyring import Keyring
-from isthmus.kernel.failures import ConfigurationFailure
+from isthmus.kernel.failures import ConfigurationFailure, InvalidInput
 from isthmus.store.grants import Promotion
 from isthmus.store.rows import Grant
 from isthmus.vault.secrets import Secret
@@ -51,6 +51,57 @@ class CertificateFile(msgspec.Struct, frozen=True, kw_only=True):
         """Both as one text, to be sealed together."""
         plain = {"content": base64.b64encode(self.content).decode(), "password": self.password}
         return Secret(msgspec.json.encode(plain).decode())
+
+
+class NewSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """A client secret or a certificate, as it was given. `ends_at` is what Entra shows; a certificate tells it."""
+
+    secret: Secret | None = None
+    certificate: CertificateFile | None = None
+    ends_at: datetime | None = None
+
+    def credential(self) -> Credential:
+        """Ready to be sent. Raises InvalidInput."""
+        if (self.secret is None) == (self.certificate is None):
+            raise InvalidInput("Give a client secret or a certificate, one of them.", subject="client_secret")
+        if self.certificate is not None:
+            return self.certificate.read()
+        assert self.secret is not None
+        return ClientSecret(self.secret.reveal())
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When it ends, as far as is known."""
+        return self.certificate.expires_at() if self.certificate is not None else self.ends_at
+
+
+class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
+    """What an app signs in with: a secret or a certificate.
+
+    `expires_at` is when it ends, as Entra shows it; a certificate says so itself. The host's own app is `watched` at
+    its integration, so that its end is told once and not for every connection; `staged` waits beside it there.
+    """
+
+    client_id: str
+    secret: Secret | None = None
+    certificate: CertificateFile | None = None
+    expires_at: datetime | None = None
+    watched: bool = False
+    staged: NewSecret | None = None
+    staged_from: datetime | None = None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """The end that the connection itself has to be warned of."""
+        if self.watched:
+            return None
+        return self.certificate.expires_at() if self.certificate else self.expires_at
+
+    def credential(self) -> Credential:
+        """How the app proves itself; None for a public client. Raises InvalidInput for a file that cannot be read."""
+        if self.certificate is not None:
+            return self.certificate.read()
+        return ClientSecret(self.secret.reveal()) if self.secret is not None else None
 
 
 def unpacked(packed: Secret) -> CertificateFile:

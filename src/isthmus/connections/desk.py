@@ -8,14 +8,18 @@ from uuid import UUID
 
 from isthmus.client.protocols import JournalEntry
 from isthmus.connections.app_secrets import AppSecrets
-from isthmus.connections.connecting import AppCredentials, Connecting, Wish
+from isthmus.connections.connecting import Connecting
+from isthmus.connections.credentials import AppCredentials
 from isthmus.connections.importing import import_tokens
 from isthmus.connections.integrations import Integrations
 from isthmus.connections.keyring import Keyring
+from isthmus.connections.making import Wish
 from isthmus.connections.opening import Opener
 from isthmus.connections.sessions import ConnectSessions
 from isthmus.connections.sessions_check import run_check
 from isthmus.connections.sessions_flow import ConnectFlow
+from isthmus.connections.sessions_vendor import VendorPages
+from isthmus.connections.signing_in import SigningIn
 from isthmus.connections.trial import try_app, worth_keeping
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import Failure, InvalidInput
@@ -34,7 +38,7 @@ class NoJournal:
 
 class ConnectDesk:
     """A project's integrations with the secrets of the host's apps, and connect sessions: `sessions` makes and shows
-    them, `flow` moves them on.
+    them, `flow` moves them on, and `vendor` sends their browsers to the vendor and takes them back.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class ConnectDesk:
         clock: Clock,
         project_id: UUID,
         connecting: Connecting,
+        signing_in: SigningIn,
         *,
         development: Callable[[], bool],
     ) -> None:
@@ -65,6 +70,17 @@ class ConnectDesk:
             project_id,
             sessions=self.sessions,
             connecting=connecting,
+            offered=self.integrations,
+        )
+        self.vendor = VendorPages(
+            db,
+            keyring,
+            opener,
+            clock,
+            project_id,
+            sessions=self.sessions,
+            connecting=connecting,
+            signing_in=signing_in,
             offered=self.integrations,
         )
 

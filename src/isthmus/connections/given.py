@@ -9,8 +9,7 @@ from typing import Final
 
 from isthmus.auth.entra.clouds import Cloud, find_cloud
 from isthmus.client import sandbox
-from isthmus.connections.connecting import AppCredentials
-from isthmus.connections.credentials import CertificateFile
+from isthmus.connections.credentials import AppCredentials, CertificateFile
 from isthmus.kernel.failures import ConfigurationFailure, InvalidInput
 from isthmus.vault.secrets import Secret
 

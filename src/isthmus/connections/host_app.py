@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from isthmus.connections.credentials import unpacked
+from isthmus.connections.credentials import NewSecret, unpacked
 from isthmus.connections.keyring import Keyring
-from isthmus.connections.renewing import NewSecret
 from isthmus.store.integrations import Integration
 from isthmus.vault.secrets import Secret
 

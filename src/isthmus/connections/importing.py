@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from isthmus.auth.entra.assertion import read_certificate
-from isthmus.auth.entra.credentials import ClientSecret, Credential
 from isthmus.auth.entra.grants import refresh
 from isthmus.auth.entra.id_token import identify
 from isthmus.auth.entra.scopes import delegated_scope
 from isthmus.client.protocols import Journal
 from isthmus.client.tokens import run_grant, run_steps
-from isthmus.connections.connecting import SHARED_TENANT, AppCredentials, Connecting, Wish
-from isthmus.connections.credentials import GrantKind, seal_token
+from isthmus.connections.connecting import Connecting
+from isthmus.connections.credentials import AppCredentials, GrantKind, seal_token
 from isthmus.connections.keyring import Keyring
+from isthmus.connections.making import SHARED_TENANT, Wish
 from isthmus.connections.opening import Opener
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import ConsentMissing, InvalidInput, SignInAgain
@@ -47,7 +46,7 @@ async def import_tokens(
     steps = refresh(
         authority,
         client_id=app.client_id,
-        credential=_credential(app),
+        credential=app.credential(),
         refresh_token=refresh_token.reveal(),
         scope=delegated_scope(wish.cloud.business_central_resource, scopes),
         now=clock.now(),
@@ -75,9 +74,3 @@ async def import_tokens(
             refresh_token_sealed=seal_token(keyring, grant.id, "refresh_token_sealed", tokens.refresh_token),
         )
         return await connections.get(tx, made.id)
-
-
-def _credential(app: AppCredentials) -> Credential:
-    if app.certificate is not None:
-        return read_certificate(app.certificate.content, password=app.certificate.password)
-    return ClientSecret(app.secret.reveal()) if app.secret is not None else None

@@ -13,10 +13,9 @@ import msgspec
 
 from isthmus.auth.entra.clouds import SHARED_TENANTS, Cloud
 from isthmus.auth.entra.scopes import SIGN_IN_SCOPES, delegated_scope
-from isthmus.connections.connecting import AppCredentials
+from isthmus.connections.credentials import AppCredentials, NewSecret
 from isthmus.connections.host_app import in_use, seal_in_use, waiting
 from isthmus.connections.keyring import Keyring
-from isthmus.connections.renewing import NewSecret
 from isthmus.kernel.failures import InvalidInput
 from isthmus.kernel.ids import new_id
 from isthmus.providers.registry import provider_named

@@ -9,14 +9,12 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
-
-from isthmus.auth.entra.credentials import ClientSecret, Credential
+from isthmus.auth.entra.credentials import Credential
 from isthmus.auth.tokens import TokenSet
 from isthmus.client.protocols import Journal
 from isthmus.connections.credentials import (
-    CertificateFile,
     GrantKind,
+    NewSecret,
     cloud_of,
     seal_certificate,
     seal_secret,
@@ -41,32 +39,9 @@ from isthmus.store import audit, connections, grants, health, staging
 from isthmus.store.database import Database, Transaction
 from isthmus.store.grants import Promotion, Refreshing
 from isthmus.store.rows import Connection, Grant
-from isthmus.vault.secrets import Secret
 
 _ACCEPTED_ALL_THE_SAME = (ConsentMissing, AppNotRegistered, PermissionMissing, SignInAgain, TransientFailure)
 """Refusals that say nothing against the secret: it is kept, and what is said is left to the check."""
-
-
-class NewSecret(msgspec.Struct, frozen=True, kw_only=True):
-    """A client secret or a certificate, as it was given. `ends_at` is what Entra shows; a certificate tells it."""
-
-    secret: Secret | None = None
-    certificate: CertificateFile | None = None
-    ends_at: datetime | None = None
-
-    def credential(self) -> Credential:
-        """Ready to be sent. Raises InvalidInput."""
-        if (self.secret is None) == (self.certificate is None):
-            raise InvalidInput("Give a client secret or a certificate, one of them.", subject="client_secret")
-        if self.certificate is not None:
-            return self.certificate.read()
-        assert self.secret is not None
-        return ClientSecret(self.secret.reveal())
-
-    @property
-    def expires_at(self) -> datetime | None:
-        """When it ends, as far as is known."""
-        return self.certificate.expires_at() if self.certificate is not None else self.ends_at
 
 
 class Renewing:
@@ -183,15 +158,7 @@ class Renewing:
         tokens: TokenSet | None
         try:
             await turn.refuse_while_paused()
-            tokens = await obtain(
-                self._keyring,
-                grant,
-                self._opener.token_call(cloud_of(grant), journal),
-                self._clock.now(),
-                permissions=_permissions(connection, grant),
-                resource=cloud_of(grant).business_central_resource,
-                credential=credential,
-            )
+            tokens = await self._ask_with(credential, connection, grant, journal)
         except _ACCEPTED_ALL_THE_SAME:
             tokens = None  # the check tells about it
         promotion = Promotion(
@@ -239,15 +206,7 @@ class Renewing:
         if grant.kind == GrantKind.PERSON:
             return False
         try:
-            await obtain(
-                self._keyring,
-                grant,
-                self._opener.token_call(cloud_of(grant), journal),
-                self._clock.now(),
-                permissions=_permissions(connection, grant),
-                resource=cloud_of(grant).business_central_resource,
-                credential=credential,
-            )
+            await self._ask_with(credential, connection, grant, journal)
         except _ACCEPTED_ALL_THE_SAME:
             return False
         except Failure:
@@ -256,9 +215,20 @@ class Renewing:
             raise
         return True
 
-
-def _permissions(connection: Connection, grant: Grant) -> tuple[str, ...]:
-    return tuple(grant.scopes) or provider_named(connection.provider).declaration.delegated_scopes
+    async def _ask_with(
+        self, credential: Credential, connection: Connection, grant: Grant, journal: Journal
+    ) -> TokenSet:
+        """Tokens for the grant as it is, but with another credential; nothing is stored."""
+        cloud = cloud_of(grant)
+        return await obtain(
+            self._keyring,
+            grant,
+            self._opener.token_call(cloud, journal),
+            self._clock.now(),
+            permissions=tuple(grant.scopes) or provider_named(connection.provider).declaration.delegated_scopes,
+            resource=cloud.business_central_resource,
+            credential=credential,
+        )
 
 
 def refuse_past(ends_at: datetime | None, now: datetime) -> None:

@@ -8,8 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from isthmus.connections.connecting import AppCredentials
-from isthmus.connections.credentials import CertificateFile
+from isthmus.connections.credentials import AppCredentials, CertificateFile
 from isthmus.connections.integrations import Integrations, Mode
 from isthmus.connections.keyring import Keyring
 from isthmus.connections.sessions import SessionScene

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from isthmus.auth.entra.assertion import read_certificate
-from isthmus.auth.entra.credentials import ClientCertificate, ClientSecret
 from isthmus.auth.entra.grants import client_credentials
 from isthmus.client.protocols import Journal
 from isthmus.client.tokens import run_grant
-from isthmus.connections.connecting import AppCredentials, Wish
+from isthmus.connections.credentials import AppCredentials
+from isthmus.connections.making import Wish
 from isthmus.connections.opening import Opener
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
@@ -32,12 +31,8 @@ def worth_keeping(failure: Failure) -> bool:
 
 async def try_app(opener: Opener, clock: Clock, wish: Wish, app: AppCredentials, journal: Journal) -> None:
     """Ask the identity provider for a token and forget it. Raises what it answers, as a Failure with its remedy."""
-    credential: ClientSecret | ClientCertificate
-    if app.certificate is not None:
-        credential = read_certificate(app.certificate.content, password=app.certificate.password)
-    elif app.secret is not None:
-        credential = ClientSecret(app.secret.reveal())
-    else:
+    credential = app.credential()
+    if credential is None:
         raise InvalidInput("An app signs in with a client secret or with a certificate: give one of them.")
     await run_grant(
         client_credentials(

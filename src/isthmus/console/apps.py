@@ -8,9 +8,9 @@ import msgspec
 from litestar import Response, get, post
 from litestar.types import ControllerRouterHandler
 
-from isthmus.connections.connecting import AppCredentials, Wish
-from isthmus.connections.credentials import CertificateFile
+from isthmus.connections.credentials import AppCredentials, CertificateFile
 from isthmus.connections.given import cloud_named
+from isthmus.connections.making import Wish
 from isthmus.console import clouds
 from isthmus.console.asking import errors_of
 from isthmus.console.browser_tie import tie_cookie
@@ -136,7 +136,7 @@ async def connect(visit: Visiting) -> Response[Any]:
 async def _to_sign_in(visit: Visit, wish: Wish, typed: dict[str, str]) -> Response[str]:
     secret = visit.text("client_secret")
     browser = new_token()
-    started = await visit.here.connecting.start_sign_in(
+    started = await visit.here.signing_in.start(
         wish,
         client_id=typed["client_id"],
         secret=Secret(secret) if secret else None,

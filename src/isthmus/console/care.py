@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -16,6 +17,7 @@ from isthmus.console.checks import check_and_keep
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import InvalidInput
 from isthmus.store import connections, consumers, default_syncs, health
+from isthmus.store.database import Transaction
 from isthmus.store.rows import Connection
 
 HISTORY_SHOWN: Final = 100
@@ -89,21 +91,13 @@ async def portal_link(visit: Visiting, connection_id: FromPath[UUID]) -> Respons
 @post("/connections/{connection_id:uuid}/default-syncs/again", opt={"role": "operator"})
 async def default_syncs_again(visit: Visiting, connection_id: FromPath[UUID]) -> Redirect:
     """Let a worker make at once what did not fit before."""
-    connection = await _connection(visit, connection_id)
-    async with visit.services.db.project(visit.project.id) as tx:
-        await default_syncs.owe_now(tx, connection_id)
-    await visit.note("connection.default_syncs_again", connection.name)
-    return visit.go(f"/console/connections/{connection_id}", "default-syncs-again")
+    return await _settled(visit, connection_id, default_syncs.owe_now, "again")
 
 
 @post("/connections/{connection_id:uuid}/default-syncs/leave")
 async def default_syncs_left(visit: Visiting, connection_id: FromPath[UUID]) -> Redirect:
     """The connection does without those that do not fit."""
-    connection = await _connection(visit, connection_id)
-    async with visit.services.db.project(visit.project.id) as tx:
-        await default_syncs.note_made(tx, connection_id)
-    await visit.note("connection.default_syncs_left", connection.name)
-    return visit.go(f"/console/connections/{connection_id}", "default-syncs-left")
+    return await _settled(visit, connection_id, default_syncs.note_made, "left")
 
 
 @post("/connections/{connection_id:uuid}/consumer", status_code=303)
@@ -135,6 +129,17 @@ def date_of(text: str) -> datetime | None:
         raise InvalidInput(
             f"“{text}” is no date.", remedy="Write it as 2027-11-30.", subject="secret_expires_at"
         ) from error
+
+
+async def _settled(
+    visit: Visit, connection_id: UUID, change: Callable[[Transaction, UUID], Awaitable[object]], word: str
+) -> Redirect:
+    """Change what becomes of the syncs that a connection lacks, note it, and show the connection again."""
+    connection = await _connection(visit, connection_id)
+    async with visit.services.db.project(visit.project.id) as tx:
+        await change(tx, connection_id)
+    await visit.note(f"connection.default_syncs_{word}", connection.name)
+    return visit.go(f"/console/connections/{connection_id}", f"default-syncs-{word}")
 
 
 async def _connection(visit: Visit, connection_id: UUID) -> Connection:

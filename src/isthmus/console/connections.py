@@ -11,11 +11,10 @@ from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
 from isthmus.auth.entra.clouds import Cloud
-from isthmus.connections.connecting import AppCredentials, Wish
-from isthmus.connections.credentials import GrantKind, cloud_of
+from isthmus.connections.credentials import AppCredentials, GrantKind, NewSecret, cloud_of
 from isthmus.connections.ending import end_of
 from isthmus.connections.health import health_of
-from isthmus.connections.renewing import NewSecret
+from isthmus.connections.making import Wish
 from isthmus.console.apps import CALLBACK
 from isthmus.console.asking import QuietJournal, errors_of
 from isthmus.console.browser_tie import tie_cookie
@@ -298,7 +297,7 @@ async def _settings(
 
 async def _sign_in_again(visit: Visit, wish: Wish, client_id: str, secret: str) -> Response[str]:
     browser = new_token()
-    started = await visit.here.connecting.start_sign_in(
+    started = await visit.here.signing_in.start(
         wish,
         client_id=client_id,
         secret=Secret(secret) if secret else None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from isthmus.delivery.deliveries import TestResult
 from isthmus.kernel.event_types import EVENT_TYPES, RECORDS_CHANGED
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.store import destinations, feed, syncs
+from isthmus.store.database import Transaction
 from isthmus.store.rows import Destination
 
 ATTEMPTS_SHOWN: Final = 50
@@ -82,21 +85,13 @@ async def destination_page(visit: Visiting, destination_id: FromPath[UUID]) -> R
 @post("/deliveries/{destination_id:uuid}/resume", opt={"role": "operator"})
 async def resume(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
     """Deliver again, at once."""
-    destination = await destination_of(visit, destination_id)
-    async with visit.services.db.project(visit.project.id) as tx:
-        await destinations.resume(tx, destination_id)
-    await visit.note("destination.resumed", destination.name)
-    return visit.go(f"/console/deliveries/{destination_id}", "destination-resumed")
+    return await _done(visit, destination_id, destinations.resume, "resumed")
 
 
 @post("/deliveries/{destination_id:uuid}/retry", opt={"role": "operator"})
 async def retry(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
     """Do not wait for the next attempt; since when it has been failing stays."""
-    destination = await destination_of(visit, destination_id)
-    async with visit.services.db.project(visit.project.id) as tx:
-        await destinations.retry_now(tx, destination_id)
-    await visit.note("destination.retried", destination.name)
-    return visit.go(f"/console/deliveries/{destination_id}", "destination-retried")
+    return await _done(visit, destination_id, destinations.retry_now, "retried")
 
 
 @post("/deliveries/{destination_id:uuid}/test", opt={"role": "operator"}, status_code=200)
@@ -111,11 +106,8 @@ async def send_test(visit: Visiting, destination_id: FromPath[UUID]) -> Response
 @post("/deliveries/{destination_id:uuid}/pause", opt={"role": "operator"})
 async def pause(visit: Visiting, destination_id: FromPath[UUID]) -> Redirect:
     """Let changes wait in the feed."""
-    destination = await destination_of(visit, destination_id)
-    async with visit.services.db.project(visit.project.id) as tx:
-        await destinations.pause(tx, destination_id, f"Paused by {visit.who.name}.")
-    await visit.note("destination.paused", destination.name)
-    return visit.go(f"/console/deliveries/{destination_id}", "destination-paused")
+    pause_it = partial(destinations.pause, reason=f"Paused by {visit.who.name}.")
+    return await _done(visit, destination_id, pause_it, "paused")
 
 
 @post("/deliveries/{destination_id:uuid}/replay", opt={"role": "operator"}, status_code=200)
@@ -190,6 +182,20 @@ async def delete(visit: Visiting, destination_id: FromPath[UUID]) -> Response[An
         await destinations.delete(tx, destination_id)
     await visit.note("destination.deleted", destination.name)
     return visit.go("/console/deliveries", "destination-deleted")
+
+
+async def _done(
+    visit: Visit,
+    destination_id: UUID,
+    change: Callable[[Transaction, UUID], Awaitable[object]],
+    word: str,
+) -> Redirect:
+    """Change a destination, note it as `destination.{word}`, and show what is there now."""
+    destination = await destination_of(visit, destination_id)
+    async with visit.services.db.project(visit.project.id) as tx:
+        await change(tx, destination_id)
+    await visit.note(f"destination.{word}", destination.name)
+    return visit.go(f"/console/deliveries/{destination_id}", f"destination-{word}")
 
 
 def state_of(destination: Destination) -> str:

@@ -10,7 +10,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
-from isthmus.connections.credentials import CertificateFile
+from isthmus.connections.credentials import CertificateFile, NewSecret
 from isthmus.connections.given import cloud_named
 from isthmus.connections.integrations import (
     MODES,
@@ -22,7 +22,6 @@ from isthmus.connections.integrations import (
     shared_objects,
     usual_modes,
 )
-from isthmus.connections.renewing import NewSecret
 from isthmus.connections.sessions import SessionWish
 from isthmus.console import clouds
 from isthmus.console.asking import errors_of

@@ -15,6 +15,7 @@ from isthmus.connections.desk import ConnectDesk
 from isthmus.connections.disconnecting import Ended
 from isthmus.connections.opening import OpenConnection
 from isthmus.connections.renewing import Renewing
+from isthmus.connections.signing_in import SigningIn
 from isthmus.delivery.deliveries import Deliveries
 from isthmus.delivery.notices import Notifier
 from isthmus.delivery.ports import Destination
@@ -31,6 +32,7 @@ class Workspace(Protocol):
     db: Database
     project: Project
     connecting: Connecting
+    signing_in: SigningIn
     connect: ConnectDesk
     deliveries: Deliveries
     settings: Settings

@@ -9,7 +9,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
-from isthmus.actions.reading.setup import CheckedSync, SyncWish, check_wish
+from isthmus.actions.reading.setup import SyncWish, change_reading, check_wish
 from isthmus.console.asking import QuietJournal, errors_of
 from isthmus.console.syncs import BACKFILLS, show_sync, sync_of
 from isthmus.console.visit import Visit, Visiting
@@ -76,22 +76,10 @@ async def change(visit: Visiting, sync_id: FromPath[UUID]) -> Response[Any]:
     except Failure as failure:
         errors = errors_of(failure)
         return await _change(visit, sync, typed, set(fields), set(companies), errors, status=422)
-    await _keep(visit, sync, checked, wish.backfill_days)
+    async with visit.services.db.project(visit.project.id) as tx:
+        await change_reading(tx, sync_id, checked, wish.backfill_days)
     await visit.note("sync.reading_changed", sync.object, id=str(sync_id), filter=checked.filter)
     return visit.go(f"/console/syncs/{sync_id}", "sync-reading-changed")
-
-
-async def _keep(visit: Visit, sync: Sync, checked: CheckedSync, backfill_days: int | None) -> None:
-    async with visit.services.db.project(visit.project.id) as tx:
-        await syncs.change_reading(
-            tx,
-            sync.id,
-            companies=checked.companies,
-            fields=checked.fields,
-            filter=checked.filter,
-            expand=checked.expand,
-            backfill_days=backfill_days,
-        )
 
 
 def _backfill(sync: Sync) -> str:

@@ -136,6 +136,19 @@ async def save_sync(tx: Transaction, connection_id: UUID, checked: CheckedSync, 
     return sync
 
 
+async def change_reading(tx: Transaction, sync_id: UUID, checked: CheckedSync, backfill_days: int | None) -> None:
+    """Let a sync read what was checked; the next run reads everything again."""
+    await syncs.change_reading(
+        tx,
+        sync_id,
+        companies=checked.companies,
+        fields=checked.fields,
+        filter=checked.filter,
+        expand=checked.expand,
+        backfill_days=backfill_days,
+    )
+
+
 def check_stretch(obj: ObjectInfo, stretch: Stretch) -> None:
     """Refuse a stretch of time that cannot be read. Raises InvalidInput."""
     if not obj.incremental:

@@ -115,7 +115,7 @@ class Story:
     async def connect(self) -> None:
         """The real authorization-code flow; only the person at the browser is played."""
         from isthmus.app import ForgetfulJournal
-        from isthmus.connections.connecting import Wish
+        from isthmus.connections.making import Wish
         from isthmus.vault.secrets import Secret
 
         wish = Wish(
@@ -127,7 +127,7 @@ class Story:
         )
         app = self.sandbox.web_app
         async with CallbackListener() as listener:
-            started = await self.hub.connecting.start_sign_in(
+            started = await self.hub.signing_in.start(
                 wish,
                 client_id=app["client_id"],
                 secret=Secret(app["secrets"][0]["value"]),
@@ -136,7 +136,7 @@ class Story:
             browser = asyncio.create_task(self.sandbox.answer_sign_in(started.url))
             parameters = await listener.parameters(wait_s=30.0)
             await browser
-        connection = await self.hub.connecting.finish_sign_in(parameters, ForgetfulJournal())
+        connection = await self.hub.signing_in.finish(parameters, ForgetfulJournal())
         report = await self.hub.check(connection, just_consented=True)
         if report.failure is not None:
             raise report.failure

@@ -13,7 +13,7 @@ from litestar import Response, get, post
 from litestar.types import ControllerRouterHandler
 
 from isthmus.connections.browsers import CONTEXT, belongs, browser_hash
-from isthmus.connections.connecting import state_hash
+from isthmus.connections.signing_in import state_hash
 from isthmus.console.browser_tie import tie_cookie, tie_of
 from isthmus.console.connect.admission import ConnectAdmission, Plain, Turned
 from isthmus.console.connect.pages import brand_for, connect_page
@@ -54,7 +54,7 @@ def sign_in_handlers(services: Services, admission: ConnectAdmission) -> list[Co
         async with services.db.project(found.project_id) as tx:
             if not await grants.tie_authorization(tx, found.id, browser_hash(token)):
                 raise _begun_elsewhere()
-        url = here.connecting.address_of(found)
+        url = here.signing_in.address_of(found)
         return await _page(services, found, url=url, site=urlsplit(url).hostname)
 
     return [look, go_on]
@@ -93,7 +93,7 @@ async def _page(services: Services, found: Authorization, **values: Any) -> Resp
     here: Workspace = await services.of(found.project_id)
     async with services.db.project(found.project_id) as tx:
         page = await integrations.connect_page(tx)
-        connection: Connection = await connections.get(tx, here.connecting.connection_of(found))
+        connection: Connection = await connections.get(tx, here.signing_in.connection_of(found))
     brand = brand_for(page, found.project_id, here.project.name)
     plain = {"url": "", "site": "", "csrf": "", "state": ""}
     return connect_page(

@@ -18,7 +18,8 @@ from isthmus.connections.desk import NoJournal
 from isthmus.connections.integrations import HOSTS_OWN, Mode, shared_objects
 from isthmus.connections.sessions import STEP_MISSING, SessionScene, modes_of
 from isthmus.connections.sessions_apps import Typed
-from isthmus.connections.sessions_flow import Purpose
+from isthmus.connections.sessions_steps import back_to_inputs, place_of
+from isthmus.connections.sessions_vendor import Purpose
 from isthmus.console.connect.admission import Guest
 from isthmus.console.connect.pages import connect_page, scene_values
 from isthmus.console.connect.words import WAYS, Trouble, administrator_message, ticks_of, trouble_of
@@ -95,7 +96,7 @@ async def leave(guest: Guests) -> Response[Any]:
     """On to Microsoft: a page of its own that leads there by itself, so that no form is redirected to another site."""
     purpose: Purpose | None = "consent" if guest.request.query_params.get("for") == "consent" else None
     try:
-        url = await guest.desk.flow.leave(guest.session_id, guest.visit, _callback(guest), purpose)
+        url = await guest.desk.vendor.leave(guest.session_id, guest.visit, _callback(guest), purpose)
     except Failure as failure:  # the session has kept why, or its page shows what comes first
         return _go(guest, "?first=yes" if failure.subject == STEP_MISSING else "")
     scene = await guest.desk.sessions.scene(guest.session_id)
@@ -107,7 +108,7 @@ async def come_back(guest: Guests) -> Redirect:
     """Back from Microsoft; the address without its parameters is what stays in the history."""
     given = {name: guest.request.query_params.get(name) for name in VENDOR_PARAMETERS}
     parameters = {name: str(value) for name, value in given.items() if value}
-    await guest.desk.flow.come_back(guest.session_id, guest.visit, parameters, NoJournal())
+    await guest.desk.vendor.come_back(guest.session_id, guest.visit, parameters, NoJournal())
     return _go(guest, "")
 
 
@@ -133,7 +134,7 @@ async def check_again(guest: Guests) -> Redirect:
 @post("/s/{session_id:uuid}/back")
 async def back(guest: Guests) -> Redirect:
     """Another way, or other inputs."""
-    await guest.desk.flow.back_to_inputs(guest.session_id)
+    await back_to_inputs(guest.desk.sessions, guest.session_id)
     return _go(guest, "")
 
 
@@ -331,7 +332,7 @@ async def _companies(guest: Guest, scene: SessionScene) -> list[CompanyRow]:
 
 async def _fixed(guest: Guest, scene: SessionScene) -> dict[str, str]:
     """What a reconnect cannot change."""
-    return {name: value for name, value in (await guest.desk.flow.place_of(scene.session)).items() if value}
+    return {name: value for name, value in (await place_of(guest.services.db, scene.session)).items() if value}
 
 
 def _typed(guest: Guest, mode: Mode) -> Typed:

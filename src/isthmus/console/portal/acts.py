@@ -13,11 +13,10 @@ from litestar.params import FromPath, SkipValidation
 from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
-from isthmus.connections.connecting import Wish
-from isthmus.connections.credentials import GrantKind, cloud_of
+from isthmus.connections.credentials import GrantKind, NewSecret, cloud_of
 from isthmus.connections.disconnecting import losses
 from isthmus.connections.integrations import shared_objects
-from isthmus.connections.renewing import NewSecret
+from isthmus.connections.making import Wish
 from isthmus.connections.sessions import SessionWish
 from isthmus.console.asking import QuietJournal
 from isthmus.console.browser_tie import tie_cookie
@@ -113,7 +112,7 @@ async def reconnect(visit: Visiting, connection_id: FromPath[UUID]) -> Response[
         name=connection.name,
     )
     browser = new_token()
-    started = await visit.here.connecting.start_sign_in(
+    started = await visit.here.signing_in.start(
         wish,
         client_id=card.grant.client_id,
         secret=None,
