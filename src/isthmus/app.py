@@ -177,7 +177,12 @@ class Hub:
         )
 
     async def move(self, connection_id: UUID, environment: str, *, actor: str) -> Connection:
-        """Point a connection to another environment of its tenant; check it next."""
+        """Point a connection to another environment of its tenant; check it next.
+
+        Raises EnvironmentNotFound, with the names that there are, before anything is changed.
+        """
+        async with self.connection(connection_id, ForgetfulJournal()) as opened:
+            await checking.refuse_unknown_environment(opened, environment)
         async with self.db.project(self.project.id) as tx:
             was = await connections.get(tx, connection_id)
             await connections.update(tx, connection_id, environment=environment)

@@ -106,6 +106,8 @@ def test_two_connections_are_told_apart_by_name(connected: House) -> None:
     answer = connected.type("objects")
     assert answer.code == 2
     assert "--connection: cronus, second" in answer.words
+    assert "--connection" not in connected.type("move", "Production").words
+    assert "Add the name of one: cronus, second" in connected.type("move", "Production").words
     assert connected.type("objects", "vend", "-c", "SECOND").code == 0
     assert connected.type("objects", "-c", "third").code == 2
 

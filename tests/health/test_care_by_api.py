@@ -41,12 +41,14 @@ async def test_a_connections_care_by_api_from_its_secret_to_its_end(served: Serv
     assert renewed["connection"]["state"] == "connected"
     assert all(step["passed"] or step["optional"] for step in renewed["steps"])
 
-    moved = (await api.put(f"{path}/environment", json={"environment": "Gone"})).json()["connection"]["health"]
-    assert (moved["state"], moved["reason"], moved["fix"]) == ("blocked", "environment_missing", "choose_environment")
-    assert (moved["turn"], moved["button"]) == ("you", "Choose the environment")
-    assert (await api.put(f"{path}/environment", json={"environment": "Production"})).json()["connection"]["health"][
-        "reason"
-    ] is None
+    gone = await api.put(f"{path}/environment", json={"environment": "Prodution"})
+    assert (gone.status_code, gone.json()["code"]) == (422, "environment_not_found")
+    assert gone.json()["nearest"][0] == "Production"
+    still = (await api.get(path)).json()
+    assert (still["environment"], still["health"]["state"]) == ("Production", "connected")
+    moved = (await api.put(f"{path}/environment", json={"environment": "Sandbox"})).json()["connection"]
+    assert (moved["environment"], moved["health"]["reason"]) == ("Sandbox", None)
+    assert (await api.put(f"{path}/environment", json={"environment": "Production"})).is_success
 
     sync = await served.synced(api, shown["id"], "customers")
     lost = (await api.get(f"{path}/losses")).json()

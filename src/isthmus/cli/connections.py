@@ -163,7 +163,7 @@ async def _as_before(opened: Hub, typed: Typed, name: str) -> Typed:
     from isthmus.connections.credentials import GrantKind, cloud_of
     from isthmus.store import grants
 
-    connection = await chosen_connection(opened, name)
+    connection = await chosen_connection(opened, name, argument=True)
     async with opened.db.project(opened.project.id) as tx:
         grant = await grants.get(tx, connection.grant_id)
     person = grant.kind == GrantKind.PERSON
@@ -245,7 +245,7 @@ def disconnect(
         from isthmus.connections.disconnecting import losses
 
         async with hub(home) as opened:
-            connection = await chosen_connection(opened, name)
+            connection = await chosen_connection(opened, name, argument=True)
             lost = await losses(opened.db, opened.project.id, connection.id)
             stops = f"This forgets the credentials and stops {counted(lost.syncs, 'sync')}"
             waiting = f" and {counted(lost.writes, 'write')} not sent yet" if lost.writes else ""
@@ -308,7 +308,7 @@ def check(
 
     async def work() -> None:
         async with hub(home) as opened:
-            await _report(opened, await chosen_connection(opened, name or connection), as_json=as_json)
+            await _report(opened, await chosen_connection(opened, name or connection, argument=True), as_json=as_json)
 
     run(work)
 

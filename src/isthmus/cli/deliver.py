@@ -84,7 +84,8 @@ def add_webhook(
             return
         say(f"[green]✓[/] Webhook {escape(called)}. Its signing secret, shown only now:")
         print(secret)
-        say("Next: `isthmus worker` delivers while it runs; `isthmus destination deliver` does it once.")
+        say("A worker delivers while it runs (`isthmus worker`; `isthmus serve` has one).")
+        say("`isthmus destination deliver` does it once.")
 
     run(work)
 
@@ -109,7 +110,7 @@ def add_folder(
                 after = await feed.head(tx) if only_new else 0
             with _name_taken(called):
                 await opened.create_folder(called, place, objects=wanted, after=after)
-        say(f"[green]✓[/] Changes go to {escape(str(place))} while `isthmus worker` runs.")
+        say(f"[green]✓[/] Changes go to {escape(str(place))} while a worker runs.")
 
     run(work)
 

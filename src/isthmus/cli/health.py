@@ -67,7 +67,7 @@ def show_health(name: Name = None, home: Home = None, as_json: Json = False) -> 
         from isthmus.store import grants, health
 
         async with hub(home) as opened:
-            connection = await chosen_connection(opened, name)
+            connection = await chosen_connection(opened, name, argument=True)
             async with opened.db.project(opened.project.id) as tx:
                 grant = await grants.get(tx, connection.grant_id)
                 ends = await end_of(tx, connection, grant)
@@ -92,7 +92,7 @@ def set_secret(
 
     async def work() -> None:
         async with hub(home) as opened:
-            connection = await chosen_connection(opened, name)
+            connection = await chosen_connection(opened, name, argument=True)
             new = _given(client_secret, certificate, ends)
             renewed = await opened.renewing.replace(connection.id, new, _journal(), actor="cli")
             report = await opened.check(renewed)
@@ -118,7 +118,7 @@ def stage_secret(
 
     async def work() -> None:
         async with hub(home) as opened:
-            connection = await chosen_connection(opened, name)
+            connection = await chosen_connection(opened, name, argument=True)
             new = _given(client_secret, certificate, ends)
             accepted = await opened.renewing.stage(
                 connection.id, new, _journal(), actor="cli", from_at=_date(first_from) if first_from else None
@@ -134,7 +134,7 @@ def unstage_secret(name: Name = None, home: Home = None) -> None:
 
     async def work() -> None:
         async with hub(home) as opened:
-            connection = await chosen_connection(opened, name)
+            connection = await chosen_connection(opened, name, argument=True)
             await opened.renewing.unstage(connection.id, actor="cli")
         say(f"[green]✓[/] No secret waits for {escape(connection.name)}.")
 
@@ -153,7 +153,7 @@ def secret_ends(
 
     async def work() -> None:
         async with hub(home) as opened:
-            connection = await chosen_connection(opened, name)
+            connection = await chosen_connection(opened, name, argument=True)
             await opened.renewing.set_expiry(connection.id, ends_at, actor="cli")
         when = f"ends {ago(ends_at)}" if ends_at else "has no known end"
         say(f"[green]✓[/] The secret of {escape(connection.name)} {when}.")
@@ -171,7 +171,7 @@ def move(
 
     async def work() -> None:
         async with hub(home) as opened:
-            connection = await chosen_connection(opened, name)
+            connection = await chosen_connection(opened, name, argument=True)
             moved = await opened.move(connection.id, environment, actor="cli")
             report = await opened.check(moved)
         if report.failure is not None:

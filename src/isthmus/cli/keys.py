@@ -72,7 +72,7 @@ def create(
                     tx,
                     name=name,
                     scopes=scopes,
-                    development=opened.development,
+                    development=opened.project.development,
                     expires_at=ends,
                     requests_per_s=requests_per_s,
                 )

@@ -71,7 +71,7 @@ def what_next() -> None:
         elif not kept:
             console.print("Next: isthmus objects, then isthmus sync create OBJECT")
         else:
-            console.print("Next: isthmus sync run, or isthmus worker to follow the schedules")
+            console.print("Next: isthmus sync run; a worker (isthmus worker, isthmus serve) follows the schedules")
 
     run(work)
 
@@ -174,7 +174,7 @@ def demo(
         typer.Option("--home", help="Data folder of the demo (default: a temporary one).", show_default=False),
     ] = None,
 ) -> None:
-    """See everything work: connect, read 20 objects, change, keep in step, deliver, export. Needs no tenant."""
+    """See everything work: connect, read 25 objects, change, keep in step, deliver, export. Needs no tenant."""
     from isthmus.cli.demo import run_demo
 
     code = run(lambda: run_demo(home, keep=keep, serve=serve))

@@ -13,7 +13,7 @@ WORDS: Final[Mapping[type[Failure], str]] = {
     f.ConfigurationFailure: "Run `isthmus doctor`.",
     f.CredentialFailure: "Run `isthmus check` to see which step fails.",
     f.SignInAgain: "Sign in again under the same name: `isthmus connect business-central --browser --name NAME`.",
-    f.EnvironmentNotFound: "Run `isthmus check` to list the environments that this sign-in can see.",
+    f.EnvironmentNotFound: "Choose one of those: `isthmus move ENVIRONMENT CONNECTION`.",
     f.CompanyNotFound: "Run `isthmus check` to list the companies.",
     f.UnknownObject: "Run `isthmus objects` to list what this environment offers.",
     f.UnknownField: "Run `isthmus describe OBJECT` to list its fields.",

@@ -240,6 +240,6 @@ def _print_since(each: Since) -> None:
             f"    {escape(receiver.name)} has everything up to {receiver.cursor:,} for certain; "
             "later changes come again under their old ids"
         )
-    console.print(f"  Change feed: stood at {each.feed_before:,}, goes on behind {each.feed_now:,}")
+    console.print(f"  Change feed: stood at {each.feed_before:,}, goes on above {each.feed_now:,}")
     if each.api_keys:
         console.print(f"  {counted(each.api_keys, 'API key')} valid again, also those revoked since the backup")

@@ -218,8 +218,10 @@ async def opened_hub(loaded: Settings) -> AsyncIterator[Hub]:
         yield opened
 
 
-async def chosen_connection(opened: Hub, name: str | None) -> Connection:
-    """The connection of that name, or the only one there is. Raises InvalidInput that names the choices."""
+async def chosen_connection(opened: Hub, name: str | None, *, argument: bool = False) -> Connection:
+    """The connection of that name, or the only one there is. Raises InvalidInput that names the choices, and how to say
+    one: by --connection, or as an `argument`.
+    """
     from isthmus.store import connections
 
     async with opened.db.project(opened.project.id) as tx:
@@ -234,9 +236,8 @@ async def chosen_connection(opened: Hub, name: str | None) -> Connection:
     if name is None:
         if len(every) == 1:
             return every[0]
-        raise InvalidInput(
-            "There are several connections.", remedy=f"Choose one with --connection: {', '.join(names)}."
-        )
+        how = "Add the name of one" if argument else "Choose one with --connection"
+        raise InvalidInput("There are several connections.", remedy=f"{how}: {', '.join(names)}.")
     for each in every:
         if name.casefold() in (each.name.casefold(), str(each.id)):
             return each

@@ -110,7 +110,7 @@ def create(
             say("  The object is empty at the moment.")
         say(
             f"Next: `isthmus sync run {sync.object}`"
-            + (", or `isthmus worker` to follow the schedule." if every else ".")
+            + (". A worker follows the schedule: `isthmus worker`, or the one in `isthmus serve`." if every else ".")
         )
 
     run(work)
@@ -238,7 +238,7 @@ def schedule(
             async with opened.db.project(opened.project.id) as tx:
                 set_to = await schedules.set_schedule(tx, sync.id, RunKind.INCREMENTAL, text)
                 await syncs.set_schedules(tx, sync.id, schedule=text, sweep_schedule=sync.sweep_schedule)
-        when = f"next {ago(set_to.next_due)}; `isthmus worker` follows it" if set_to else "only by hand from now on"
+        when = f"next {ago(set_to.next_due)}; a worker follows it" if set_to else "only by hand from now on"
         say(f"[green]✓[/] {sync.object}: {when}.")
 
     run(work)

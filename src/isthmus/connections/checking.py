@@ -17,6 +17,7 @@ from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import (
     AppNotRegistered,
     ConsentMissing,
+    EnvironmentNotFound,
     Failure,
     TransientFailure,
 )
@@ -96,6 +97,20 @@ async def check(
             await connections.set_state(tx, connection.id, state_after_check(failure), failure, credential=number)
             return Report(connection=await connections.get(tx, connection.id), steps=report.steps)
     return report
+
+
+async def refuse_unknown_environment(opened: OpenConnection, environment: str) -> None:
+    """Ask the vendor before a connection is moved. Raises EnvironmentNotFound, with the names that there are.
+
+    Where the list cannot be had now nothing is refused: the check that follows says what is wrong.
+    """
+    access = opened.access
+    target = msgspec.structs.replace(access.target, environment=environment)
+    for each in access.provider.checks(target, [], None):
+        if each.name == "environment":
+            failure = (await _take(opened, each)).failure
+            if isinstance(failure, EnvironmentNotFound):
+                raise failure
 
 
 async def save_companies(db: Database, opened: OpenConnection) -> None:

@@ -62,7 +62,8 @@ async def ensure_connection(tx: Transaction, wish: Wish, kind: str, client_id: s
     if not same_place or grant.kind != kind:
         raise InvalidInput(
             f"There is a connection named “{wish.name}” already, and it leads elsewhere or signs in differently.",
-            remedy="Choose another name, or disconnect that one first.",
+            remedy="Choose another name, or disconnect that one first. Where only its environment is another, change "
+            "that: the connection keeps what it has read.",
             subject=wish.name,
         )
     return present, grant

@@ -4,7 +4,7 @@ Two gates. `check_target` looks at the address when a destination is saved and b
 information, no address inside the machine or its networks. The second one is closed at the moment of connecting: a
 production project's deliveries go through a transport that refuses to open a socket to an address that is not public
 (`TransportSettings.public_only`), so a name that changes its mind between check and use (DNS rebinding) gets nowhere.
-Redirects are not followed. A development project may deliver to this machine, over HTTP too.
+Redirects are not followed. A development project may deliver to this machine and private networks, over HTTP too.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _outside(host: str) -> bool:
 def _refused(url: str, reason: str) -> InvalidInput:
     return InvalidInput(
         f"“{url[:200]}” cannot receive deliveries. {reason}",
-        remedy="Give a public https address. Development projects may name this machine too, also over http; "
-        "an administrator changes a project's kind in the console: Settings → Projects.",
+        remedy="Give a public https address. Development projects may name this machine and private networks too, "
+        "also over http; an administrator changes a project's kind in the console: Settings → Projects.",
         subject="url",
     )

@@ -24,7 +24,7 @@ from isthmus.console.connect.words import provider_title
 from isthmus.console.portal.admission import PortalVisit
 from isthmus.console.portal.look import STATES, Shown, shown
 from isthmus.console.sessions import new_token
-from isthmus.kernel.failures import Failure, InvalidInput
+from isthmus.kernel.failures import EnvironmentNotFound, Failure, InvalidInput
 from isthmus.store import connections, grants, health, integrations, listing
 from isthmus.store.health import StateChange
 from isthmus.store.integrations import Integration
@@ -166,7 +166,11 @@ async def choose_environment(visit: Visiting, connection_id: FromPath[UUID]) -> 
     wanted = visit.text("environment")[:200]
     if not wanted:
         return await _page(visit, connection, {"environment": "Type the environment's name."}, status=422)
-    await visit.here.check(await visit.here.move(connection_id, wanted, actor=visit.actor))
+    try:
+        moved = await visit.here.move(connection_id, wanted, actor=visit.actor)
+    except EnvironmentNotFound as failure:
+        return await _page(visit, connection, {"environment": failure.message}, status=422)
+    await visit.here.check(moved)
     return _back(visit, connection_id, "checked")
 
 
