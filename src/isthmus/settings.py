@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
@@ -87,6 +88,12 @@ SECRETS = (
     "ISTHMUS_OIDC_CLIENT_SECRET",
 )
 """Variables that may stand in a file instead: NAME_FILE is its path."""
+
+ELSEWHERE = ("ISTHMUS_CLIENT_SECRET", "ISTHMUS_CERTIFICATE_PASSWORD")
+"""Variables that single commands read."""
+
+_NEAR = 0.9
+"""How much alike two names are when one is taken for a slip of the pen."""
 
 _SECRET_BYTES_MAX = 64 * 1024
 _PROXIES_MAX = 50
@@ -162,6 +169,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def master_key_file(self) -> Path:
         """The key file, mode 0600."""
         return self.home / "master.key"
+
+
+def misspelt(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables that nobody reads, and what was perhaps meant: `ISTHMUS_OIDC_ISSUR` would silently change nothing."""
+    known = {*VARIABLES, *(f"{name}_FILE" for name in SECRETS), *ELSEWHERE}
+    found: dict[str, str] = {}
+    for name in sorted(environ):
+        if name.upper().startswith("ISTHMUS_") and name not in known:
+            near = get_close_matches(name.upper(), known, n=1, cutoff=_NEAR)
+            if near:
+                found[name] = near[0]
+    return found
 
 
 def load_settings(environ: Mapping[str, str] = os.environ, *, home: Path | None = None) -> Settings:

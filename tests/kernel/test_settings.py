@@ -9,7 +9,7 @@ import pytest
 
 from isthmus import settings, settings_oidc
 from isthmus.kernel.failures import InvalidInput
-from isthmus.settings import VARIABLES, load_settings
+from isthmus.settings import VARIABLES, load_settings, misspelt
 
 
 def test_an_empty_environment_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,3 +116,15 @@ def test_a_public_address_that_is_none_is_refused_by_its_name(address: str) -> N
 
 def test_a_public_address_is_kept_without_its_last_slash() -> None:
     assert load_settings({"ISTHMUS_PUBLIC_URL": "https://hub.example.com/"}).public_url == "https://hub.example.com"
+
+
+def test_a_variable_that_is_misspelt_is_named_with_what_was_perhaps_meant() -> None:
+    environ = {"ISTHMUS_OIDC_ISSUR": "x", "ISTHMUS_MASTERKEY_FILE": "x", "isthmus_home": "x"}
+    assert misspelt(environ) == {
+        "ISTHMUS_MASTERKEY_FILE": "ISTHMUS_MASTER_KEY_FILE",
+        "ISTHMUS_OIDC_ISSUR": "ISTHMUS_OIDC_ISSUER",
+        "isthmus_home": "ISTHMUS_HOME",
+    }
+    assert (
+        misspelt({"ISTHMUS_HOME": "x", "ISTHMUS_CLIENT_SECRET": "x", "ISTHMUS_OUR_OWN_THING": "x", "HOME": "x"}) == {}
+    )

@@ -178,10 +178,12 @@ def _event_loop() -> asyncio.AbstractEventLoop:
 def settings(home: Path | None = None) -> Settings:
     """The environment's settings, and logging set up accordingly."""
     from isthmus.logs import set_up_logs
-    from isthmus.settings import load_settings
+    from isthmus.settings import load_settings, misspelt
 
     with _set_up():
         loaded = load_settings(home=home)
+    for name, meant in misspelt().items():
+        err().print(f"[yellow]![/] {escape(name)} is set, and nobody reads it. Did you mean {meant}?", soft_wrap=True)
     set_up_logs(loaded.log_level, loaded.log_format)
     if loaded.log_level != "debug":
         for name, level in _CHATTER.items():
