@@ -71,8 +71,8 @@ def err() -> Console:
 
 
 def say(text: str) -> None:
-    """One line for a person, on stderr, so that pipes stay clean."""
-    err().print(text)
+    """One line for a person, on stderr, so that pipes stay clean. A name that ends in a full stop ends its sentence."""
+    err().print(text.removesuffix(".") if text.endswith("..") and not text.endswith("...") else text)
 
 
 def print_json(value: object) -> None:

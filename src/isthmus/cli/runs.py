@@ -26,6 +26,9 @@ RUN_TONES = {
 }
 
 
+_FIGURES = ("Took", "Read", "Created", "Updated", "Deleted")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("runs")(list_runs)
@@ -41,13 +44,14 @@ def list_runs(
     """List runs, newest first."""
 
     async def work() -> None:
-        from isthmus.store import runs, syncs
+        from isthmus.store import connections, runs, syncs
 
         async with hub(home) as opened:
             wanted = (await one_sync(opened, name)).id if name else None
             async with opened.db.project(opened.project.id) as tx:
                 found = await runs.history(tx, wanted, limit)
                 by_id = {sync.id: sync for sync in await syncs.every(tx)}
+                names = {each.id: each.name for each in await connections.every(tx)}
                 rows = [(each, by_id[each.sync_id], await runs.progress(tx, each.id)) for each in found]
         if as_json:
             print_json([run_plain(*row) for row in rows])
@@ -56,11 +60,12 @@ def list_runs(
             say("No run yet. `isthmus sync run` starts one.")
             return
         print_table(
-            ["Run", "Sync", "Kind", "Result", "Started", "Took", "Read", "Created", "Updated", "Deleted", "Why"],
+            ["Run", "Sync", "Connection", "Kind", "Result", "Started", *_FIGURES, "Why"],
             [
                 [
                     each.id.hex[-8:],
                     sync.object,
+                    names.get(sync.connection_id, "–"),
                     each.kind.value,
                     run_text(each.state),
                     ago(each.started_at),
@@ -73,8 +78,8 @@ def list_runs(
                 ]
                 for each, sync, done in rows
             ],
-            right=["Took", "Read", "Created", "Updated", "Deleted"],
-            spare=["Started", "Took", "Created", "Updated", "Deleted"],
+            right=_FIGURES,
+            spare=["Started", "Connection", "Took", "Created", "Updated", "Deleted"],
         )
 
     run(work)
@@ -157,4 +162,5 @@ def run_plain(row: Run, sync: Sync, progress: Progress) -> dict[str, Any]:
 def _took(row: Run) -> str:
     if row.started_at is None or row.finished_at is None:
         return "–"
-    return f"{(row.finished_at - row.started_at).total_seconds():,.1f} s"
+    seconds = (row.finished_at - row.started_at).total_seconds()
+    return f"{seconds * 1_000:.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"

@@ -184,5 +184,5 @@ class Desk:
         selected = self.opened.company_ids
         if len(selected) != 1:
             names = ", ".join(row.name for row in self.opened.companies if row.remote_id in selected)
-            raise InvalidInput("Say which company to write to.", remedy=f"Give one of: {names}.")
+            raise InvalidInput("Say which company to write to.", remedy=f"Name the company: one of {names}.")
         return selected[0]
