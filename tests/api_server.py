@@ -16,7 +16,9 @@ import httpx
 import pytest
 import uvicorn
 from tests.hub_fixtures import House
+from tests.litestar_signatures import keep_signatures
 from tests.patience import WAIT_MAX_S
+from tests.plain_http import plain_client
 
 from isthmus.app import Hub
 from isthmus.cli.serving import KEEP_ALIVE_S
@@ -27,6 +29,8 @@ from isthmus.store.rows import Project
 from isthmus_sandbox.worlds import identities
 
 __all__ = ["Served", "served", "serving"]
+
+keep_signatures()
 
 _NUMBERS = itertools.count(1)
 EVERY_SCOPE = ("admin",)
@@ -69,7 +73,7 @@ class Served:
     async def bearing(self, key: str | None) -> httpx.AsyncClient:
         """A client that sends this key."""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        made = httpx.AsyncClient(base_url=self.address, headers=headers, timeout=WAIT_MAX_S, trust_env=False)
+        made = plain_client(self.address, headers=headers)
         return await self._stack.enter_async_context(made)
 
     def connecting(self, **changed: Any) -> dict[str, Any]:

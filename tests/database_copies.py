@@ -20,7 +20,9 @@ def new_copy(server: EmbeddedPostgres, template: str) -> str:
     """The address of a new database, a copy of `template`; it goes with the server."""
     name = f"copy_{new_id().hex}"
     with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
+        # Where no disk is waited for, a copy through the write-ahead log costs the server nearly twice as much.
+        create = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        connection.execute(create.format(Identifier(name), Identifier(template)))
     return make_conninfo(server.url, dbname=name)
 
 

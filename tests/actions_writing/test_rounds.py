@@ -11,6 +11,7 @@ import pytest
 from tests.actions_writing.conftest import QUICK, Pen, confirmed
 from tests.actions_writing.test_ledger import new
 from tests.hub_fixtures import US
+from tests.own_database import database_url
 from tests.patience import eventually
 
 from isthmus.actions.writing import BatchWish, UploadWish, Writer
@@ -20,6 +21,9 @@ from isthmus.kernel.failures import RateLimited
 from isthmus.kernel.ids import new_id
 from isthmus.store import connections, operations, operations_moving
 from isthmus.store.operations import DueOperation, NewOperation, Operation, OperationState
+
+__all__ = ["database_url"]
+"""What is due is looked for in all projects, so nobody else's may be there."""
 
 
 def due(connection_id: UUID, count: int) -> list[DueOperation]:

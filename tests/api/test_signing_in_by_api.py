@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 import pytest
 from tests.api_server import Served
-from tests.patience import WAIT_MAX_S
+from tests.plain_http import plain_client
 
 from isthmus.store import connections, grants
 from isthmus_sandbox.worlds import identities
@@ -19,14 +19,14 @@ from isthmus_sandbox.worlds import identities
 @pytest.fixture
 async def browser(served: Served) -> AsyncIterator[httpx.AsyncClient]:
     """A person's browser."""
-    async with httpx.AsyncClient(base_url=served.address, timeout=WAIT_MAX_S, trust_env=False) as client:
+    async with plain_client(served.address) as client:
         yield client
 
 
 @pytest.fixture
 async def stranger(served: Served) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody else's."""
-    async with httpx.AsyncClient(base_url=served.address, timeout=WAIT_MAX_S, trust_env=False) as client:
+    async with plain_client(served.address) as client:
         yield client
 
 

@@ -16,6 +16,7 @@ from tests.api_server import Served, serving
 from tests.hub_fixtures import House, house, master_key
 from tests.own_database import database_url
 from tests.patience import WAIT_MAX_S
+from tests.plain_http import plain_client
 from tests.sandbox_fixtures import sandbox, sandbox_server
 
 from isthmus.connections.credentials import NewSecret
@@ -162,7 +163,7 @@ async def colleague(acme: Acme) -> AsyncIterator[Person]:
 
 def new_browser(acme: Acme) -> httpx.AsyncClient:
     """A browser with an empty cookie jar."""
-    return httpx.AsyncClient(base_url=acme.served.address, timeout=WAIT_MAX_S, trust_env=False, follow_redirects=True)
+    return plain_client(acme.served.address, follow_redirects=True)
 
 
 OWN_APP_ID = "0f6f2a58-13c4-4e0b-8c57-6c8f3a5b7d99"

@@ -13,6 +13,7 @@ from tests.connect.conftest import Acme, Person
 from tests.connect.test_secret_of_the_hosts_app import NEXT, OLD, Scene
 from tests.console_people import Visitor, new_person, words
 from tests.health.conftest import Mailbox, mail_server
+from tests.plain_http import plain_client
 
 from isthmus.store import app_secrets, integrations, notices
 from isthmus_sandbox.worlds import identities
@@ -28,7 +29,7 @@ async def post() -> AsyncIterator[Mailbox]:
 @pytest.fixture
 async def admin(acme: Acme) -> AsyncIterator[Visitor]:
     """The host's administrator in the console."""
-    async with httpx.AsyncClient(base_url=acme.served.address, timeout=60.0, trust_env=False) as client:
+    async with plain_client(acme.served.address) as client:
         visitor = Visitor(acme.served, client)
         name = f"admin {acme.served.hub.project.name}"
         await new_person(acme.served, name, "admin")

@@ -6,13 +6,12 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
-import httpx
 import pytest
 from tests.api_server import Served, served
 from tests.console_people import Visitor, new_person
 from tests.hub_fixtures import house, master_key
 from tests.own_database import database_url
-from tests.patience import WAIT_MAX_S
+from tests.plain_http import plain_client
 from tests.sandbox_fixtures import sandbox, sandbox_server
 
 from isthmus.kernel.ids import new_id
@@ -27,7 +26,7 @@ SignedIn = Callable[[str], Awaitable[Visitor]]
 @pytest.fixture
 async def anybody(served: Served) -> AsyncIterator[Visitor]:
     """Somebody who is not signed in."""
-    async with httpx.AsyncClient(base_url=served.address, timeout=WAIT_MAX_S, trust_env=False) as client:
+    async with plain_client(served.address) as client:
         yield Visitor(served, client)
 
 
@@ -50,7 +49,7 @@ async def signed_in(served: Served) -> AsyncIterator[SignedIn]:
     async with AsyncExitStack() as stack:
 
         async def make(role: str) -> Visitor:
-            client = httpx.AsyncClient(base_url=served.address, timeout=WAIT_MAX_S, trust_env=False)
+            client = plain_client(served.address)
             visitor = Visitor(served, await stack.enter_async_context(client))
             name = f"{role} {next(_NUMBERS)} {new_id().hex[-6:]}"
             await new_person(served, name, role)

@@ -16,6 +16,7 @@ from tests.api_server import serving
 from tests.console.identity_provider import CLIENT_ID, CLIENT_SECRET, IdentityProvider, identity_provider
 from tests.console_people import PASSWORD, Visitor, new_person, words
 from tests.hub_fixtures import House
+from tests.plain_http import plain_client
 
 from isthmus.console.sessions import hashed
 from isthmus.kernel.failures import InvalidInput
@@ -47,7 +48,7 @@ async def opened(house: House, provider: IdentityProvider) -> AsyncIterator[Open
             house.settings = msgspec.structs.replace(house.settings, oidc=OidcSettings(**plain | changed))
             served = await stack.enter_async_context(serving(house))
             await console_people.forget_failures(served.hub.db, hashed("provider:127.0.0.1"))
-            client = httpx.AsyncClient(base_url=served.address, timeout=60.0, trust_env=False)
+            client = plain_client(served.address)
             return Visitor(served, await stack.enter_async_context(client))
 
         yield make

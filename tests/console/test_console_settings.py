@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-import httpx
 from tests.api_server import Served
 from tests.console.conftest import SignedIn
 from tests.console_people import PASSWORD, Visitor, words
+from tests.plain_http import plain_client
 
 from isthmus.kernel.ids import new_id
 from isthmus.store import approvals, console_people, integrations, listing, projects
@@ -27,7 +27,7 @@ async def test_a_key_is_shown_once_works_and_stops_when_it_is_revoked(admin: Vis
     made = await admin.send("/console/settings/keys", name="billing backend", scope=["read", "write"], life="90")
     found = KEY.search(made.text)
     assert found is not None, words(made.text)
-    async with httpx.AsyncClient(base_url=served.address, trust_env=False, timeout=60) as client:
+    async with plain_client(served.address) as client:
         client.headers["Authorization"] = f"Bearer {found.group()}"
         assert (await client.get("/v1/connections")).status_code == 200
         assert (await client.get("/v1/keys")).status_code == 403

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 import httpx
+from argon2 import extract_parameters
 from litestar import Router
 from litestar.routes import HTTPRoute
 from tests.api_server import Served
@@ -16,9 +17,11 @@ from isthmus.console import create_console
 from isthmus.console.sessions import (
     BROWSER_COOKIE,
     FAILURES_FREE,
+    NOBODY,
     SESSION_COOKIE,
     browser_mark,
     browser_number,
+    hash_password,
 )
 from isthmus.kernel.ids import new_id
 from isthmus.server import ServedHub
@@ -61,6 +64,10 @@ async def test_a_link_makes_one_person_and_is_used_up(signed_in: SignedIn, anybo
     assert (answer.status_code, answer.headers["location"]) == (303, "/console")
     assert f"{name} · operator" in words(await anybody.text("/console"))
     assert (await admin.get(found.group())).status_code == 410
+
+
+async def test_an_unknown_name_is_checked_against_a_hash_as_costly_as_anybodys() -> None:
+    assert extract_parameters(NOBODY) == extract_parameters(await hash_password(PASSWORD))
 
 
 async def test_nobody_can_make_a_second_first_administrator(signed_in: SignedIn, served: Served) -> None:

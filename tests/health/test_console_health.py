@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 from tests.api_server import Served
 from tests.console_people import Visitor, new_person, words
 from tests.health.conftest import Mailbox
+from tests.plain_http import plain_client
 
 from isthmus.store import connections, grants
 from isthmus.store.rows import Grant
@@ -19,7 +19,7 @@ from isthmus_sandbox.worlds import identities
 @pytest.fixture
 async def admin(served: Served) -> AsyncIterator[Visitor]:
     """A signed-in administrator."""
-    async with httpx.AsyncClient(base_url=served.address, timeout=60.0, trust_env=False) as client:
+    async with plain_client(served.address) as client:
         visitor = Visitor(served, client)
         await new_person(served, f"admin {served.hub.project.name}", "admin")
         assert (await visitor.sign_in(f"admin {served.hub.project.name}")).status_code == 303

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from litestar import Litestar
 from tests.api_server import Served
+from tests.plain_http import plain_client
 
 from isthmus.connections.portal_links import digest_of
 from isthmus.server import create_server
@@ -57,7 +58,7 @@ async def api(served: Served) -> httpx.AsyncClient:
 
 @pytest.fixture
 async def browser(served: Served) -> Browser:
-    client = httpx.AsyncClient(base_url=served.address, timeout=60.0, trust_env=False)
+    client = plain_client(served.address)
     return Browser(await served._stack.enter_async_context(client))
 
 
@@ -189,7 +190,7 @@ async def test_a_link_opens_nothing_when_it_is_over_made_up_or_used_without_its_
         f"{browser.base}/c/{connection['id']}/disconnect", data={"confirm": "cronus", "data": "erase", "csrf": "0" * 64}
     )
     assert forged.status_code == 403
-    bare = httpx.AsyncClient(base_url=served.address, trust_env=False)
+    bare = plain_client(served.address)
     async with bare:
         assert (await bare.get(browser.base)).status_code == 403, "the address alone opens nothing"
     assert (await api.delete(f"/v1/consumers/{mine}/portal-links")).status_code == 204

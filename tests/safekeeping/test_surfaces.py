@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID
 
-import httpx
 import psycopg
 import pytest
 from tests.api_server import Served, served
 from tests.console_people import Visitor, new_person
 from tests.hub_fixtures import House
-from tests.patience import WAIT_MAX_S
+from tests.plain_http import plain_client
 
 from isthmus.kernel.ids import new_id
 from isthmus.store import consumers, paused
@@ -28,7 +27,7 @@ async def customer(served: Served, name: str) -> UUID:
 @pytest.fixture
 async def admin(served: Served) -> AsyncIterator[Visitor]:
     """A signed-in administrator of the console."""
-    async with httpx.AsyncClient(base_url=served.address, timeout=WAIT_MAX_S, trust_env=False) as client:
+    async with plain_client(served.address) as client:
         visitor, name = Visitor(served, client), f"admin {new_id().hex[-6:]}"
         await new_person(served, name, "admin")
         assert (await visitor.sign_in(name)).status_code == 303

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
-from litestar import Router
 
 from isthmus.api.access import Access
 from isthmus.api.administration import audit_routes, consumer_routes, key_routes
@@ -39,6 +38,7 @@ from isthmus.api.services import Services
 from isthmus.api.signing_in import callback_routes, signing_in_routes
 from isthmus.api.streams import stream_routes
 from isthmus.api.syncs import sync_routes
+from isthmus.routers import SoleRouter
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 """A request's body; the proxy has a limit of its own."""
@@ -62,7 +62,7 @@ def create_api(services: Services, rate: Rate = USUAL, strangers: Rate = UNKNOWN
     """
     metrics = Metrics()
     access = Access(services, metrics, rate, Strangers(strangers))
-    version_1 = Router(
+    version_1 = SoleRouter(
         "/v1",
         route_handlers=[
             consumer_routes(services, access),

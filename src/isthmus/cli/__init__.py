@@ -19,10 +19,10 @@ GARBAGE_THRESHOLDS: Final = (50_000, 20, 20)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Nothing foreseeable ends in a traceback."""
     gc.set_threshold(*GARBAGE_THRESHOLDS)
-    from isthmus.cli.commands import build_app
+    from isthmus.cli.commands import command_line
     from isthmus.cli.running import guarded
 
-    return guarded(build_app(), list(sys.argv[1:] if arguments is None else arguments), dict(os.environ))
+    return guarded(command_line(), list(sys.argv[1:] if arguments is None else arguments), dict(os.environ))
 
 
 __all__ = ["main"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +33,12 @@ _HELP = """Connect Business Central to your product: read it, keep it in step, h
 
 Everything lives in the data folder (.isthmus here, or ISTHMUS_HOME): an embedded PostgreSQL and the key to its secrets.
 """
+
+
+@cache
+def command_line() -> Callable[..., Any]:
+    """The whole command line, ready to be called; put together once, however many commands a process runs."""
+    return typer.main.get_command(build_app())
 
 
 def build_app() -> typer.Typer:

@@ -47,11 +47,11 @@ _LISTINGS = {
 """What lists the things that a person may mean by a name."""
 
 
-def guarded(app: typer.Typer, arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run a typer application. Failures, interruptions and defects end as an exit code, with words on stderr."""
+def guarded(command: Callable[..., Any], arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a command line of typer's. Failures, interruptions and defects end as an exit code, with words on stderr."""
     as_json = "--json" in arguments
     try:
-        result = app(args=list(arguments), standalone_mode=False, prog_name="isthmus")
+        result = command(args=list(arguments), standalone_mode=False, prog_name="isthmus")
     except Failure as failure:
         print_failure(failure, as_json=as_json)
         return exit_code(failure)

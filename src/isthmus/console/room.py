@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from litestar import Response, Router
+from litestar import Response
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
@@ -45,6 +45,7 @@ from isthmus.console.provider_sign_in import provider_handlers
 from isthmus.console.services import Services
 from isthmus.console.visit import Plain
 from isthmus.kernel.failures import Failure
+from isthmus.routers import SoleRouter
 
 FORM_BYTES_MAX: Final = 256 * 1024
 """The longest form carries a certificate of a few kilobytes."""
@@ -94,7 +95,7 @@ def create_console(services: Services) -> list[ControllerRouterHandler]:
         """A function, because Litestar copies the hooks of every handler, and the services are one."""
         return await admission(request)
 
-    room = Router(
+    room = SoleRouter(
         path="/console",
         route_handlers=handlers,
         dependencies={

@@ -12,6 +12,7 @@ from typing import Final
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from isthmus.kernel import limits
 from isthmus.kernel.failures import (
@@ -120,7 +121,7 @@ class HttpTransport:
             data=content.parts() if content is not None else request.body,
             timeout=timeout,
             allow_redirects=False,
-            ssl=self._context(ca_file),
+            ssl=self._vouched(address, ca_file),
         )
         return _Exchange(sending, request, address.host or "", bytes_max)
 
@@ -143,7 +144,7 @@ class HttpTransport:
                 data=request.body,
                 timeout=timeout,
                 allow_redirects=False,
-                ssl=self._context(ca_file),
+                ssl=self._vouched(address, ca_file),
             ) as answer:
                 body = Body(answer.headers.get("Content-Encoding", ""), self._settings.response_bytes_max)
                 async for part in answer.content.iter_any():
@@ -157,6 +158,10 @@ class HttpTransport:
                 )
         except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
             raise _explain(error, request, address.host or "") from error
+
+    def _vouched(self, address: URL, ca_file: str | None) -> ssl.SSLContext | bool:
+        """Who vouches for a server; nobody for `http`, where reading the machine's authorities would be for nothing."""
+        return self._context(ca_file) if address.scheme == "https" else True
 
     def _context(self, ca_file: str | None) -> ssl.SSLContext:
         context = self._contexts.get(ca_file)

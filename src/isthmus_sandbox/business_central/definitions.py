@@ -7,6 +7,7 @@ and Mexican Spanish (1033, 1036, 2058), and one entity lacks 1033 so that a clie
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from isthmus_sandbox.business_central.catalogue import Entity, EnumType
@@ -37,7 +38,9 @@ def filtered_definitions(entries: list[dict[str, Any]], filter_text: str) -> lis
     raise ODataError(400, "BadRequest", "definition_filter", filter_text)
 
 
+@lru_cache(maxsize=16_384)
 def _captions(name: str, *, english: bool = True) -> list[dict[str, Any]]:
+    """In every language; one list for all answers, to be read only."""
     words = _WORD.sub(" ", name).lower().capitalize()
     return [{"languageCode": code, "caption": prefix + words} for code, prefix in _LANGUAGES if english or code != 1033]
 

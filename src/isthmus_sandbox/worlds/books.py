@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -18,8 +19,11 @@ LOADED_AT_MS = 1_741_600_800_000
 CENT = Decimal("0.01")
 
 
+@cache
 def demo_facts() -> dict[str, Any]:
-    """The recorded names, numbers and amounts of the CRONUS demo company, decimals exact."""
+    """The recorded names, numbers and amounts of the CRONUS demo company, decimals exact. To be read only: it is one
+    for all worlds.
+    """
     text = resources.files("isthmus_sandbox.data").joinpath("demo-company.json").read_text(encoding="utf-8")
     facts: dict[str, Any] = json.loads(text, parse_float=Decimal)
     return facts

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from isthmus_sandbox.business_central import changes
 from isthmus_sandbox.business_central.service import BusinessCentralService, Environment, Place
+from isthmus_sandbox.clock import SandboxClock
 from isthmus_sandbox.entra.directory import Directory
 from isthmus_sandbox.worlds import identities
 from isthmus_sandbox.worlds.books import Books
+from isthmus_sandbox.worlds.copies import Copies
 from isthmus_sandbox.worlds.documents import write_documents
 from isthmus_sandbox.worlds.identities import DemoTenant, add_demo_tenant
 from isthmus_sandbox.worlds.masters import write_accounts, write_codes, write_items
@@ -17,9 +21,19 @@ LARGE_CUSTOMERS = 20_000
 
 
 def build_cronus(directory: Directory, service: BusinessCentralService) -> None:
-    """Fill the demo tenant."""
-    demo = add_cronus(directory, service)
+    """Fill the demo tenant. Its records are the same at any time: a process writes them once, then copies them."""
+    add_demo_tenant(directory, service)
+    service.tenants.update(_records().take())
+
+
+@cache
+def _records() -> Copies:
+    clock = SandboxClock()
+    service = BusinessCentralService(clock)
+    demo = add_cronus(Directory(clock), service)
     add_large_company(service, demo.production, LARGE_COMPANY, customers=LARGE_CUSTOMERS, invoices=1_000)
+    service.settle()
+    return Copies(service)
 
 
 def add_cronus(directory: Directory, service: BusinessCentralService) -> DemoTenant:

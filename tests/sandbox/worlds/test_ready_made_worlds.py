@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from itertools import islice
+
 import pytest
 
+from isthmus_sandbox.business_central import changes
 from isthmus_sandbox.business_central.service import BusinessCentralService, Company
+from isthmus_sandbox.business_central.tables import Row
 from isthmus_sandbox.clock import SandboxClock
 from isthmus_sandbox.entra.directory import Directory
 from isthmus_sandbox.worlds import WORLDS, build_world, identities
+from isthmus_sandbox.worlds.cronus import LARGE_COMPANY, LARGE_CUSTOMERS, add_cronus, add_large_company
 from isthmus_sandbox.worlds.large import FABRIKAM
 from isthmus_sandbox.worlds.messy import MESSY_COMPANY, TWIN_COMPANY
 
@@ -117,3 +123,37 @@ def test_an_unknown_world_is_named() -> None:
     assert set(WORLDS) == {"cronus", "large", "messy"}
     with pytest.raises(ValueError, match="atlantis"):
         built("atlantis")
+
+
+def records(service: BusinessCentralService) -> dict[tuple[str, str, str, str], list[Row]]:
+    """The first records of every table, by environment, company, route and set."""
+    return {
+        (environment.name, holder.name, *address): list(islice(table.rows(), 200))
+        for tenant in service.tenants.values()
+        for environment in tenant.environments.values()
+        for holder in environment.companies
+        for address, table in holder.tables.items()
+    }
+
+
+def test_the_records_of_cronus_are_those_that_its_books_write() -> None:
+    clock = SandboxClock()
+    written = BusinessCentralService(clock)
+    demo = add_cronus(Directory(clock), written)
+    add_large_company(written, demo.production, LARGE_COMPANY, customers=LARGE_CUSTOMERS, invoices=1_000)
+    assert records(built("cronus")[1]) == records(written)
+
+
+def test_what_happens_in_one_world_stays_in_it() -> None:
+    _, changed = built("cronus")
+    before = deepcopy(records(changed))
+    for environment in ("Production", "Sandbox"):
+        for name in (identities.US_COMPANY, identities.W1_COMPANY):
+            place = changed.place(name, "customers", environment=environment)
+            changes.change(changed, place, count=3)
+            changes.delete(changed, place, count=1)
+            changes.insert(changed, place, count=1)
+            changes.restamp(changed, changed.place(name, "vendors", environment=environment))
+            changes.seed(changed, changed.place(name, "salesInvoices", environment=environment), 10, lines=2)
+    assert records(changed) != before
+    assert records(built("cronus")[1]) == before

@@ -31,6 +31,7 @@ from isthmus.console.connect.sign_in import sign_in_handlers
 from isthmus.console.connect.status import link_status
 from isthmus.console.services import Services
 from isthmus.kernel.failures import Failure
+from isthmus.routers import SoleRouter
 from isthmus.store import integrations
 
 FORM_BYTES_MAX: Final = 256 * 1024
@@ -52,7 +53,7 @@ def create_connect_pages(services: Services) -> list[ControllerRouterHandler]:
         return found
 
     sessions = Router(path="/", route_handlers=steps.HANDLERS, dependencies={"guest": Provide(guest)})
-    room = Router(
+    room = SoleRouter(
         path="/connect",
         route_handlers=[
             sessions,

@@ -18,6 +18,7 @@ from isthmus.console.portal.acts import HANDLERS
 from isthmus.console.portal.admission import PortalAdmission, PortalVisit
 from isthmus.console.services import Services
 from isthmus.kernel.failures import Failure
+from isthmus.routers import SoleRouter
 
 FORM_BYTES_MAX: Final = 64 * 1024
 
@@ -41,7 +42,7 @@ def create_portal_pages(services: Services) -> list[ControllerRouterHandler]:
         return answer
 
     pages = Router(path="/l/{link_id:uuid}", route_handlers=HANDLERS, dependencies={"visit": Provide(visit)})
-    room = Router(
+    room = SoleRouter(
         path=PATH,
         route_handlers=[open_link, pages],
         after_request=secured,
