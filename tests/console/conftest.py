@@ -36,7 +36,7 @@ async def visitors(served: Served) -> AsyncIterator[Callable[[], Visitor]]:
     async with AsyncExitStack() as stack:
 
         def another() -> Visitor:
-            client = httpx.AsyncClient(base_url=served.address, timeout=WAIT_MAX_S, trust_env=False)
+            client = plain_client(served.address)
             stack.push_async_callback(client.aclose)
             return Visitor(served, client)
 
