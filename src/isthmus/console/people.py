@@ -72,6 +72,7 @@ async def _page(
         link=link,
         role=role,
         roles=ROLES,
+        provider=visit.services.settings.oidc,
     )
 
 
