@@ -44,6 +44,15 @@ def test_a_record_is_created_changed_and_deleted_by_command(typed: House) -> Non
     assert gone.code == 0, gone.words
 
 
+def test_a_number_where_an_id_belongs_is_told_in_words(typed: House) -> None:
+    for words in (("update", "customers", "C00010", "--set", "city=X"), ("delete", "customers", "C00010")):
+        wrong = typed.type("write", *words, "--company", US)
+        assert wrong.code == 2, wrong.words
+        assert "“C00010” is not the id of a record" in wrong.words
+        assert "Look for the record by its number" in wrong.words
+    assert typed.type("operations", "--json").json == []
+
+
 def test_a_dry_run_shows_the_request_or_the_problems_and_sends_nothing(typed: House) -> None:
     before = typed.count("customers")
     good = typed.type("write", "create", "customers", "--set", "displayName=X", "--company", US, "--dry-run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -80,6 +81,23 @@ async def test_names_that_cannot_be_used_are_refused_when_a_sync_is_saved(
     answer = await client.post("/v1/syncs", json={"connection": connection, "object": "currencies", **more})
     assert answer.status_code in (400, 404, 422), answer.text
     assert says in answer.json()["message"]
+
+
+async def test_an_object_that_is_kept_in_step_already_is_no_second_sync_unless_it_is_asked_for(
+    client: httpx.AsyncClient, connection: str
+) -> None:
+    wish = {"connection": connection, "object": "currencies"}
+    pair = await asyncio.gather(*(client.post("/v1/syncs", json=wish) for _ in range(2)))
+    assert sorted(each.status_code for each in pair) == [201, 409], "of two at once one is made"
+    (sync,) = (await client.get("/v1/syncs")).json()["result"]
+    refused = await client.post("/v1/syncs", json=wish | {"object": "Currencies", "fields": ["code"]})
+    told = refused.json()
+    assert (refused.status_code, told["code"], told["subject"]) == (409, "conflict", sync["id"])
+    assert f"currencies is kept in step already on this connection: sync {sync['id']}" in told["message"]
+    assert "“another”: true" in told["remedy"]
+    second = await client.post("/v1/syncs", json=wish | {"another": True, "fields": ["code"]})
+    assert second.status_code == 201, second.text
+    assert len((await client.get("/v1/syncs")).json()["result"]) == 2
 
 
 async def test_a_stretch_of_time_is_read_again_and_the_sync_goes_on_from_where_it_was(

@@ -49,6 +49,36 @@ async def test_a_record_is_created_changed_and_deleted_by_its_address(
     assert (await reader.post(address, params=us, json={"displayName": "X"})).status_code == 403
 
 
+async def test_a_number_where_an_id_belongs_is_refused_in_words_at_every_address_and_nothing_is_kept(
+    writing: tuple[Served, httpx.AsyncClient, str],
+) -> None:
+    _, client, base = writing
+    wrong = {"object": "customers", "company": US, "record_id": "C00010"}
+    for verb, more in (("update", {"body": {"city": "X"}}), ("delete", {}), ("action", {"action": "post"})):
+        about = wrong | {"object": "salesInvoices" if verb == "action" else "customers"}
+        for dry in ("false", "true"):
+            answer = await client.post(
+                f"{base}/operations", params={"dry_run": dry}, json={"verb": verb, **about, **more}
+            )
+            told = answer.json()
+            assert (answer.status_code, told["code"], told["subject"]) == (422, "invalid_input", "record_id")
+            assert "“C00010” is not the id of a record" in told["message"]
+            assert "652545c1-" in told["message"]
+    one = f"{base}/objects/customers/records/not-a-guid"
+    for answer in (
+        await client.patch(one, params={"company": US}, json={"city": "X"}),
+        await client.delete(one, params={"company": US}),
+    ):
+        assert (answer.status_code, answer.json()["subject"]) == (422, "record_id")
+    picture = f"{base}/objects/items/records/1000/streams/picture/pictureContent"
+    for answer in (
+        await client.get(picture, params={"company": US}),
+        await client.put(picture, params={"company": US}, content=b"x"),
+    ):
+        assert (answer.status_code, answer.json()["subject"]) == (422, "record_id"), answer.text
+    assert (await client.get("/v1/operations")).json()["result"] == []
+
+
 @pytest.mark.conformance("BC-65")
 async def test_an_invoice_is_changed_with_its_lines_and_posted(writing: tuple[Served, httpx.AsyncClient, str]) -> None:
     _, client, base = writing

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.actions_writing.test_ledger import new
 from tests.hub_fixtures import US, House
 
-from isthmus.store import destinations
+from isthmus.store import connections, destinations, operations_moving
 
 
 @pytest.fixture
@@ -74,6 +75,27 @@ def test_schedules_that_nobody_follows_ask_for_a_worker(synced: House) -> None:
 
     asyncio.run(long_ago())
     tells(synced, "overdue, the first since 2 h ago: no worker runs", "isthmus worker")
+
+
+def test_planned_writes_that_nobody_carries_out_are_counted(synced: House) -> None:
+    async def left() -> None:
+        async with synced.hub() as hub, hub.db.project(hub.project.id) as tx:
+            (connection,) = await connections.every(tx)
+            await operations_moving.plan(tx, [new(connection.id, "a"), new(connection.id, "b")])
+            await tx.execute("UPDATE operations SET leased_until = now() + interval '1 minute'")
+
+    async def long_ago() -> None:
+        async with synced.hub() as hub, hub.db.project(hub.project.id) as tx:
+            await tx.execute(
+                "UPDATE operations SET leased_until = now() - interval '2 hours', created_at = now() - interval '1 day'"
+            )
+
+    asyncio.run(left())
+    assert "✗" not in synced.type().words  # somebody is at it
+    asyncio.run(long_ago())
+    tells(synced, "2 planned writes are carried out by nobody, the first since 2 h ago", "isthmus operations reconcile")
+    assert synced.type("operations", "reconcile").words == "2 settled."  # nobody can: their wish is no wish
+    assert "✗" not in synced.type().words
 
 
 def test_one_of_a_thing_is_not_plural(synced: House) -> None:

@@ -47,6 +47,18 @@ async def needing_a_person(served: Served, connection: Connection) -> Operation:
         return await operations.get(tx, operation.id)
 
 
+async def test_a_number_where_an_id_belongs_is_told_at_its_field(admin: Visitor, served: Served) -> None:
+    connection = await served.house.connect(served.hub)
+    path = f"/console/writes/new?connection={connection.id}&verb=delete&object=customers"
+    page = await admin.text(path)
+    form = {name: hidden(page, name) for name in ("connection", "verb", "object", "route", "key")}
+    for do in ("check", "write"):
+        wrong = await admin.send("/console/writes/new", on=path, do=do, record="C00010", company=US, **form)
+        assert wrong.status_code == 422
+        assert "“C00010” is not the id of a record" in words(wrong.text)
+    assert await served.hub.writer.list(served.hub.project.id) == []
+
+
 async def test_a_write_is_checked_first_then_sent_once_and_tells_its_story(admin: Visitor, served: Served) -> None:
     connection = await served.house.connect(served.hub)
     first = await admin.text("/console/writes/new")

@@ -22,7 +22,7 @@ from isthmus.api.patience import patience
 from isthmus.api.services import ProjectServices, Services
 from isthmus.api.shapes import Input, LongText, RunView, SyncPage, SyncView, Text, run_view, sync_view
 from isthmus.api.signing_in import NoJournal
-from isthmus.kernel.failures import InvalidInput
+from isthmus.kernel.failures import Conflict, InvalidInput
 from isthmus.kernel.naming import renamed
 from isthmus.store import connections, listing, runs, schedules, syncs
 from isthmus.store.database import Transaction
@@ -48,6 +48,7 @@ _RENAME: Final = 'Your own names by the vendor\'s, in records, changes and deliv
 _REFRESH: Final = (
     "How often everything is read and compared, also calculated fields, which change without a stamp; null: never."
 )
+_ANOTHER: Final = "Set up a second sync of an object that is kept in step already; its changes come on top."
 _RANGE: Final = (
     "Read again what was modified in a stretch of time, from here on (included), whatever has been read. "
     "The sync goes on from where it was; deletions are not looked for."
@@ -71,6 +72,7 @@ class NewSync(Input, frozen=True, kw_only=True):
     )
     refresh_schedule: Annotated[Schedule | None, msgspec.Meta(description=_REFRESH)] = None
     rename: Annotated[Renames, msgspec.Meta(description=_RENAME)] = msgspec.field(default_factory=dict)
+    another: Annotated[bool, msgspec.Meta(description=_ANOTHER)] = False
 
 
 class CreatedSync(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,12 +153,15 @@ def _looking(services: Services, access: Access) -> list[ControllerRouterHandler
 def _setting_up(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @post("/", guards=[access.needs(Scope.CONNECT)], summary="Set up a sync")
     async def create_sync(request: Ask, data: JSONBody[NewSync]) -> CreatedSync:
-        """A wrong field, filter, company, name or schedule is refused now, with the names that were perhaps meant."""
+        """A wrong field, filter, company, name or schedule is refused now, with the names that were perhaps meant. An
+        object that is kept in step already on the connection is a conflict (409) that names the sync there is."""
         project = await project_of(request, services)
         async with project.db.project(project.project.id) as tx:
             connection = await one(connections.get, tx, data.connection, "connection")
 
         async def noted(tx: Transaction, sync: Sync) -> None:
+            if not data.another:
+                await _refuse_second(tx, sync)
             await note(tx, request, "sync.create", sync.id, object=sync.object, connection=str(connection.id))
 
         async with patience():
@@ -241,6 +246,18 @@ def _wish(data: NewSync) -> SyncWish:
         refresh_schedule=data.refresh_schedule,
         names=dict(data.rename),
     )
+
+
+async def _refuse_second(tx: Transaction, sync: Sync) -> None:
+    """Raises Conflict when the object is kept in step already: its changes would come twice."""
+    twin = await syncs.twin(tx, sync)
+    if twin is not None:
+        raise Conflict(
+            f"{sync.object} is kept in step already on this connection: sync {twin.id} ({twin.state}).",
+            remedy=f"Run or change that one: /v1/syncs/{twin.id}. For a second sync, whose changes come on top, send "
+            "“another”: true.",
+            subject=str(twin.id),
+        )
 
 
 def _sample(checked: CheckedSync) -> msgspec.Raw | None:

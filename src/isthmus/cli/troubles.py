@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from isthmus.store.database import Transaction
     from isthmus.store.rows import Connection, Destination, Run, Schedule, Sync
 
+LEFT_LYING_AFTER_S = 300.0
+"""Workers take writes up within seconds of their time, a long queue of them within minutes."""
+
 OVERDUE_AFTER = timedelta(seconds=30)
 """A worker starts what is due within a second or two."""
 
@@ -31,9 +34,9 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def troubles(opened: Hub) -> list[Trouble]:
-    """Connections, runs, sweeps, destinations and schedules that do not go on by themselves."""
+    """Connections, runs, sweeps, destinations, writes and schedules that do not go on by themselves."""
     from isthmus.store import connections, destinations, overview, schedules, syncs
-    from isthmus.store.paused import paused
+    from isthmus.store.paused import Pause, paused
 
     async with opened.db.project(opened.project.id) as tx:
         every = await connections.every(tx)
@@ -48,6 +51,7 @@ async def troubles(opened: Hub) -> list[Trouble]:
             if sync is not None:
                 found += _run(run, names[sync.id], sync, covered=sync.connection_id in sick)
         found += [_destination(each) for each in await destinations.every(tx) if each.paused or each.failing_since]
+        found += [] if Pause.WRITES in stopped else await _left_lying(tx)
         found += await _overdue(tx, [each for each in await schedules.every(tx) if _active(kept.get(each.sync_id))])
     return found
 
@@ -115,6 +119,26 @@ def _destination(each: Destination) -> Trouble:
         remedy="When the receiver works again:",
         command=f"isthmus destination resume {shlex.quote(each.name)}",
     )
+
+
+async def _left_lying(tx: Transaction) -> list[Trouble]:
+    """Planned writes that nobody is going to carry out as things are."""
+    from isthmus.store import overview
+
+    lying = await overview.writes_left_lying(tx, LEFT_LYING_AFTER_S)
+    if lying is None:
+        return []
+    now: datetime = await tx.value("SELECT now()")
+    are = "planned write is" if lying.count == 1 else "planned writes are"
+    return [
+        Trouble(
+            title="Writes",
+            reason=f"{lying.count:,} {are} carried out by nobody, the first since {ago(lying.since, now)}: no worker "
+            "runs, or it does not get that far.",
+            remedy="Carry them out now; if they stay, the server's log tells why, under each write's id.",
+            command="isthmus operations reconcile",
+        )
+    ]
 
 
 async def _overdue(tx: Transaction, schedules: list[Schedule]) -> list[Trouble]:

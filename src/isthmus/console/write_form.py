@@ -142,6 +142,8 @@ def _field_of(failure: Failure) -> str:
     """Which field of the form a failure is about."""
     if failure.subject in ("body", "record", "action"):
         return str(failure.subject)
+    if failure.subject == "record_id":
+        return "record"
     by_code = {"record_not_found": "record", "company_not_found": "company", "unsupported": "action"}
     return by_code.get(failure.code, "body" if failure.code in ("unknown_field", "bad_request") else "")
 

@@ -126,6 +126,10 @@ class Write(Protocol):
         """Raise Unsupported for what the object does not offer, before anything is sent."""
         ...
 
+    def check_record_id(self, obj: ObjectInfo, record_id: str) -> None:
+        """Raise InvalidInput for what cannot be the id of a record of the object, before anything is written down."""
+        ...
+
     def check(
         self, obj: ObjectInfo, available: Sequence[ObjectInfo], verb: Verb, body: bytes, *, below: bool = False
     ) -> CheckedBody:

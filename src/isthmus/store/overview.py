@@ -228,6 +228,25 @@ FAILING_MAX: Final = 200
 """Destinations in trouble that are looked at in one go."""
 
 
+class LeftLying(msgspec.Struct, frozen=True, kw_only=True):
+    """Planned writes whose time came long ago, and since when the first of them has waited."""
+
+    count: int
+    since: datetime
+
+
+async def writes_left_lying(tx: Transaction, after_s: float) -> LeftLying | None:
+    """Planned writes that nobody holds and that nobody took up within `after_s` of their time; None without any."""
+    return await tx.row(
+        LeftLying,
+        """SELECT count(*) AS count, min(due) AS since
+           FROM (SELECT greatest(created_at, leased_until, next_attempt_at) AS due FROM operations
+                 WHERE state = 'planned') planned
+           WHERE due < now() - make_interval(secs => %s) HAVING count(*) > 0""",
+        (after_s,),
+    )
+
+
 async def failing_destinations(db: Database) -> list[Destination]:
     """Destinations of all projects that refuse or are paused."""
     async with db.system() as tx:  # which may see no more of them than this

@@ -81,6 +81,18 @@ async def every(tx: Transaction, connection_id: UUID | None = None) -> list[Sync
     )
 
 
+async def twin(tx: Transaction, sync: Sync) -> Sync | None:
+    """Another sync of the same object on the same connection, the oldest; of two that are made at once, the later one
+    sees the earlier."""
+    await tx.execute("SELECT 1 FROM connections WHERE id = %s FOR NO KEY UPDATE", (sync.connection_id,))
+    return await tx.row(
+        Sync,
+        """SELECT * FROM syncs WHERE connection_id = %s AND object = %s AND route = %s AND id <> %s
+           ORDER BY id LIMIT 1""",
+        (sync.connection_id, sync.object, sync.route, sync.id),
+    )
+
+
 async def set_state(tx: Transaction, sync_id: UUID, state: str) -> None:
     """`active` or `paused`. A paused sync is not started by its schedule."""
     await tx.execute("UPDATE syncs SET state = %s WHERE id = %s", (state, sync_id))

@@ -48,6 +48,8 @@ async def draft(desk: Desk, wish: WriteWish, settings: WriterSettings) -> Draft:
     """
     obj = await desk.describe(wish.object, desk.provider.parse_route(wish.route))
     desk.provider.refuse(obj, wish.verb, wish.action)
+    if wish.record_id is not None:
+        desk.provider.check_record_id(obj, wish.record_id)
     company_id = desk.company(obj, wish.company)
     spec, checked = _spec(wish, company_id), None
     if wish.body is not None:

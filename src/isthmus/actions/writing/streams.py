@@ -10,6 +10,7 @@ from uuid import UUID
 
 from isthmus.actions.writing.after_restore import AfterRestore
 from isthmus.actions.writing.crew import Crew
+from isthmus.actions.writing.defects import end_safely
 from isthmus.actions.writing.desk import Desk
 from isthmus.actions.writing.desks import REOPENED_MAX, Desks, changed_again_and_again
 from isthmus.actions.writing.keys import fresh, stored
@@ -25,7 +26,7 @@ from isthmus.actions.writing.uploading import (
 )
 from isthmus.actions.writing.wishes import check_key
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import NotApproved, RateLimited, RunSuperseded
+from isthmus.kernel.failures import Failure, NotApproved, RateLimited, RunSuperseded
 from isthmus.store import operations
 from isthmus.store.database import Database
 from isthmus.store.operations import Operation, Planner
@@ -134,6 +135,10 @@ class Streams:
             except RunSuperseded:
                 async with self._db.project(project_id) as tx:
                     return await operations.get(tx, operation.id)
+            except Failure:
+                raise
+            except Exception as error:  # noqa: BLE001 - a defect: the upload comes to an end all the same
+                return (await end_safely(self._db, self._ledger, project_id, [operation], error))[0]
         raise changed_again_and_again()
 
     async def _pass_rules(self, desk: Desk, wish: UploadWish) -> None:

@@ -15,6 +15,7 @@ from isthmus.actions.writing.approving import Approver
 from isthmus.actions.writing.batches import BatchCarrier
 from isthmus.actions.writing.carrying import Carrier
 from isthmus.actions.writing.crew import Crew
+from isthmus.actions.writing.defects import end_safely
 from isthmus.actions.writing.desk import Desk, Open
 from isthmus.actions.writing.desks import REOPENED_MAX, Desks, changed_again_and_again
 from isthmus.actions.writing.dry_running import dry_run
@@ -156,6 +157,10 @@ class Writer:
             return await self._carrier.carry_out(desk, operation)
         except RunSuperseded:
             return await self.get(desk.project_id, operation.id)
+        except Failure:
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect: the write comes to an end all the same
+            return (await self._end_safely(desk.project_id, [operation], error))[0]
 
     async def dry_run(self, project_id: UUID, connection_id: UUID, wish: WriteWish) -> DryRun:
         """The exact requests, or every problem of the body. Nothing is stored, nothing is sent but reads.
@@ -256,6 +261,10 @@ class Writer:
                 await self._batches.carry_out(desk, sendable, isolated=isolated, ready=ready)
         except RunSuperseded:
             _log.info("rows of a batch were taken over by another process, which looks after them")
+        except Failure:
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect: its rows come to an end all the same
+            await self._end_safely(desk.project_id, rows, error)
 
     def _check_batch(self, wish: BatchWish) -> None:
         check_key(wish.idempotency_key)
@@ -350,6 +359,10 @@ class Writer:
             return await self._resolver.resolve(desk, taken)
         except RunSuperseded:
             return await self.get(project_id, operation_id)
+        except Failure:
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect: else it would be taken up again for ever
+            return (await self._end_safely(project_id, [taken], error))[0]
 
     async def reconcile_due(self, limit: int = DUE_AT_ONCE, *, round_s: float = ROUND_S) -> int:
         """One round over everything whose time has come, of all projects; how many were settled. What takes longer
@@ -437,8 +450,15 @@ class Writer:
                     await self._carrier.carry_out(desk, row)
         except RunSuperseded:
             _log.info("an approved write was taken over by another process, which looks after it")
+        except Failure:
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect: the writes come to an end all the same
+            await self._end_safely(desk.project_id, rows, error)
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    async def _end_safely(self, project_id: UUID, held: Sequence[Operation], error: Exception) -> Sequence[Operation]:
+        return await end_safely(self._db, self._ledger, project_id, held, error)
 
     async def _by_key(self, project_id: UUID, connection_id: UUID, wish: WriteWish) -> Operation | None:
         """The write that a key stands for, whatever has become of its connection. Raises IdempotencyMismatch."""

@@ -43,6 +43,7 @@
     ├── UnsafeLink                     a link to another origin: the token stays home    vendor / attacker
     ├── SchemaDrift                    a field appeared or vanished between runs
     ├── RunSuperseded                  another worker holds the run (epoch fence)
+    ├── Defect                         isthmus itself stumbled over a write                               isthmus
     ├── OutcomeUnknown                 nobody but a person can tell whether a write took place       you
     ├── DestinationFailure             a webhook or file destination refuses
     └── StorageFull                    the disk is full; what was written stays valid
@@ -111,6 +112,7 @@ from isthmus.kernel.failures.transient import (
     VendorUnavailable,
 )
 from isthmus.kernel.failures.work import (
+    Defect,
     DestinationFailure,
     OutcomeUnknown,
     RunSuperseded,
@@ -132,6 +134,7 @@ __all__ = [
     "CorruptResponse",
     "CredentialFailure",
     "DatabaseUnavailable",
+    "Defect",
     "DestinationFailure",
     "Duplicate",
     "EnvironmentNotFound",

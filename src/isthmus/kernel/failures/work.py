@@ -29,6 +29,14 @@ class RunSuperseded(Failure):
     remedy_default = "Nothing to do."
 
 
+class Defect(Failure):
+    """Something that nobody foresaw stopped a write: the log has the traceback under the operation's id."""
+
+    code, turn = "defect", Turn.ISTHMUS
+    message_default = "A defect in isthmus stopped this write."
+    remedy_default = "Look for the operation's id in the server's log and report what it says."
+
+
 class OutcomeUnknown(Failure):
     """A write whose outcome neither an answer nor a look at the vendor's data can tell."""
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from isthmus.kernel.failures import InvalidInput, RecordNotFound, UnknownField
+from isthmus.kernel.failures import RecordNotFound, UnknownField
 from isthmus.kernel.messages import Repeat, Request, Response
 from isthmus.odata.links import same_origin
 from isthmus.odata.literals import encode_path
@@ -112,9 +112,5 @@ def upload_request(
 
 
 def _holder_url(target: Target, obj: ObjectInfo, company_id: str | None, record_id: str, place: StreamPlace) -> str:
-    try:
-        key = record_key(obj, record_id)
-    except ValueError as error:
-        raise InvalidInput(f"“{record_id}” is no id of “{obj.name}”.") from error
-    url = below(object_url(target, obj, company_id), key)
+    url = below(object_url(target, obj, company_id), record_key(obj, record_id))
     return f"{url}/{encode_path(place.part)}" if place.part else url

@@ -189,6 +189,10 @@ class BusinessCentralProvider(msgspec.Struct, frozen=True, kw_only=True):
         """Raise Unsupported for what the object does not offer, before anything is sent (BC-62, BC-73)."""
         write.refuse(obj, verb, action)
 
+    def check_record_id(self, obj: ObjectInfo, record_id: str) -> None:
+        """Raise InvalidInput for what cannot be the id of a record of the object."""
+        read.record_key(obj, record_id)
+
     def check(
         self, obj: ObjectInfo, available: Sequence[ObjectInfo], verb: Verb, body: bytes, *, below: bool = False
     ) -> CheckedBody:

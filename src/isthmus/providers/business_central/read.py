@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Final
@@ -30,6 +30,10 @@ from isthmus.providers.business_central.published import ODATA_ROUTE, without_em
 
 DATE_FILTERS: Final = ("dateFilter", "dateFilter_FilterOnly")
 """How report sets and API queries take a date window (BC-43, BC-48)."""
+
+_ID_EXAMPLE: Final = "652545c1-f6f9-4ac8-8d4f-17a1d2a4b3c7"
+_ID_SHOWN: Final = 80
+"""Characters of a wrong id that are repeated."""
 
 _NEEDS_21: Final = re.compile(
     r"\bin\s*\(|\b(?:contains|startswith|endswith)\s*\(\s*(?:tolower|toupper)\s*\(", re.IGNORECASE
@@ -109,14 +113,31 @@ def record_request(target: Target, obj: ObjectInfo, company_id: str | None, reco
 
 
 def record_key(obj: ObjectInfo, record_id: str) -> str:
-    """The parenthesised key for a record id as pages report it."""
+    """The parenthesised key for a record id as pages report it. Raises InvalidInput for what is no such id."""
     types = {field.name: field.type for field in obj.fields}
-    if len(obj.key) == 1:
-        return key_text(typed_key(record_id, types.get(obj.key[0], "Edm.Guid")))
-    parts = split_composite(record_id)
-    return key_text(
-        {name: typed_key(part, types.get(name, "Edm.String")) for name, part in zip(obj.key, parts, strict=True)}
-    )
+    try:
+        if len(obj.key) == 1:
+            return key_text(typed_key(record_id, types.get(obj.key[0], "Edm.Guid")))
+        parts = split_composite(record_id)
+        return key_text(
+            {name: typed_key(part, types.get(name, "Edm.String")) for name, part in zip(obj.key, parts, strict=True)}
+        )
+    except ValueError as error:
+        raise InvalidInput(
+            f"“{record_id[:_ID_SHOWN]}” is not the id of a record of “{obj.name}”: {_id_looks(obj, types)}.",
+            remedy="Look for the record by its number or name in the data that was read, or with a filter: its id "
+            "stands beside them.",
+            subject="record_id",
+        ) from error
+
+
+def _id_looks(obj: ObjectInfo, types: Mapping[str, str]) -> str:
+    """What an id of the object looks like, in words."""
+    if len(obj.key) != 1:
+        return f"an id is {', '.join(obj.key)} with commas between them" if obj.key else "its records have none"
+    if types.get(obj.key[0], "Edm.Guid") == "Edm.Guid":
+        return f"an id looks like {_ID_EXAMPLE}"
+    return "an id is a whole number"
 
 
 def record(obj: ObjectInfo, response: Response) -> Page:

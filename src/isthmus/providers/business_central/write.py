@@ -133,8 +133,4 @@ def under_url(target: Target, obj: ObjectInfo, spec: WriteSpec) -> str:
 def _record_url(target: Target, obj: ObjectInfo, spec: WriteSpec) -> str:
     if not spec.record_id:
         raise InvalidInput("The record's id is missing.")
-    try:
-        key = record_key(obj, spec.record_id)
-    except ValueError as error:
-        raise InvalidInput(f"“{spec.record_id}” is no id of “{obj.name}”.") from error
-    return below(object_url(target, obj, spec.company_id), key)
+    return below(object_url(target, obj, spec.company_id), record_key(obj, spec.record_id))
