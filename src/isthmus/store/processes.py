@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -16,7 +17,8 @@ from uuid import UUID
 import msgspec
 
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import ConfigurationFailure
+from isthmus.kernel.failures import ConfigurationFailure, DatabaseUnavailable
+from isthmus.kernel.hurry import hurried
 from isthmus.kernel.ids import new_id
 from isthmus.kernel.version import VERSION
 from isthmus.store.database import Database
@@ -25,6 +27,9 @@ from isthmus.store.migrate import HEAD, PRESENCE_LOCK
 BEAT_S: Final = 3.0
 FRESH_S: Final = 20.0
 """Whoever has said nothing for so long is taken for dead."""
+
+LEAVE_S_MAX: Final = 2.0
+"""A process ends although the database is away."""
 
 _FORGET_S: Final = 24 * 3_600.0
 
@@ -107,8 +112,9 @@ class Presence:
         """This process ends; nothing to do when it never said that it is there."""
         if not self._told:
             return
-        async with self._db.system() as tx:
-            await tx.execute("DELETE FROM processes WHERE id = %s", (self._id,))
+        with hurried(LEAVE_S_MAX), suppress(DatabaseUnavailable):  # silence says the same after a while
+            async with self._db.system() as tx:
+                await tx.execute("DELETE FROM processes WHERE id = %s", (self._id,))
 
 
 def too_old(schema: str, oldest: str) -> ConfigurationFailure:
