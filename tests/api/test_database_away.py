@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -15,7 +17,7 @@ import pytest
 from tests.api_server import Served, serving
 from tests.console_people import Visitor, new_person, words
 from tests.hub_fixtures import House
-from tests.patience import WAIT_MAX_S
+from tests.patience import WAIT_MAX_S, eventually
 
 from isthmus.api.frame import DATABASE_WAIT_S
 from isthmus.api.vitals import ANSWER_S_MAX
@@ -142,3 +144,26 @@ async def test_what_a_request_has_begun_at_a_vendor_keeps_the_long_patience(own_
             assert not noted.done()
         await own_server.start()
         assert await noted == 1
+
+
+async def test_an_embedded_database_that_is_killed_is_started_again_and_the_server_answers(house: House) -> None:
+    home = Path(tempfile.mkdtemp(prefix="isthmus-killed-"))
+    settings = msgspec.structs.replace(house.settings, database_url=None, home=home / "data")
+    try:
+        async with serving(House(settings, house.sandbox, {}), worker=True) as running:
+            api = await running.client()
+            assert (await api.post("/v1/consumers", json={"external_id": "acme", "name": "Acme"})).status_code == 201
+            former = int((settings.postgres_dir / "postmaster.pid").read_text().splitlines()[0])
+            os.kill(former, signal.SIGKILL)
+
+            async def answers_again() -> bool:
+                return (await api.get("/v1/consumers")).status_code == 200
+
+            await eventually(answers_again, "nobody started the database again")
+            listed = (await api.get("/v1/consumers")).json()["result"]
+            assert [each["external_id"] for each in listed] == ["acme"]
+            assert (await api.post("/v1/consumers", json={"external_id": "other", "name": "Other"})).status_code == 201
+            now = int((settings.postgres_dir / "postmaster.pid").read_text().splitlines()[0])
+            assert now != former
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
