@@ -11,9 +11,10 @@ from tests.markdown_page import page_stamp, page_table
 
 from isthmus.api import create_api
 from isthmus.api.openapi import finished
-from isthmus.api.problems import STATUSES, Problem
+from isthmus.api.problems import Problem
 from isthmus.api.services import Services
 from isthmus.kernel.clock import SystemClock
+from isthmus.kernel.statuses import STATUSES
 
 _METHODS = ("get", "post", "put", "patch", "delete")
 

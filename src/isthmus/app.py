@@ -139,11 +139,12 @@ class Hub:
         Raises DatabaseUnavailable, MasterKeyMissing, InvalidInput, and ConfigurationFailure for an unknown project.
         """
         async with AsyncExitStack() as stack:
-            url = settings.database_url
+            url, embedded = settings.database_url, None
             if url is None:
-                url = (await stack.enter_async_context(EmbeddedPostgres(settings.postgres_dir))).url
+                embedded = await stack.enter_async_context(EmbeddedPostgres(settings.postgres_dir))
+                url = embedded.url
             await migrate(url)
-            db = await stack.enter_async_context(await Database.open(url))
+            db = await stack.enter_async_context(await Database.open(url, reviver=embedded))
             clock = SystemClock()
             project = await own_project.begin(db, settings.project, development=settings.development)
             keyrings = Keyrings(db, settings.home, settings.master_key, settings.other_master_keys)

@@ -10,9 +10,9 @@ import pytest
 from tests.api_server import Served, serving
 from tests.hub_fixtures import House
 
-from isthmus.api.problems import STATUSES, status_of
 from isthmus.kernel import failures
 from isthmus.kernel.failures import Failure, VendorFault, every_failure
+from isthmus.kernel.statuses import STATUSES, status_of
 
 MEMBERS = {"type", "title", "status", "code", "message", "remedy", "turn", "retryable", "retry_after", "request_id"}
 

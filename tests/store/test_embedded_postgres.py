@@ -6,14 +6,16 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
-from tests.patience import WAIT_MAX_S
+from tests.patience import WAIT_MAX_S, eventually
 from tests.store.conftest import make_place
 
 from isthmus.kernel.failures import DatabaseUnavailable
@@ -175,3 +177,94 @@ async def test_connections_that_keep_breaking_lose_no_page_and_tell_no_change_tw
         assert (await runs.progress(tx, run.id)).seen == 2 * pages * 20
     assert [change.number for change in changes] == list(range(1, 2 * pages * 20 + 1))
     assert len({change.remote_id for change in changes}) == 2 * pages * 20
+
+
+async def ended(pid: int) -> bool:
+    """The process is gone, or waits for somebody to bury it."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+async def killed(server: EmbeddedPostgres) -> int:
+    """The server without a goodbye, as the machine's memory keeper kills it; who it was."""
+    pid = server.pid
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: ended(pid), "the server outlived its killing")
+    return pid
+
+
+async def test_a_server_that_was_killed_is_started_again_by_whoever_needs_it_and_nothing_is_lost(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with EmbeddedPostgres(folder) as server:
+        await migrate(server.url)
+        async with await Database.open(server.url, patience_s=WAIT_MAX_S, reviver=server) as db:
+            place = await make_place(db)
+            run = await place.begin()
+            await place.store(run, {"a": "1"})
+            former = await killed(server)
+
+            result = await place.store(run, {"b": "2"}, number=2, done=True)
+
+            assert (result.created, result.repeated) == (1, False)
+            assert server.pid != former
+            async with db.project(place.project_id) as tx:
+                assert [change.remote_id for change in (await feed.read(tx, 0)).changes] == ["a", "b"]
+        assert "The embedded PostgreSQL had stopped; it was started again." in caplog.messages
+
+
+async def test_two_processes_that_miss_the_server_start_one(folder: Path) -> None:
+    code = (
+        "import asyncio, sys; from pathlib import Path; from isthmus.store.embedded import EmbeddedPostgres\n"
+        "from isthmus.store.database import Database\n"
+        "async def main():\n"
+        "    async with EmbeddedPostgres(Path(sys.argv[1])) as server:\n"
+        "        async with await Database.open(server.url, reviver=server) as db:\n"
+        "            print('here', flush=True); sys.stdin.readline()\n"
+        "            async with db.unscoped() as tx: print(await tx.value('SELECT pg_postmaster_start_time()::text'))\n"
+        "asyncio.run(main())"
+    )
+    async with EmbeddedPostgres(folder) as server:
+        await migrate(server.url)
+        async with await Database.open(server.url, patience_s=WAIT_MAX_S, reviver=server) as db:
+            other = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", code, str(folder), env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            assert other.stdout is not None
+            assert await other.stdout.readline() == b"here\n"
+            await killed(server)
+
+            async def started_at() -> str:
+                async with db.unscoped() as tx:
+                    return str(await tx.value("SELECT pg_postmaster_start_time()::text"))
+
+            (here, (there, _)) = await asyncio.gather(started_at(), other.communicate(b"\n"))
+        assert other.returncode == 0
+        assert there.decode().strip() == here
+    assert not (folder / "postmaster.pid").exists(), "the last one to leave stops the server that was started again"
+
+
+async def test_a_server_that_cannot_be_started_again_is_told_in_words_that_fit(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with EmbeddedPostgres(folder) as server:
+        await migrate(server.url)
+        async with await Database.open(server.url, patience_s=3.0, reviver=server) as db:
+            await projects.every(db)
+            await killed(server)
+            (folder / "isthmus.conf").write_text("max_connections = many\n")
+            with pytest.raises(DatabaseUnavailable) as refused:
+                await projects.every(db)
+            assert "ISTHMUS_DATABASE_URL" not in refused.value.remedy
+            assert "embedded PostgreSQL is started again by itself" in refused.value.remedy
+
+            async def told() -> bool:
+                return any("cannot be started again" in each for each in caplog.messages)
+
+            await eventually(told)
+            (folder / "isthmus.conf").write_text("max_connections = 50\n")
+            async with await Database.open(server.url, patience_s=WAIT_MAX_S, reviver=server) as again:
+                await projects.every(again)

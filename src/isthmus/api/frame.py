@@ -13,6 +13,7 @@ from litestar import Litestar
 from isthmus.api.deprecation import deprecation_of
 from isthmus.api.forwarded import ProxyTrust
 from isthmus.api.metrics import METHODS, Metrics
+from isthmus.kernel.hurry import hurried
 from isthmus.kernel.ids import passing_id
 from isthmus.kernel.tracing import Kind, on_behalf_of, parse_traceparent, span, trace_now
 
@@ -32,6 +33,11 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"cache-control", b"no-store"),
 )
 """Added where an answer does not carry its own: the console's pages name what they load."""
+
+DATABASE_WAIT_S: Final = 5.0
+"""Somebody is at the other end, perhaps behind a gateway: they are told soon that the database is away, and ask again.
+Long enough for an embedded server to be started again.
+"""
 
 HTTPS_ONLY: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
 """Where people reach this server over TLS, browsers come back over nothing else for a year. Subdomains may belong to
@@ -109,7 +115,8 @@ class Frame:
             await send(message)
 
         try:
-            await inside(scope, receive, framed)
+            with hurried(DATABASE_WAIT_S):
+                await inside(scope, receive, framed)
         finally:
             elapsed_s = time.perf_counter() - started_s
             route = str(scope.get("path_template") or "none")

@@ -22,6 +22,8 @@ READY_TIMEOUT_S: Final = 2.0
 """A load balancer asks every few seconds; a database that needs longer is not ready."""
 
 
+DATABASE_AWAY: Final = b"# TYPE isthmus_database_up gauge\nisthmus_database_up 0.0\n"
+
 PAUSES_SINCE: Final = "0009"
 """The schema that knows of pauses."""
 
@@ -74,15 +76,22 @@ def health_routes(services: Services, metrics: Metrics, access: Access) -> list[
 
     @get("/metrics", tags=["health"], include_in_schema=False, media_type=CONTENT_TYPE_LATEST)
     async def measurements(request: Request[Any, Any, Any]) -> bytes:
-        """For Prometheus, from this machine or with an admin key."""
+        """For Prometheus, from this machine or with an admin key. While the database is away no key can be looked up:
+        whoever sends one is told that, as `/readyz` tells everybody, and nothing else.
+        """
         if not _from_here(request):
-            await access.needs(Scope.ADMIN)(request, request.route_handler)
+            try:
+                async with asyncio.timeout(READY_TIMEOUT_S):
+                    await access.needs(Scope.ADMIN)(request, request.route_handler)
+            except (TimeoutError, DatabaseUnavailable):
+                return DATABASE_AWAY
         await metrics.vitals.look(services.db)
-        with contextlib.suppress(TimeoutError, DatabaseUnavailable):
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                waiting = await load(services.db)
-                metrics.active_runs.set(waiting.active_runs)
-                metrics.destinations_behind.set(waiting.pending_destinations)
+        if metrics.vitals.database_up:
+            with contextlib.suppress(TimeoutError, DatabaseUnavailable):
+                async with asyncio.timeout(READY_TIMEOUT_S):
+                    waiting = await load(services.db)
+                    metrics.active_runs.set(waiting.active_runs)
+                    metrics.destinations_behind.set(waiting.pending_destinations)
         return metrics.text()
 
     return [healthz, readyz, measurements]

@@ -1,4 +1,4 @@
-"""Refusals on the wire: RFC 9457 problems, one table from failure to status, never a traceback."""
+"""Refusals on the wire: RFC 9457 problems, with the status of `kernel.statuses`, never a traceback."""
 
 from __future__ import annotations
 
@@ -11,42 +11,12 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
 from isthmus.api.remedies import WORDS
-from isthmus.kernel import failures
 from isthmus.kernel.failures import Failure, Turn, remedy_in
+from isthmus.kernel.statuses import status_of
 
 _log = logging.getLogger(__name__)
 
 PROBLEM_JSON: Final = "application/problem+json"
-
-STATUSES: Final[Mapping[type[Failure], int]] = {
-    failures.Failure: 500,
-    failures.ConfigurationFailure: 500,
-    failures.DatabaseUnavailable: 503,
-    failures.PausedAfterRestore: 503,
-    failures.InvalidInput: 422,
-    failures.CredentialFailure: 424,
-    failures.RequestFailure: 422,
-    failures.UnknownObject: 404,
-    failures.RecordNotFound: 404,
-    failures.Conflict: 409,
-    failures.Duplicate: 409,
-    failures.IdempotencyMismatch: 422,
-    failures.TooLarge: 413,
-    failures.NotApproved: 403,
-    failures.TransientFailure: 502,
-    failures.RateLimited: 429,
-    failures.VendorUnavailable: 503,
-    failures.VendorTimeout: 504,
-    failures.UnsafeLink: 502,
-    failures.SchemaDrift: 409,
-    failures.RunSuperseded: 409,
-    failures.DestinationFailure: 502,
-    failures.StorageFull: 507,
-}
-"""Failure class → HTTP status; a class that is missing takes its nearest parent's.
-
-424: the hub is fine and so is the request, but the connection's own credentials are refused at the vendor.
-"""
 
 
 class VendorProblem(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,11 +70,6 @@ class Refused(Exception):
         self.retry_after_s = retry_after_s
         self.headers = dict(headers or {})
         super().__init__(message)
-
-
-def status_of(failure: Failure) -> int:
-    """The status of a failure: its own class's, or its nearest parent's."""
-    return next(STATUSES[cls] for cls in type(failure).__mro__ if cls in STATUSES)
 
 
 def problem_of(failure: Failure, request_id: str = "") -> Problem:

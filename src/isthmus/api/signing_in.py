@@ -22,7 +22,6 @@ from isthmus.api.access import Access, Ask, Scope, project_of
 from isthmus.api.connections import Secret
 from isthmus.api.finding import note
 from isthmus.api.places import CloudInput, CustomCloud, cloud_of
-from isthmus.api.problems import status_of
 from isthmus.api.services import ProjectServices, Services
 from isthmus.api.shapes import Input, Text
 from isthmus.auth.entra.authorization import SIGN_IN_MAX_S
@@ -32,6 +31,7 @@ from isthmus.connections.given import given_secret
 from isthmus.connections.making import Wish
 from isthmus.connections.signing_in import state_hash
 from isthmus.kernel.failures import Failure, SignInAgain
+from isthmus.kernel.statuses import status_of
 from isthmus.store import consumers, grants
 from isthmus.store.rows import Connection
 

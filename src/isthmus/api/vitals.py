@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -17,8 +18,15 @@ from isthmus.store.vitals import Vitals, vitals
 FRESH_S: Final = 5.0
 """Several scrapers share one look."""
 
-LOOK_S_MAX: Final = 8.0
-"""Prometheus gives up after ten seconds by default; a database that is away is a measurement too."""
+ANSWER_S_MAX: Final = 2.0
+"""A database that does not answer for so long is away, which is a measurement too."""
+
+LOOK_S_MAX: Final = 5.0
+"""One that answers may take longer to tell everything. Prometheus gives up after ten seconds by default, and would
+then take the server for dead.
+"""
+
+_log = logging.getLogger(__name__)
 
 _STATES_OF_CONNECTIONS: Final = ("pending", "connected", "degraded", "needs_reauth", "blocked", "disconnected")
 
@@ -28,7 +36,7 @@ class VitalsCollector(Collector):
 
     def __init__(self) -> None:
         self._latest: Vitals | None = None
-        self._database_up = False
+        self.database_up = False
         self._looked_s = -FRESH_S
         self._took_s = 0.0
         self._one_at_a_time = asyncio.Lock()
@@ -40,21 +48,33 @@ class VitalsCollector(Collector):
             if started_s - self._looked_s < FRESH_S:
                 return
             try:
-                async with asyncio.timeout(LOOK_S_MAX):
-                    self._latest = await vitals(db)
-                self._database_up = True
-            except (DatabaseUnavailable, TimeoutError):
-                self._latest, self._database_up = None, False
+                self._latest, self.database_up = None, await _answers(db)
+                if self.database_up:
+                    async with asyncio.timeout(LOOK_S_MAX):
+                        self._latest = await vitals(db)
+            except TimeoutError:
+                _log.warning("the house's state could not be measured within %g s", LOOK_S_MAX)
+            except DatabaseUnavailable:
+                self.database_up = False
             self._looked_s = time.monotonic()
             self._took_s = self._looked_s - started_s
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """What the last look found; of a database that is away only that it is."""
-        yield _one("isthmus_database_up", "1 while the database answers.", float(self._database_up))
+        yield _one("isthmus_database_up", "1 while the database answers.", float(self.database_up))
         yield _one("isthmus_vitals_seconds", "How long looking at the database took.", self._took_s)
         if self._latest is not None:
             yield from _of_the_house(self._latest)
             yield from _of_projects(self._latest)
+
+
+async def _answers(db: Database) -> bool:
+    try:
+        async with asyncio.timeout(ANSWER_S_MAX), db.unscoped() as tx:
+            await tx.value("SELECT 1")
+    except (DatabaseUnavailable, TimeoutError):
+        return False
+    return True
 
 
 def _of_the_house(found: Vitals) -> Iterator[GaugeMetricFamily]:

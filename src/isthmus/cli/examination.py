@@ -73,9 +73,12 @@ def _folder(settings: Settings) -> Examined:
 async def _hub(settings: Settings) -> list[Examined]:
     from isthmus.app import Hub
     from isthmus.store import connections
+    from isthmus.store.postmaster import died
 
     where = "given by ISTHMUS_DATABASE_URL" if settings.database_url else "embedded"
     findings: list[Examined] = []
+    if settings.database_url is None and died(settings.postgres_dir):
+        where += ". It had stopped; I started it"
     try:
         async with Hub.open(settings) as hub:
             async with hub.db.project(hub.project.id) as tx:

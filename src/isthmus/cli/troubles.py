@@ -52,8 +52,8 @@ async def troubles(opened: Hub) -> list[Trouble]:
                 found += _run(run, names[sync.id], sync, covered=sync.connection_id in sick)
         found += [_destination(each) for each in await destinations.every(tx) if each.paused or each.failing_since]
         found += [] if Pause.WRITES in stopped else await _left_lying(tx)
-        found += await _overdue(tx, [each for each in await schedules.every(tx) if _active(kept.get(each.sync_id))])
-    return found
+        late = await _late(tx, [each for each in await schedules.every(tx) if _active(kept.get(each.sync_id))])
+    return found + ([await _overdue(opened, late)] if late else [])
 
 
 def _names(syncs: list[Sync]) -> dict[object, str]:
@@ -141,17 +141,27 @@ async def _left_lying(tx: Transaction) -> list[Trouble]:
     ]
 
 
-async def _overdue(tx: Transaction, schedules: list[Schedule]) -> list[Trouble]:
+async def _late(tx: Transaction, schedules: list[Schedule]) -> list[Schedule]:
     now: datetime = await tx.value("SELECT now()")
-    late = [each for each in schedules if each.next_due < now - OVERDUE_AFTER]
-    if not late:
-        return []
+    return [each for each in schedules if each.next_due < now - OVERDUE_AFTER]
+
+
+async def _overdue(opened: Hub, late: list[Schedule]) -> Trouble:
+    """Who should have started them: nobody, somebody who was cut off from the database, or somebody who is busy."""
+    from isthmus.store.processes import FRESH_S, cut_off, heard_of_a_worker
+
+    async with opened.db.system() as tx:
+        now: datetime = await tx.value("SELECT clock_timestamp()")
+        silent = await cut_off(tx)
+    async with opened.db.unscoped() as tx:
+        heard = await heard_of_a_worker(tx)
+    why, remedy, command = "no worker runs.", "", "isthmus worker"
+    if heard is not None and heard > now - timedelta(seconds=FRESH_S):
+        why, command = "the worker is busy with other work.", "isthmus runs"
+    elif heard is not None and silent:
+        why = f"{silent[0].name} has said nothing for a while."
+        remedy = "It was cut off from the database and takes its work up again within seconds. Look again:"
+        command = "isthmus doctor"
     since = min(each.next_due for each in late).astimezone(UTC)
-    return [
-        Trouble(
-            title="Schedules",
-            reason=f"{len(late)} {'is' if len(late) == 1 else 'are'} overdue, the first since {ago(since, now)}: "
-            "no worker runs.",
-            command="isthmus worker",
-        )
-    ]
+    many = f"{len(late)} {'is' if len(late) == 1 else 'are'} overdue, the first since {ago(since, now)}"
+    return Trouble(title="Schedules", reason=f"{many}: {why}", remedy=remedy, command=command)

@@ -15,8 +15,9 @@ from isthmus.console.pages import SECURITY_HEADERS, Theme, html, render
 from isthmus.console.services import Services, Workspace
 from isthmus.console.sessions import SESSION_COOKIE, SESSION_IDLE_HOURS, form_proof, hashed, proven
 from isthmus.console.visit import Plain, Visit, may
-from isthmus.kernel.failures import Failure, InvalidInput, RecordNotFound
+from isthmus.kernel.failures import DatabaseUnavailable, Failure, InvalidInput, RecordNotFound
 from isthmus.kernel.ids import new_id, short
+from isthmus.kernel.statuses import status_of
 from isthmus.store import console_people, projects
 from isthmus.store.console_people import SignedIn
 
@@ -76,7 +77,7 @@ class Admission:
         if who.chosen_project is not None:
             try:
                 return await self._services.of(who.chosen_project)
-            except Failure:
+            except RecordNotFound:
                 _log.info("a session's project is gone; showing the configured one")
         return await self._services.of((await projects.first(self._services.db, self._services.settings.project)).id)
 
@@ -107,10 +108,17 @@ def refused(request: Plain, error: Refused) -> Response[str]:
 
 def failed(request: Plain, error: Failure) -> Response[str]:
     """The page of a foreseeable failure: what happened, why, what to do, whom to ask."""
+    away = isinstance(error, DatabaseUnavailable)
     lost = isinstance(error, RecordNotFound) or (
         isinstance(error, InvalidInput) and request.method in SAFE_METHODS and error.message.startswith("There is no")
     )
-    return _trouble(request, 404 if lost else 422, title=error.message, failure=error.to_dict())
+    return _trouble(
+        request,
+        404 if lost else status_of(error),
+        title="The database does not answer" if away else error.message,
+        words=error.message if away else "",
+        failure=error.to_dict(),
+    )
 
 
 def not_served(request: Plain, error: HTTPException) -> Response[str]:
@@ -140,6 +148,8 @@ def _trouble(
     response = html(
         render("trouble.html", title=title, words=words, failure=failure, theme=Theme.of(request)), status=status
     )
+    if failure is not None and failure["retry_after"] is not None:
+        response.headers.setdefault("retry-after", str(max(1, round(failure["retry_after"]))))
     return secured(response)
 
 

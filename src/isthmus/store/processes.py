@@ -9,23 +9,30 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import msgspec
+import psutil  # type: ignore[import-untyped]  # comes with the embedded PostgreSQL's wheel
 
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import ConfigurationFailure
+from isthmus.kernel.failures import ConfigurationFailure, DatabaseUnavailable
+from isthmus.kernel.hurry import hurried
 from isthmus.kernel.ids import new_id
 from isthmus.kernel.version import VERSION
-from isthmus.store.database import Database
+from isthmus.store.database import Database, Transaction
 from isthmus.store.migrate import HEAD, PRESENCE_LOCK
 
 BEAT_S: Final = 3.0
 FRESH_S: Final = 20.0
 """Whoever has said nothing for so long is taken for dead."""
 
+LEAVE_S_MAX: Final = 2.0
+"""A process ends although the database is away."""
+
+_SILENT_MAX: Final = 100
 _FORGET_S: Final = 24 * 3_600.0
 
 ReadKeys = Callable[[], Awaitable[list[str]]]
@@ -107,8 +114,9 @@ class Presence:
         """This process ends; nothing to do when it never said that it is there."""
         if not self._told:
             return
-        async with self._db.system() as tx:
-            await tx.execute("DELETE FROM processes WHERE id = %s", (self._id,))
+        with hurried(LEAVE_S_MAX), suppress(DatabaseUnavailable):  # silence says the same after a while
+            async with self._db.system() as tx:
+                await tx.execute("DELETE FROM processes WHERE id = %s", (self._id,))
 
 
 def too_old(schema: str, oldest: str) -> ConfigurationFailure:
@@ -128,6 +136,27 @@ async def at_work(db: Database) -> list[Process]:
                ORDER BY schema, kind, started_at""",
             (FRESH_S,),
         )
+
+
+async def heard_of_a_worker(tx: Transaction) -> datetime | None:
+    """When a worker, in whatever process, last gave a sign of life; None when none is registered. Workers that end in
+    order are not.
+    """
+    heard: datetime | None = await tx.value("SELECT max(last_heartbeat) FROM procrastinate_workers")
+    return heard
+
+
+async def cut_off(tx: Transaction) -> list[Process]:
+    """Processes of this machine that live and have said nothing for a while: the database was away, and they find it
+    again within seconds. `tx` is one of the system's.
+    """
+    rows = await tx.rows(
+        Process,
+        """SELECT * FROM processes WHERE host = %s AND beat_at <= clock_timestamp() - make_interval(secs => %s)
+           ORDER BY beat_at DESC LIMIT %s""",
+        (socket.gethostname(), FRESH_S, _SILENT_MAX),
+    )
+    return [each for each in rows if psutil.pid_exists(each.pid)]
 
 
 async def wait_for_all(

@@ -9,6 +9,7 @@ from typing import Final
 
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import Failure
+from isthmus.kernel.hurry import unhurried
 from isthmus.transport.leases import LeaseRequest, LeaseStore, step_requests
 from isthmus.transport.limiter import Allowance, BudgetLimits, SlidingWindowBudget, Usage
 
@@ -63,7 +64,8 @@ class SharedBudget:
             ended, self._renewer = self._renewer, None
             if ended is not None and not ended.cancelled():
                 ended.result()  # whatever ended the last one unexpectedly is told, not hidden
-            self._renewer = asyncio.create_task(self._keep_renewed(), name=f"budget {self._scope}")
+            with unhurried():  # it outlives the request that is the first to need it
+                self._renewer = asyncio.create_task(self._keep_renewed(), name=f"budget {self._scope}")
         return self._local.admit(within_s)
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from isthmus.kernel.failures import Failure
+from isthmus.kernel.hurry import unhurried
 
 T = TypeVar("T")
 
@@ -34,6 +35,11 @@ class Crew:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    def carry(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin what asks a vendor: how it ends is noted with all patience, however short that of whoever asked is."""
+        with unhurried():
+            return self.start(work)
 
     async def drain(self, seconds: float = DRAINED_S) -> None:
         """Wait for what is under way; what is not done by then ends here, and whoever reconciles looks after it."""

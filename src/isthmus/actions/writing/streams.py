@@ -84,7 +84,7 @@ class Streams:
             content = await stack.enter_async_context(spooled(parts))
             # From here on file and place belong to whoever sends: a caller that goes away does not take them along.
             work = self._uploaded(project_id, connection_id, wish, content, planner)
-            begun = self._crew.start(_closing(stack.pop_all(), work))
+            begun = self._crew.carry(_closing(stack.pop_all(), work))
         return await asyncio.shield(begun)
 
     @asynccontextmanager

@@ -138,7 +138,7 @@ class Writer:
                 return stored(planned.operation), None
             if operation.state is OperationState.WAITING_FOR_APPROVAL or new.lease_s == 0.0:
                 return operation, None
-            return operation, self._crew.start(self._carried(drafted.desk, operation, drafted.ready, noted_s))
+            return operation, self._crew.carry(self._carried(drafted.desk, operation, drafted.ready, noted_s))
         raise changed_again_and_again()
 
     async def _draft(self, project_id: UUID, connection_id: UUID, wish: WriteWish, planner: Planner | None) -> Drafted:
@@ -237,7 +237,7 @@ class Writer:
                 self._desks.forget(project_id, connection_id, desk.seal)
                 continue
             ready = {each.new.id: each.ready for each in drafted if each.ready is not None}
-            work = self._crew.start(self._carried_batch(desk, made, ready, refused, isolated=wish.all_or_nothing))
+            work = self._crew.carry(self._carried_batch(desk, made, ready, refused, isolated=wish.all_or_nothing))
             return [each.operation.id for each in planned if each.operation is not None], work
         raise changed_again_and_again()
 
@@ -430,7 +430,7 @@ class Writer:
         """
         await self._after.refuse()
         desk, rows = await self._approver.approve(project_id, operation_id, by, seen)
-        work = self._crew.start(self._carried_approved(desk, rows))
+        work = self._crew.carry(self._carried_approved(desk, rows))
         if wait_s is None:
             await asyncio.shield(work)
         elif wait_s > 0:

@@ -20,8 +20,9 @@ from isthmus.console.pages import SECURITY_HEADERS
 from isthmus.console.services import Services, Workspace
 from isthmus.console.sessions import form_proof, proven
 from isthmus.kernel.clock import Clock
-from isthmus.kernel.failures import Failure
+from isthmus.kernel.failures import DatabaseUnavailable, Failure
 from isthmus.kernel.ids import new_id, short
+from isthmus.kernel.statuses import status_of
 from isthmus.store import connect_sessions
 from isthmus.store.connect_sessions import Door
 
@@ -204,7 +205,14 @@ def turned(request: Plain, error: Turned) -> Response[str]:
 
 def failed(request: Plain, error: Failure) -> Response[str]:
     """The page of a foreseeable failure that no other page shows."""
-    return secured(connect_page("connect/stop.html", status=422, title=error.message, words=error.remedy))
+    if isinstance(error, DatabaseUnavailable):  # a customer sees this page: the remedy is for whoever runs the hub
+        words = "Nothing is lost. Load the page again in a moment; should it last, tell whoever sent you the link."
+        page = connect_page("connect/stop.html", status=503, title="This page has to wait a moment", words=words)
+    else:
+        page = connect_page("connect/stop.html", status=status_of(error), title=error.message, words=error.remedy)
+    if error.retry_after_s is not None:
+        page.headers.setdefault("retry-after", str(max(1, round(error.retry_after_s))))
+    return secured(page)
 
 
 def not_served(request: Plain, error: HTTPException) -> Response[str]:

@@ -1,0 +1,37 @@
+"""How long the work at hand may wait for the house's own database.
+
+Whoever asks over HTTP gets an answer within seconds, even if it is that there is none; work that nobody waits for has
+the long patience of the database itself. Tasks inherit the hurry of whoever starts them, so that what has to be noted
+whatever it costs (a vendor has been asked already) is begun `unhurried`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_WAIT_MAX_S: ContextVar[float] = ContextVar("isthmus_database_wait_max_s", default=math.inf)
+
+
+def wait_max_s() -> float:
+    """Seconds that the work at hand may wait for the database; infinite where nobody is in a hurry."""
+    return _WAIT_MAX_S.get()
+
+
+@contextmanager
+def hurried(seconds: float) -> Iterator[None]:
+    """Inside, and in tasks that are started inside, the database is waited for no longer than this."""
+    before = _WAIT_MAX_S.set(seconds)
+    try:
+        yield
+    finally:
+        _WAIT_MAX_S.reset(before)
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Inside, and in tasks that are started inside, the database's own patience holds again."""
+    with hurried(math.inf):
+        yield
