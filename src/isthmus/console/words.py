@@ -155,7 +155,6 @@ NOTICES: Final = {
     "write-confirmed": "Done: the vendor has confirmed it.",
     "write-open": "It is on its way. This page tells how it stands; load it again in a moment.",
     "write-looked": "Looked just now.",
-    "write-waits": "It waits for approval: somebody else has to look at it before it is sent.",
     "write-refused": "Refused. It was not sent; whoever planned it sees your reason.",
     "write-decided": "Noted. Nothing was sent.",
     "app-secret-used": "The new secret was accepted. Every connection through your app uses it; those that stood still "
