@@ -136,6 +136,7 @@ NOTICES: Final = {
     "test-mail-sent": "The mail server has taken the test mail. Look into the mailbox, and into its junk folder.",
     "disconnected": "The connection is gone, with its syncs and records. Nothing changed at the vendor's side.",
     "sync-created": "The sync is set up. One record was read as a sample, so fields and filter are known to work.",
+    "shared-kept": "What the customer agreed to is kept in step. The first runs read it in full.",
     "default-syncs-again": "A worker tries again within seconds. Load the page again in a moment.",
     "default-syncs-left": "Noted: this connection does without them.",
     "sync-reading-changed": "Saved. The next run reads everything again; records that are the same emit nothing.",
