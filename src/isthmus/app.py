@@ -20,7 +20,7 @@ from isthmus.actions.reading.slices import OnProgress
 from isthmus.actions.writing import Writer
 from isthmus.client.protocols import Journal, JournalEntry
 from isthmus.configuration.new_connections import NewConnections
-from isthmus.connections import checking
+from isthmus.connections import checking, kept_checks
 from isthmus.connections.caring import Caretaker
 from isthmus.connections.connecting import Connecting
 from isthmus.connections.dead import refuse_dead
@@ -39,6 +39,7 @@ from isthmus.delivery.senders import webhook_senders
 from isthmus.engine import Engine, EngineSettings, Periodic
 from isthmus.engine.running import perform_run
 from isthmus.kernel.clock import Clock, SystemClock
+from isthmus.kernel.failures import Failure
 from isthmus.kernel.ids import new_id
 from isthmus.kernel.tracing import ASKED_BY, request_now
 from isthmus.settings import Settings
@@ -172,10 +173,20 @@ class Hub:
         return self.opener.open(self.project.id, connection_id, journal)
 
     async def check(self, connection: Connection, *, just_consented: bool = False) -> checking.Report:
-        """Take the steps of a check and keep what they say."""
-        return await checking.check(
-            self.db, self.opener, connection, ForgetfulJournal(), self.clock, just_consented=just_consented
-        )
+        """Take the steps of a check and keep what they say. Raises what stands in the way of the first one."""
+        try:
+            report = await checking.check(
+                self.db, self.opener, connection, ForgetfulJournal(), self.clock, just_consented=just_consented
+            )
+        except Failure as failure:
+            await self._keep_check(connection.id, kept_checks.could_not_begin(failure))
+            raise
+        await self._keep_check(report.connection.id, kept_checks.kept_steps(report.steps))
+        return report
+
+    async def _keep_check(self, connection_id: UUID, steps: list[kept_checks.KeptStep]) -> None:
+        async with self.db.project(self.project.id) as tx:
+            await kept_checks.keep_check(tx, connection_id, self.clock.now(), steps)
 
     async def move(self, connection_id: UUID, environment: str, *, actor: str) -> Connection:
         """Point a connection to another environment of its tenant; check it next.

@@ -16,10 +16,11 @@ from typing import Final
 from uuid import UUID
 
 from litestar import Litestar
+from litestar.exceptions import HTTPException
 
 from isthmus.api import UNKNOWN, Frame, ProxyTrust, Rate, create_api, rate_of
 from isthmus.app import Hub
-from isthmus.console import create_console
+from isthmus.console import create_console, unknown_address
 from isthmus.console.connect import create_connect_pages
 from isthmus.console.portal import create_portal_pages
 from isthmus.delivery.deliveries import Deliveries
@@ -150,7 +151,10 @@ def create_server(
             *create_connect_pages(services),
             *create_portal_pages(services),
         ],
-        exception_handlers=api.exception_handlers,
+        exception_handlers={
+            **api.exception_handlers,
+            HTTPException: unknown_address(services, api.exception_handlers[HTTPException]),
+        },
         openapi_config=api.openapi,
         plugins=api.plugins,
         lifespan=[lifespan],

@@ -219,4 +219,6 @@ async def test_what_is_not_there_is_a_page_with_a_way_on(admin: Visitor) -> None
     for path in (f"/console/runs/{new_id()}", f"/console/connections/{new_id()}", f"/console/deliveries/{new_id()}"):
         answer = await admin.get(path)
         assert answer.status_code == 404, path
-        assert "What to do" in words(answer.text)
+        assert "There is no such" in words(answer.text)
+        assert "Correct the input" not in words(answer.text), "an address is not an input"
+        assert 'aria-label="Rooms"' in answer.text

@@ -181,8 +181,13 @@ async def test_a_write_that_waits_is_read_before_it_is_approved_by_somebody_else
     path = f"/console/writes/new?connection={connection.id}&verb=create&object=customers"
     form = {"connection": str(connection.id), "verb": "create", "object": "customers", "company": US, "do": "write"}
     body = '{"displayName": "Waits"}'
+    assert "This will wait for approval by somebody else" in words(await admin.text(path))
+    checked = words((await admin.send("/console/writes/new", on=path, body=body, **{**form, "do": "check"})).text)
+    assert "Ask for approval" in checked
+    assert "Write it" not in checked
     sent = await admin.send("/console/writes/new", on=path, body=body, **form)
-    assert sent.headers["location"].endswith("notice=write-waits"), words(sent.text)
+    assert sent.status_code == 303, words(sent.text)
+    assert "notice" not in sent.headers["location"], "the page's own banner says that it waits"
     base = sent.headers["location"].partition("?")[0]
     own = words(await admin.text(base))
     assert "somebody else has to approve it" in own
@@ -202,3 +207,44 @@ async def test_a_write_that_waits_is_read_before_it_is_approved_by_somebody_else
     assert (await colleague.send(f"{other}/refuse", reason="")).status_code == 422
     assert (await colleague.send(f"{other}/refuse", reason="Not this one.")).status_code == 303
     assert "Not this one." in words(await admin.text(other))
+
+
+async def test_a_lasting_refusal_does_not_ask_to_be_repeated(admin: Visitor, served: Served) -> None:
+    connection = await served.house.connect(served.hub)
+    line = b'{"lineType": "Item", "lineObjectNumber": "1896-S", "quantity": 1}'
+    body = b'{"customerNumber": "10000", "salesInvoiceLines": [%s]}' % line
+    made = await written(served, connection, "salesInvoices", body)
+    for verb, action in ((Verb.ACTION, "post"), (Verb.DELETE, None)):
+        wish = WriteWish(verb=verb, object="salesInvoices", company=US, record_id=made.remote_id, action=action)
+        ended = await served.hub.writer.submit(served.hub.project.id, connection.id, wish)
+    page = await admin.text(f"/console/writes/{ended.id}")
+    assert "Refused by a rule of Business Central" in words(page)
+    assert "Sent: business rule" not in words(page)
+    assert 'class="button primary"' not in page, "repeating will not help, so nothing calls for it"
+    assert "Send the same again" in words(page)
+
+
+async def test_a_refused_write_can_be_corrected(admin: Visitor, served: Served) -> None:
+    connection = await served.house.connect(served.hub)
+    wish = WriteWish(
+        verb=Verb.CREATE, object="customers", company=US, body=b'{"number": "10000", "displayName": "Twice"}'
+    )
+    ended = await served.hub.writer.submit(served.hub.project.id, connection.id, wish)
+    page = await admin.text(f"/console/writes/{ended.id}")
+    found = re.search(r'href="(/console/writes/new[^"]+)">.*Correct and write anew', page)
+    assert found is not None, words(page)
+    assert "10000" in unescape(await admin.text(unescape(found.group(1))))
+
+
+async def test_whoever_could_approve_alone_is_warned(admin: Visitor, signed_in: SignedIn, served: Served) -> None:
+    async with served.hub.db.system() as tx:
+        await tx.execute("DELETE FROM console_people WHERE name NOT LIKE 'admin%%' OR last_seen_at IS NULL")
+        await tx.execute(
+            "DELETE FROM console_people WHERE id <> (SELECT id FROM console_people ORDER BY created_at DESC LIMIT 1)"
+        )
+    assert "Nobody else could approve yet" in words(await admin.text("/console/settings/approval"))
+    await admin.send("/console/settings/approval", required="1")
+    after = words(await admin.text("/console/settings/approval"))
+    assert "what you ask for is refused when its time is up" in after
+    await signed_in("operator")
+    assert "Nobody else could approve" not in words(await admin.text("/console/settings/approval"))

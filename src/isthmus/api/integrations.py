@@ -28,6 +28,7 @@ from isthmus.connections.integrations import (
     SharedObject,
     cloud_of_integration,
     remarks_of,
+    remarks_on_objects,
     shared_objects,
     usable_page,
 )
@@ -279,7 +280,10 @@ def _view(services: Services, row: Integration, used: int) -> IntegrationView:
         ],
         modes=[Mode(mode) for mode in row.modes],
         tenant=row.tenant,
-        remarks=remarks_of(row.tenant, row.modes),
+        remarks=[
+            *remarks_of(row.tenant, row.modes),
+            *remarks_on_objects(row.provider, [each.object for each in shared_objects(row)]),
+        ],
         connections=used,
         redirect_uri=f"{services.public_url}/oauth/callback",
         created_at=row.created_at,

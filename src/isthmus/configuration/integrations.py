@@ -22,6 +22,7 @@ from isthmus.connections.integrations import (
     SharedObject,
     cloud_of_integration,
     remarks_of,
+    remarks_on_objects,
     shared_objects,
     usual_modes,
 )
@@ -73,7 +74,10 @@ class _One:
     def remarks(self) -> list[str]:
         """What is allowed and yet leads customers nowhere."""
         wish = self._wish()
-        return remarks_of(wish.tenant, list(wish.modes) or usual_modes(wish.client_id))
+        return [
+            *remarks_of(wish.tenant, list(wish.modes) or usual_modes(wish.client_id)),
+            *remarks_on_objects(wish.provider, [each.object for each in wish.objects]),
+        ]
 
     def added(self) -> Step:
         """It is not there yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -202,6 +203,26 @@ def remarks_of(tenant: str, modes: Iterable[str]) -> list[str]:
         "accept any organizational directory for the app and leave the tenant out; or offer only the ways that use an "
         "app of the customer's own."
     ]
+
+
+def remarks_on_objects(provider: str, names: Iterable[str]) -> list[str]:
+    """What is allowed and yet stops customers: an object to share that the check of a connect session cannot find.
+
+    A custom API may have names of its own, and a newer version of the vendor's brings more: so it is said, not refused.
+    """
+    declaration = provider_named(provider).declaration
+    standard = {each.casefold(): each for each in declaration.standard_objects}
+    remarks = []
+    for name in names if standard else ():
+        if name.casefold() in standard:
+            continue
+        near = [standard[each] for each in get_close_matches(name.casefold(), standard, n=1, cutoff=0.6)]
+        meant = f" Did you mean “{near[0]}”?" if near else ""
+        remarks.append(
+            f"“{name}” is no standard object of {declaration.title}.{meant} Where a customer's system does not offer "
+            "it, nobody can finish connecting: correct the name, or leave it out of what is shared."
+        )
+    return remarks
 
 
 def plain_title(name: str) -> str:

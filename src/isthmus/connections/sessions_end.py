@@ -9,6 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from isthmus.connections.agreements import keep_agreement
+from isthmus.connections.kept_checks import KeptStep, keep_check
 from isthmus.kernel.failures import Failure, InvalidInput, RecordNotFound
 from isthmus.store import audit, connect_sessions, connections, consumers, events, integrations
 from isthmus.store.connect_sessions import ConnectSession
@@ -51,6 +53,10 @@ async def end_well(
         subject=str(connection_id),
         detail={"name": connection.name, "connect_session": str(session.id)},
     )
+    await keep_agreement(tx, session, connection)
+    if session.checks:
+        now: datetime = await tx.value("SELECT now()")
+        await keep_check(tx, connection_id, now, msgspec.convert(session.checks, list[KeptStep]))
     ended = msgspec.structs.replace(session, status="connected", step="done", sealed=None, failure=None)
     return await connect_sessions.save(tx, ended, ended=True)
 

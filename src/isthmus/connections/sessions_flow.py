@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 
 from isthmus.client.protocols import Journal
+from isthmus.connections import agreements
 from isthmus.connections.connecting import Connecting
 from isthmus.connections.integrations import Integrations, Mode, cloud_of_integration
 from isthmus.connections.keyring import Keyring
@@ -72,7 +73,9 @@ class ConnectFlow:
         def accepted(session: ConnectSession) -> ConnectSession:
             if session.step != "consent":
                 return session  # a second tab is ahead
-            inputs = {**session.inputs, "mode": modes[0].value} if direct else session.inputs
+            inputs = {**session.inputs, agreements.KEPT_AS: scene.integration.objects}
+            if direct:
+                inputs["mode"] = modes[0].value
             return msgspec.structs.replace(
                 session, status="opened", failure=None, step="vendor" if direct else "inputs", inputs=inputs
             )

@@ -7,7 +7,8 @@ knowledge, SQL, the HTTP client, or another surface.
 
 from __future__ import annotations
 
+from isthmus.console.lost import unknown_address
 from isthmus.console.room import create_console
 from isthmus.console.sign_in import first_administrator_link, invitation_link
 
-__all__ = ["create_console", "first_administrator_link", "invitation_link"]
+__all__ = ["create_console", "first_administrator_link", "invitation_link", "unknown_address"]

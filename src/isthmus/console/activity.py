@@ -15,6 +15,7 @@ from litestar.types import ControllerRouterHandler
 
 from isthmus.console import payloads
 from isthmus.console.admission import known_id
+from isthmus.console.pages import pill
 from isthmus.console.remedies import changes_reading
 from isthmus.console.story import by_company, tell
 from isthmus.console.visit import Visit, Visiting
@@ -149,7 +150,13 @@ async def _events(visit: Visit, run_id: UUID) -> AsyncIterator[ServerSentEventMe
             run = await runs.get(tx, run_id)
             progress = await runs.progress(tx, run_id)
         ended = run.state not in ACTIVE
-        news = {"total": run.total, "done": progress.seen, "words": _words(run, progress, visit)}
+        news = {
+            "total": run.total,
+            "done": progress.seen,
+            "words": _words(run, progress, visit),
+            "pill": pill("run", run.state.value),
+            "whole": run.state is RunState.SUCCEEDED,
+        }
         yield ServerSentEventMessage(data=msgspec.json.encode(news).decode(), event="ended" if ended else "progress")
         if ended:
             return
@@ -166,7 +173,6 @@ def _words(run: Run, progress: Progress, visit: Visit) -> dict[str, str]:
         "done": f"{number(progress.seen)}{of_total} records",
         "rate": f"{number(rate)} records/s" if rate else "",
         "left": f"about {duration(left)} left" if left is not None and left > 0 else "",
-        "state": run.state.value,
         "read": number(progress.seen),
         "created": number(progress.created),
         "updated": number(progress.updated),

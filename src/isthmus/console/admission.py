@@ -47,13 +47,12 @@ class Admission:
         options = request.route_handler.opt
         if options.get(OPEN):
             return None
-        token = request.cookies.get(SESSION_COOKIE, "")
-        who = await console_people.session(self._services.db, hashed(token), SESSION_IDLE_HOURS) if token else None
-        if who is None:
+        visit = await self.visit(request)
+        if visit is None:
             back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             aim = f"?next={quote(back)}" if request.method in SAFE_METHODS else ""
             return Redirect(path=f"/console/sign-in{aim}", status_code=303)
-        visit = Visit(self._services, await self._here(who), request, who, form_proof(token))
+        who, token = visit.who, request.cookies.get(SESSION_COOKIE, "")
         needed = str(options.get("role", "viewer" if request.method in SAFE_METHODS else "admin"))
         if not may(who.role, needed):
             raise Refused(
@@ -71,6 +70,14 @@ class Admission:
             visit.take(form)
         request.state.visit = visit
         return None
+
+    async def visit(self, request: Plain) -> Visit | None:
+        """The visit of whoever is signed in, of any role; None when nobody is."""
+        token = request.cookies.get(SESSION_COOKIE, "")
+        who = await console_people.session(self._services.db, hashed(token), SESSION_IDLE_HOURS) if token else None
+        if who is None:
+            return None
+        return Visit(self._services, await self._here(who), request, who, form_proof(token))
 
     async def _here(self, who: SignedIn) -> Workspace:
         """The chosen project, or the configured one when none was chosen or it is gone."""
@@ -146,7 +153,8 @@ def _trouble(
     request: Plain, status: int, *, title: str, words: str = "", failure: dict[str, Any] | None = None
 ) -> Response[str]:
     response = html(
-        render("trouble.html", title=title, words=words, failure=failure, theme=Theme.of(request)), status=status
+        render("trouble.html", frame="alone.html", title=title, words=words, failure=failure, theme=Theme.of(request)),
+        status=status,
     )
     if failure is not None and failure["retry_after"] is not None:
         response.headers.setdefault("retry-after", str(max(1, round(failure["retry_after"]))))

@@ -12,9 +12,9 @@ from litestar.types import ControllerRouterHandler
 
 from isthmus.console.asking import errors_of
 from isthmus.console.connections import COMMON
-from isthmus.console.visit import Visit, Visiting
+from isthmus.console.visit import Visit, Visiting, may
 from isthmus.kernel.failures import Failure, InvalidInput
-from isthmus.store import approvals, connections, integrations
+from isthmus.store import approvals, connections, console_people, integrations
 from isthmus.store.approvals import ApprovalRule
 
 PATH: Final = "/console/settings/approval"
@@ -88,6 +88,12 @@ def _parts(rule: ApprovalRule) -> int:
     return sum(part is not None for part in (rule.object, rule.connection_id, rule.integration_id))
 
 
+async def _alone(visit: Visit) -> bool:
+    """True when nobody but this person could approve anything in the console."""
+    people = await console_people.every(visit.services.db)
+    return visit.may("operator") and sum(may(each.role, "operator") for each in people) < 2
+
+
 async def _page(visit: Visit, errors: dict[str, str], typed: dict[str, str], *, status: int = 200) -> Response[str]:
     async with visit.services.db.project(visit.project.id) as tx:
         rules = await approvals.rules(tx)
@@ -100,6 +106,7 @@ async def _page(visit: Visit, errors: dict[str, str], typed: dict[str, str], *, 
         status=status,
         whole=whole is not None and whole.required,
         rules=sorted(rules, key=_parts),
+        alone=await _alone(visit),
         waiting=waiting,
         places=places,
         origins=origins,

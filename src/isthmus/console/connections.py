@@ -11,15 +11,17 @@ from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
 from isthmus.auth.entra.clouds import Cloud
+from isthmus.connections.agreements import agreement_of
 from isthmus.connections.credentials import AppCredentials, GrantKind, NewSecret, cloud_of
 from isthmus.connections.ending import end_of
 from isthmus.connections.health import health_of
+from isthmus.connections.kept_checks import last_check
 from isthmus.connections.making import Wish
 from isthmus.console.apps import CALLBACK
 from isthmus.console.asking import QuietJournal, errors_of
 from isthmus.console.browser_tie import tie_cookie
 from isthmus.console.care import LIVES, actor, date_of
-from isthmus.console.checks import check_and_keep, last_check
+from isthmus.console.checks import check_and_keep
 from isthmus.console.fixes import button_of, failure_of, secret_line
 from isthmus.console.freshness import by_trouble
 from isthmus.console.operation_story import title_of
@@ -100,6 +102,13 @@ async def connections_page(visit: Visiting) -> Response[str]:
 @get("/connections/{connection_id:uuid}")
 async def connection_page(visit: Visiting, connection_id: FromPath[UUID]) -> Response[str]:
     """One connection: is it well, what does it keep in step, what is going on."""
+    return await overview_page(visit, connection_id)
+
+
+async def overview_page(
+    visit: Visit, connection_id: UUID, errors: dict[str, str] | None = None, *, status: int = 200
+) -> Response[str]:
+    """The first tab of a connection, with what went wrong with a button on it."""
     async with visit.services.db.project(visit.project.id) as tx:
         connection = await connections.get(tx, connection_id)
         companies = await connections.companies_of(tx, connection_id)
@@ -114,6 +123,8 @@ async def connection_page(visit: Visiting, connection_id: FromPath[UUID]) -> Res
         connection,
         "connection.html",
         "",
+        status=status,
+        errors=errors or {},
         companies=companies,
         lines=lines,
         active=active,
@@ -125,6 +136,8 @@ async def connection_page(visit: Visiting, connection_id: FromPath[UUID]) -> Res
         lacking_remedy=LACKING,
         title_of=title_of,
         checked=last_check(connection),
+        agreement=agreement_of(connection),
+        missing=missing_syncs(connection, {line.object for line, _ in lines}),
     )
 
 
@@ -236,6 +249,13 @@ async def disconnect(visit: Visiting, connection_id: FromPath[UUID]) -> Response
     if erase:
         return visit.go("/console/connections", "disconnected")
     return visit.go(f"/console/connections/{connection_id}", "disconnected-kept")
+
+
+def missing_syncs(connection: Connection, kept: set[str]) -> list[str]:
+    """The objects that the customer agreed to and that nothing keeps in step."""
+    agreement = agreement_of(connection)
+    known = {name.casefold() for name in kept}
+    return [each.object for each in agreement.objects if each.object.casefold() not in known] if agreement else []
 
 
 def _commonness(name: str) -> int:

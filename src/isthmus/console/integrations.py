@@ -19,6 +19,7 @@ from isthmus.connections.integrations import (
     SharedObject,
     cloud_of_integration,
     remarks_of,
+    remarks_on_objects,
     shared_objects,
     usual_modes,
 )
@@ -239,6 +240,7 @@ async def _form(
         remarks=remarks_of(typed.get("tenant", ""), typed.get("modes", "").split() or usual_modes(typed["client_id"]))
         if typed.get("client_id")
         else [],
+        unknown=remarks_on_objects(PROVIDER, [row.object for row in rows if row.object]),
         clouds=clouds.choices(settings),
         example=clouds.example_app(settings, person=True) is not None,
         common=COMMON,
@@ -277,6 +279,7 @@ async def shown(
         objects=shared_objects(integration),
         modes=[MODES[Mode(mode)] for mode in integration.modes],
         remarks=remarks_of(integration.tenant, integration.modes),
+        unknown=remarks_on_objects(integration.provider, [each.object for each in shared_objects(integration)]),
         cloud=cloud_of_integration(integration),
         connections=every,
         names=names,

@@ -30,13 +30,13 @@ def title_of(verb: str, object: str, action: str | None) -> str:
     return f"{name[:1].upper()}{name[1:]} {object}"
 
 
-def tell(operation: Operation) -> list[Event]:
-    """The events in order of time."""
+def tell(operation: Operation, vendor: str) -> list[Event]:
+    """The events in order of time; `vendor` is what the other side is called."""
     events = [_asked(operation)]
     if operation.first_sent_at is None and operation.state is OperationState.PLANNED:
         events.append(_planned(operation))
     events += _approval(operation)
-    events += [_request(operation, place, entry) for place, entry in enumerate(operation.journal, start=1)]
+    events += [_request(vendor, place, entry) for place, entry in enumerate(operation.journal, start=1)]
     if operation.state is OperationState.UNCERTAIN:
         events.append(_uncertain(operation))
     events.sort(key=lambda each: each.at or operation.created_at)
@@ -83,7 +83,7 @@ def _planned(operation: Operation) -> Event:
     return Event(look=OPERATION_TONES["planned"], title="Waits to be sent", words=words, at=operation.created_at)
 
 
-def _request(operation: Operation, place: int, entry: dict[str, Any]) -> Event:
+def _request(vendor: str, place: int, entry: dict[str, Any]) -> Event:
     """One attempt on the wire."""
     purpose, status = str(entry.get("purpose", "request")), entry.get("status")
     sent = purpose in ("create", "update", "delete", "action", "batch")
@@ -92,6 +92,8 @@ def _request(operation: Operation, place: int, entry: dict[str, Any]) -> Event:
     failure = entry.get("failure")
     if failure:
         title = f"{'Sent' if sent else 'Asked'}: {str(failure).replace('_', ' ')}"
+        if failure == "business_rule":
+            title = f"Refused by a rule of {vendor}"
         words = f"{entry.get('method')} {line} after {took}"
         return Event(look=TROUBLE, title=title, words=words, at=_moment(entry), link=f"requests/{place}")
     title = "Sent to the vendor" if sent else "Looked for it" if purpose == "look" else f"Asked for {purpose}"

@@ -66,6 +66,11 @@ def render(template: str, **values: Any) -> str:
     return _TEMPLATES.get_template(template).render(**values)
 
 
+def pill(kind: str, state: str) -> str:
+    """A state as it stands on pages, for live updates of it."""
+    return str(_TEMPLATES.get_template("say.html").make_module().pill(kind, state))  # type: ignore[attr-defined]
+
+
 def _static_url(name: str) -> str:
     return f"/console/static/{name}?v={_VERSIONS[name]}"
 

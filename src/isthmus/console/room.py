@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from litestar import Response
+from litestar import Response, get
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
 from isthmus.console import (
@@ -32,6 +33,7 @@ from isthmus.console import (
     records,
     safekeeping,
     search,
+    shared_syncs,
     sign_in,
     sync_acts,
     sync_settings,
@@ -40,7 +42,8 @@ from isthmus.console import (
     write_form,
     writes,
 )
-from isthmus.console.admission import Admission, Refused, crashed, failed, not_served, refused, secured, visit_of
+from isthmus.console.admission import Admission, Refused, crashed, refused, secured, visit_of
+from isthmus.console.lost import failed_page, not_served_page
 from isthmus.console.provider_sign_in import provider_handlers
 from isthmus.console.services import Services
 from isthmus.console.visit import Plain
@@ -62,6 +65,7 @@ def create_console(services: Services) -> list[ControllerRouterHandler]:
             *care.HANDLERS,
             *notices.HANDLERS,
             *syncs.HANDLERS,
+            *shared_syncs.HANDLERS,
             *sync_acts.HANDLERS,
             *sync_settings.HANDLERS,
             *records.HANDLERS,
@@ -106,14 +110,20 @@ def create_console(services: Services) -> list[ControllerRouterHandler]:
         after_request=secured,
         exception_handlers={
             Refused: refused,
-            Failure: failed,
-            HTTPException: not_served,
+            Failure: failed_page,
+            HTTPException: not_served_page(services),
             Exception: crashed,
         },
         request_max_body_size=FORM_BYTES_MAX,
         include_in_schema=False,
     )
-    return [room]
+    return [front_door, room]
+
+
+@get("/", include_in_schema=False, sync_to_thread=False)
+def front_door() -> Redirect:
+    """Whoever types the server's bare address is a person who looks for the console."""
+    return Redirect(path="/console", status_code=302)
 
 
 _SIGN_IN: Final = (

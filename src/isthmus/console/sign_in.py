@@ -203,7 +203,7 @@ async def choose_project(visit: Visiting) -> Redirect:
     here = await visit.services.of(visit.uuid(visit.text("project")))
     token = visit.request.cookies.get(SESSION_COOKIE, "")
     await console_people.choose_project(visit.services.db, hashed(token), here.project.id)
-    return visit.go("/console")
+    return visit.go(inside(visit.text("next")))
 
 
 async def passwords_open(services: Services, person: console_people.Person | None = None) -> bool:

@@ -11,6 +11,7 @@ from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
 from isthmus.actions.reading.setup import SWEEP_SCHEDULE_DEFAULT, SyncWish
+from isthmus.connections.agreements import not_asked_for
 from isthmus.console.asking import QuietJournal, errors_of
 from isthmus.console.freshness import freshness
 from isthmus.console.remedies import changes_reading
@@ -202,6 +203,7 @@ async def _set_up(
         "sync_new.html",
         status=status,
         connection=connection,
+        not_asked=not_asked_for(connection, obj.name),
         obj=obj,
         companies=[each for each in companies if each.missing_since is None],
         typed=typed,

@@ -136,6 +136,7 @@ NOTICES: Final = {
     "test-mail-sent": "The mail server has taken the test mail. Look into the mailbox, and into its junk folder.",
     "disconnected": "The connection is gone, with its syncs and records. Nothing changed at the vendor's side.",
     "sync-created": "The sync is set up. One record was read as a sample, so fields and filter are known to work.",
+    "shared-kept": "What the customer agreed to is kept in step. The first runs read it in full.",
     "default-syncs-again": "A worker tries again within seconds. Load the page again in a moment.",
     "default-syncs-left": "Noted: this connection does without them.",
     "sync-reading-changed": "Saved. The next run reads everything again; records that are the same emit nothing.",
@@ -155,7 +156,6 @@ NOTICES: Final = {
     "write-confirmed": "Done: the vendor has confirmed it.",
     "write-open": "It is on its way. This page tells how it stands; load it again in a moment.",
     "write-looked": "Looked just now.",
-    "write-waits": "It waits for approval: somebody else has to look at it before it is sent.",
     "write-refused": "Refused. It was not sent; whoever planned it sees your reason.",
     "write-decided": "Noted. Nothing was sent.",
     "app-secret-used": "The new secret was accepted. Every connection through your app uses it; those that stood still "

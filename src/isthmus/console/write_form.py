@@ -11,6 +11,7 @@ from litestar import Response, get, post
 from litestar.types import ControllerRouterHandler
 
 from isthmus.actions.writing import DryRun, Verb, WriteWish
+from isthmus.connections.agreements import not_asked_for
 from isthmus.connections.opening import OpenConnection
 from isthmus.console.admission import known_id
 from isthmus.console.asking import QuietJournal, errors_of
@@ -20,7 +21,7 @@ from isthmus.console.visit import Visit, Visiting
 from isthmus.console.writes import ANSWER_WAIT_S, notice_of
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.kernel.ids import new_id
-from isthmus.store import connections
+from isthmus.store import approvals, connections
 
 KINDS: Final = (
     ("create", "Create a record", "A customer, an invoice with its lines, …"),
@@ -170,6 +171,7 @@ async def _details(
         about = await _about(visit, connection_id, typed)
     except Failure as failure:
         return await _first(visit, typed, errors_of(failure, "object"), status=422)
+    waits = await _waits(visit, connection_id, about["obj"].name)
     body = typed.body or (EXAMPLES.get(typed.object, "{\n  \n}") if typed.verb in ("create", "upsert") else "{\n  \n}")
     return await visit.page(
         "write_new.html",
@@ -177,11 +179,22 @@ async def _details(
         form=msgspec.structs.replace(typed, body=body, key=typed.key or new_id().hex),
         errors=errors,
         planned=planned,
+        waits=waits,
+        not_asked=not_asked_for(about["connection"], about["obj"].name, write=True),
         needs_body=typed.verb in ("create", "update", "upsert"),
         needs_record=typed.verb in ("update", "delete", "action"),
         title=title_of(typed.verb, typed.object, typed.action or None) if typed.verb != "action" else typed.object,
         **about,
     )
+
+
+async def _waits(visit: Visit, connection_id: UUID, object: str) -> bool:
+    """Whether what this form asks for is sent only after somebody else has looked at it."""
+    async with visit.services.db.project(visit.project.id) as tx:
+        rules = await approvals.rules(tx)
+        origin = await approvals.integration_of(tx, connection_id)
+    rule = approvals.rule_for(rules, integration_id=origin, connection_id=connection_id, object=object)
+    return rule is not None and rule.required
 
 
 async def _about(visit: Visit, connection_id: UUID, typed: Typed) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from litestar.types import ControllerRouterHandler
 from isthmus.console import payloads
 from isthmus.console.admission import known_id
 from isthmus.console.asking import errors_of
+from isthmus.console.connect.words import provider_title
 from isthmus.console.operation_story import VERBS, tell, title_of
 from isthmus.console.visit import Visit, Visiting
 from isthmus.console.words import OPERATION_TONES
@@ -31,6 +32,9 @@ ROWS_SHOWN: Final = 200
 REMOTE_ID_CHARACTERS_MAX: Final = 200
 PROPOSAL_WAIT_S: Final = 10.0
 """How long the page of a waiting write asks the vendor for the record as it is."""
+
+CORRECTED_BYTES_MAX: Final = 2_000
+"""How long a refused body may be to be taken along in an address."""
 
 ANSWER_WAIT_S: Final = 20.0
 """How long a page waits for the vendor; afterwards the story tells how it goes on."""
@@ -191,7 +195,7 @@ def notice_of(operation: Operation) -> str:
         case OperationState.CONFIRMED:
             return "write-confirmed"
         case OperationState.WAITING_FOR_APPROVAL:
-            return "write-waits"
+            return ""  # the page's own banner says it
         case state:
             return "" if state.settled else "write-open"
 
@@ -220,7 +224,7 @@ async def _page(
         connection=connection,
         company=companies.get(operation.company or "", operation.company or ""),
         title=title_of(operation.verb, operation.object, action),
-        story=tell(operation),
+        story=tell(operation, provider_title(connection.provider)),
         rows=rows[::-1],
         asked=operation.body,
         asked_plain=payloads.plain(operation.body) if operation.body else "",
@@ -237,6 +241,8 @@ async def _page(
         stale=stale,
         own=operation.planned_by == visit.planner.name,
         next_write=_next_write(operation),
+        lasting=not (operation.failure or {}).get("retryable"),
+        corrected=_corrected(operation),
     )
 
 
@@ -306,6 +312,25 @@ def _entry_time(entry: dict[str, Any]) -> datetime:
         return msgspec.convert(entry.get("at"), type=datetime)
     except msgspec.ValidationError as error:
         raise InvalidInput("That request was kept without its time.") from error
+
+
+def _corrected(operation: Operation) -> dict[str, str]:
+    """Where the form begins for the same write with other contents, when they are short enough for an address."""
+    body = operation.body or b""
+    shown = payloads.plain(body) if body and len(body) <= CORRECTED_BYTES_MAX else ""
+    if not shown or "[redacted]" in shown:
+        return {}
+    return {
+        "connection": str(operation.connection_id),
+        "verb": operation.verb,
+        "object": operation.object,
+        "route": operation.route,
+        "company": operation.company or "",
+        "record": operation.remote_id or "" if operation.verb in ("update", "action") else "",
+        "action": _action(operation) or "",
+        "match": ", ".join(map(str, operation.wish.get("match") or ())),
+        "body": shown,
+    }
 
 
 def _next_write(operation: Operation) -> dict[str, str]:

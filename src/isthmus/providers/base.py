@@ -209,13 +209,17 @@ class InputField(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider is, as data. Its hosts belong to the cloud that a connection chooses (`auth.entra.clouds`)."""
+    """What a provider is, as data. Its hosts belong to the cloud that a connection chooses (`auth.entra.clouds`).
+
+    `standard_objects` are the names that every customer's system offers, as far as they are known.
+    """
 
     name: str
     title: str
     delegated_scopes: tuple[str, ...]
     limits: VendorLimits
     inputs: tuple[InputField, ...]
+    standard_objects: tuple[str, ...] = ()
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

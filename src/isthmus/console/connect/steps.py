@@ -187,7 +187,7 @@ async def ask_administrator(guest: Guests) -> Response[str]:
     scene = await guest.desk.sessions.scene(guest.session_id)
     values = scene_values(scene, guest.here.project.name)
     link = f"{guest.services.public_url}/connect/{token}"
-    trouble = _trouble(scene, values["host"])
+    trouble = _trouble(scene, values["host"], scene.page.support)
     client_id = str(scene.session.inputs.get("client_id") or "")
     if not client_id and Mode(str(scene.session.inputs.get("mode") or Mode.SIGN_IN)) in HOSTS_OWN:
         client_id = scene.integration.client_id
@@ -292,7 +292,7 @@ def _page(guest: Guest, scene: SessionScene, template: str, *, status: int = 200
         csrf=guest.csrf,
         base=guest.base,
         guest=guest,
-        trouble=_trouble(scene, plain["host"]),
+        trouble=_trouble(scene, plain["host"], plain["brand"].support),
         first=guest.request.query_params.get("first") == "yes",
         **plain,
         **values,
@@ -306,11 +306,11 @@ def _vendor_values(scene: SessionScene) -> dict[str, Any]:
     return {"mode": mode, "consented": consented, "choice": choice, "only": only}
 
 
-def _trouble(scene: SessionScene, host: str) -> Trouble | None:
+def _trouble(scene: SessionScene, host: str, support: str) -> Trouble | None:
     session = scene.session
     if session.status != "failed" or session.failure is None:
         return None
-    return trouble_of(session.failure, host)
+    return trouble_of(session.failure, host, support)
 
 
 async def _connection(guest: Guest, scene: SessionScene) -> Connection | None:

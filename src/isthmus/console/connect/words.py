@@ -51,7 +51,8 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """What went wrong, for the customer: whose turn it is and what to do. `chapter` is the guide's part that helps."""
+    """What went wrong, for the customer: whose turn it is and what to do. `chapter` is the guide's part that helps;
+    with `hosts` only the host can mend it."""
 
     title: str
     remedy: str
@@ -60,6 +61,7 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     needs_administrator: bool = False
     field: str = ""
     consent: bool = False
+    hosts: bool = False
 
 
 def provider_title(name: str) -> str:
@@ -92,8 +94,19 @@ def ticks_of(scene: SessionScene, shared: Sequence[SharedObject]) -> list[Tick]:
     return ticks
 
 
-def trouble_of(failure: Mapping[str, Any], host: str) -> Trouble:
-    """A failure in the customer's words; one that is not known keeps its own, which says what to do as well."""
+def trouble_of(failure: Mapping[str, Any], host: str, support: str = "") -> Trouble:
+    """A failure in the customer's words; one that is not known keeps its own, which says what to do as well.
+
+    `support` is where the host can be told of what only the host can mend.
+    """
+    if failure.get("code") == UNKNOWN_OBJECT:
+        return Trouble(
+            title=f"{host} asks for something that this Business Central does not offer ({failure.get('subject')})",
+            remedy=f"You cannot mend this. Tell {host}{f': {support}' if support else ''}. Everything that you have "
+            "entered is kept; afterwards check again.",
+            turn=f"{host}'s turn",
+            hosts=True,
+        )
     known = _known(failure)
     turn = {
         "you": "Your turn",
@@ -115,11 +128,14 @@ def trouble_of(failure: Mapping[str, Any], host: str) -> Trouble:
 def _known(failure: Mapping[str, Any]) -> Trouble | None:
     """Our own words for a failure. Entra tells apart who has declined: 65004 is the person in front of the page."""
     vendor = str((failure.get("vendor") or {}).get("code") or "")
+    if failure.get("code") == UNKNOWN_OBJECT:
+        return Trouble(title="", remedy="", turn="", hosts=True)  # `trouble_of` says it
     if vendor == DECLINED:
         return _DECLINED
     return _KNOWN.get(str(failure.get("code", "")))
 
 
+UNKNOWN_OBJECT: Final = "unknown_object"
 DECLINED: Final = "AADSTS65004"
 
 _DECLINED: Final = Trouble(

@@ -1,5 +1,6 @@
 // Small comforts on top of pages that work without them: copying, shortcuts, and numbers that move by themselves.
-// Nothing here changes what a form sends, and nothing moves under the hand: live updates touch text and bars only.
+// Nothing here changes what a form sends, and nothing moves under the hand: live updates touch text and bars only. A
+// page about one run is loaded again when the run has ended, unless something was typed into it.
 "use strict";
 
 for (const button of document.querySelectorAll("[data-copy]")) {
@@ -36,20 +37,40 @@ for (const select of document.querySelectorAll("select[data-submit]")) {
   select.addEventListener("change", () => select.form.requestSubmit());
 }
 
+const typedInto = () => document.activeElement.matches("input, textarea, select")
+  || document.querySelector("details.more[open]") !== null
+  || [...document.querySelectorAll("main input, main textarea")].some((field) => field.type !== "hidden"
+    && (field.value !== field.defaultValue || field.checked !== field.defaultChecked));
+
 for (const box of document.querySelectorAll("[data-events]")) {
   const source = new EventSource(box.dataset.events);
-  const put = (name, text) => {
-    for (const place of box.querySelectorAll(`[data-live="${name}"]`)) place.textContent = text;
-  };
-  source.addEventListener("progress", (event) => {
-    const news = JSON.parse(event.data);
-    for (const [name, text] of Object.entries(news.words)) put(name, text);
+  const show = (news) => {
+    for (const [name, text] of Object.entries(news.words)) {
+      for (const place of box.querySelectorAll(`[data-live="${name}"]`)) place.textContent = text;
+    }
+    for (const place of document.querySelectorAll(`[data-pill-of="${box.dataset.events}"]`)) {
+      const pill = document.createElement("template");
+      pill.innerHTML = news.pill; // made by our own macro, without anybody's words in it
+      place.replaceChildren(pill.content);
+    }
     const bar = box.querySelector("progress");
     if (bar && news.total) { bar.max = news.total; bar.value = news.done; }
-  });
+    return bar;
+  };
+  source.addEventListener("progress", (event) => { show(JSON.parse(event.data)); });
   source.addEventListener("ended", (event) => {
     source.close();
-    for (const [name, text] of Object.entries(JSON.parse(event.data).words)) put(name, text);
+    const news = JSON.parse(event.data);
+    const bar = show(news);
+    if (bar) {
+      bar.max = news.total || news.done || 1;
+      bar.value = news.whole ? bar.max : news.done;
+    }
+    for (const place of document.querySelectorAll("[data-until-ended]")) place.hidden = true;
     for (const note of box.querySelectorAll("[data-when-ended]")) note.hidden = false;
+    if (box.dataset.then !== "reload" || typedInto()) return;
+    const here = new URL(window.location.href); // the rest of the page tells of before: its numbers, its buttons
+    here.searchParams.delete("notice");
+    window.location.replace(here);
   });
 }

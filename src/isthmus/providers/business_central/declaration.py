@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import Final
 
 from isthmus.providers.base import Declaration, InputField, VendorLimits
+from isthmus.providers.business_central.addressing import STANDARD_ROUTE
+from isthmus.providers.business_central.facts import packaged_facts
 
 PAGE_RECORDS_MAX: Final = 20_000
 """The service's own page; never asked to exceed it (BC-25, BC-26)."""
@@ -33,6 +35,7 @@ DECLARATION: Final = Declaration(
     title="Microsoft Dynamics 365 Business Central",
     delegated_scopes=("Financials.ReadWrite.All",),
     limits=LIMITS,
+    standard_objects=tuple(packaged_facts()[STANDARD_ROUTE]),
     inputs=(
         InputField(
             name="tenant",
