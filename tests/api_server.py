@@ -98,7 +98,7 @@ class Served:
     async def connect(self, client: httpx.AsyncClient, **changed: Any) -> dict[str, Any]:
         """A checked connection to the sandbox."""
         answer = await client.post("/v1/connections", json=self.connecting(**changed))
-        assert answer.status_code == 201, answer.text
+        assert answer.status_code in (200, 201), answer.text  # 200: under its name there was one
         shown: dict[str, Any] = answer.json()["connection"]
         return shown
 

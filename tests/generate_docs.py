@@ -7,7 +7,7 @@ page differs from what this module would write.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import typer
@@ -17,6 +17,8 @@ from tests.conformance_ids import FACTS, Later, Side, VendorFact
 from tests.conformance_scan import Scan, scan_folder
 from tests.markdown_page import page_stamp, page_table
 
+from isthmus.api.access import UNAUTHORISED
+from isthmus.api.framework import FRAMEWORK
 from isthmus.api.remedies import WORDS as API_WORDS
 from isthmus.cli.commands import build_app
 from isthmus.cli.remedies import WORDS as COMMAND_WORDS
@@ -116,6 +118,12 @@ def failures_page() -> str:
             "## On their own",
             "",
             *_failure_table([Failure, *(branch[0] for branch in branches if len(branch) == 1)]),
+            "",
+            "## Of the API itself",
+            "",
+            "Refused before anything is looked at; `status` and `code` are as in every other problem.",
+            "",
+            *page_table(("code", "status", "what happened", "what to do"), _refusals_of_the_api()),
             "",
             "## As JSON",
             "",
@@ -233,6 +241,14 @@ def _failure_table(classes: Sequence[type[Failure]]) -> list[str]:
         for cls in classes
     )
     return page_table(("code", "what happened", "whose turn", "repeated", "what to do"), rows)
+
+
+def _refusals_of_the_api() -> Iterator[tuple[str, str, str, str]]:
+    """Keys that do not work, and what the framework refuses."""
+    for why, (_, message, remedy) in UNAUTHORISED.items():
+        yield f"`key_{why}`", "401", message, remedy
+    for status, (code, title, remedy) in FRAMEWORK.items():
+        yield f"`{code}`", str(status), f"{title}.", remedy
 
 
 def _remedies(cls: type[Failure]) -> str:

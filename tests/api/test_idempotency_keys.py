@@ -42,7 +42,21 @@ async def test_the_same_key_and_body_give_the_stored_answer_word_for_word(
     first = await client.post(address, json=customer("Once"), headers=KEY)
     again = await client.post(address, json=customer("Once"), headers=KEY)
     assert (first.status_code, again.status_code, again.json()) == (200, 200, first.json())
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    other = await client.post(address, json=customer("Other"), headers=KEY)
+    told = other.json()
+    assert (other.status_code, told["code"], told["subject"]) == (422, "idempotency_mismatch", first.json()["id"])
+    assert f"operation {first.json()['id']}" in told["message"]
     assert served.house.count("customers") == before + 1
+
+
+async def test_a_batch_that_is_answered_again_says_so(client: httpx.AsyncClient, address: str) -> None:
+    rows = {"rows": [customer("One"), customer("Two")]}
+    first = await client.post(f"{address}/batch", json=rows, headers=KEY)
+    again = await client.post(f"{address}/batch", json=rows, headers=KEY)
+    assert again.json() == first.json()
+    assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
 
 
 async def test_a_refusal_is_a_stored_answer_too(served: Served, client: httpx.AsyncClient, address: str) -> None:
@@ -54,6 +68,7 @@ async def test_a_refusal_is_a_stored_answer_too(served: Served, client: httpx.As
     again = await client.post(address, json=wish, headers=KEY)
     changing = {"request_id"}
     assert again.status_code == first.status_code
+    assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
     assert {name: value for name, value in again.json().items() if name not in changing} == {
         name: value for name, value in first.json().items() if name not in changing
     }

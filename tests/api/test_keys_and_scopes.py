@@ -76,9 +76,19 @@ async def test_a_key_with_the_scope_passes(served: Served) -> None:
 
 async def test_a_request_without_a_good_key_is_refused(served: Served) -> None:
     client = await served.bearing(None)
-    for header in [None, "Bearer", "Bearer nonsense", "Basic dXNlcjpwYXNz", "Bearer " + "x" * 5_000]:
+    for header in [None, "Bearer", "Basic dXNlcjpwYXNz", "Bearer " + "x" * 5_000]:
         answer = await client.get("/v1/connections", headers={"authorization": header} if header else {})
         assert (answer.status_code, answer.json()["code"]) == (401, "key_missing")
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_wrong_key_is_told_as_such_and_not_as_a_header_that_is_missing(served: Served) -> None:
+    for wrong in ("nonsense", (await served.key("read"))[:-1]):
+        answer = await (await served.bearing(wrong)).get("/v1/connections")
+        told = answer.json()
+        assert (answer.status_code, told["code"]) == (401, "key_unknown")
+        assert told["message"] == "This key is not known to this hub. Was it copied whole, or revoked?"
+        assert "Authorization" not in told["remedy"]
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
@@ -98,14 +108,16 @@ async def test_a_revoked_key_stops_at_once(served: Served) -> None:
     client = await served.bearing(made["secret"])
     assert (await client.get("/v1/connections")).status_code == 200
     assert (await admin.delete(f"/v1/keys/{made['key']['id']}")).json()["revoked_at"]
-    assert (await client.get("/v1/connections")).status_code == 401
+    refused = await client.get("/v1/connections")
+    assert (refused.status_code, refused.json()["code"]) == (401, "key_revoked")
 
 
 async def test_an_expired_key_is_refused(served: Served) -> None:
     past = datetime.now(UTC) - timedelta(seconds=1)
     client = await served.bearing(await served.key("read", expires_at=past))
     answer = await client.get("/v1/connections")
-    assert (answer.status_code, "expired" in answer.json()["message"]) == (401, True)
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_expired")
+    assert "expired" in answer.json()["message"]
 
 
 async def test_the_last_use_is_remembered_and_the_key_never_shown_again(served: Served) -> None:

@@ -44,6 +44,8 @@ UNUSABLE: list[tuple[str, str, bytes | None, int, str]] = [
     ("GET", "/v1/changes?cursor=made-up", None, 422, "invalid_input"),
     ("GET", "/v1/syncs?connection=nonsense", None, 422, "invalid_input"),
     ("GET", "/v1/consumers?external_id=%00", None, 422, "invalid_input"),
+    ("GET", "/v1/connections?lmit=1", None, 422, "invalid_input"),
+    ("POST", "/v1/consumers", b'{"external_id": "a", "name": "\xed\xa0\xbd"}', 400, "malformed_request"),
 ]
 
 
@@ -52,6 +54,141 @@ async def test_input_that_cannot_be_used(served: Served) -> None:
     for method, path, content, status, code in UNUSABLE:
         answer = await client.request(method, path, content=content, headers={"content-type": "application/json"})
         assert (answer.status_code, problem(answer)["code"]) == (status, code), path
+
+
+SOME_ID = "019353d4-8c5e-7b1a-9f3e-2a6b7c8d9e0f"
+WRITES = f"/v1/connections/{SOME_ID}/operations"
+SYNC = json.dumps({"connection": SOME_ID, "object": "customers", "rename": {"a": ""}})
+
+IN_WORDS: list[tuple[str, str, str, str, str | None, list[str]]] = [
+    ("GET", "/v1/changes?limit=5001", "", "“limit” is at most 5000.", "limit", []),
+    ("GET", "/v1/connections?limit=0", "", "“limit” is at least 1.", "limit", []),
+    ("GET", "/v1/connections?limit=many", "", "“limit” has to be a whole number.", "limit", []),
+    (
+        "GET",
+        "/v1/operations?state=faild",
+        "",
+        "“state” is one of waiting_for_approval, planned, sent, uncertain, confirmed, failed, needs_person.",
+        "state",
+        ["failed"],
+    ),
+    ("GET", "/v1/syncs?connection=Cronus", "", f"“connection” is no id: an id looks like {SOME_ID}.", "connection", []),
+    (
+        "GET",
+        "/v1/connections?lmit=1",
+        "",
+        "“lmit” is no parameter of this address; did you mean “limit”?",
+        "lmit",
+        ["limit"],
+    ),
+    (
+        "GET",
+        f"/v1/connections/{SOME_ID}?fresh=1",
+        "",
+        "“fresh” is no parameter of this address: it takes none.",
+        "fresh",
+        [],
+    ),
+    ("POST", "/v1/consumers", '{"name": "A"}', "“external_id” is missing.", "external_id", []),
+    ("POST", "/v1/consumers", "[]", "The body has to be an object, not a list.", None, []),
+    (
+        "POST",
+        "/v1/consumers",
+        '{"external_id": 7, "name": "A"}',
+        "“external_id” has to be text, not a whole number.",
+        "external_id",
+        [],
+    ),
+    (
+        "POST",
+        "/v1/consumers",
+        '{"external_id": "a", "name": "A", "nmae": "B"}',
+        "“nmae” is not known here; did you mean “name”?",
+        "nmae",
+        ["name"],
+    ),
+    ("POST", "/v1/syncs", SYNC, "A value of “rename” is empty.", "rename", []),
+    (
+        "POST",
+        WRITES,
+        '{"verb": "updat", "object": "customers"}',
+        "“verb” is one of action, create, delete, update, upsert.",
+        "verb",
+        ["update"],
+    ),
+    (
+        "POST",
+        WRITES,
+        '{"verb": "update", "object": "customers", "record_id": ""}',
+        "“record_id” is empty.",
+        "record_id",
+        [],
+    ),
+    (
+        "POST",
+        WRITES + "/batch",
+        '{"rows": [{"verb": "delete", "objct": "customers"}]}',
+        "“rows[0].objct” is not known here; did you mean “object”?",
+        "rows[0].objct",
+        ["object"],
+    ),
+]
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8"])
+async def test_input_that_does_not_fit_is_told_by_the_names_and_kinds_of_the_api(served: Served, kind: str) -> None:
+    client = await served.client()
+    for method, path, content, message, subject, nearest in IN_WORDS:
+        answer = await client.request(method, path, content=content or None, headers={"content-type": kind})
+        told = problem(answer)
+        assert (answer.status_code, told["code"], told["message"]) == (422, "invalid_input", message)
+        assert (told["subject"], told["nearest"]) == (subject, nearest), path
+
+
+@pytest.mark.parametrize(
+    ("path", "begun"), [("/v1/consumers", '{"name": "A",'), (WRITES, '{"verb": "del')], ids=["a body", "a write"]
+)
+async def test_a_body_that_is_no_json_is_told_with_the_place(served: Served, path: str, begun: str) -> None:
+    client = await served.client()
+    for content, told in (
+        (begun, "it ends too early, at character 13"),
+        ("{'verb': 1}", "object keys must be strings at character 2"),
+        ("verb=update", "invalid character at character 1"),
+        ('{"object": "a"} B', "trailing characters at character 17"),
+    ):
+        if content.startswith('{"object') and path == WRITES:
+            continue  # it is read in one go, and what it lacks is found first
+        answer = await client.post(path, content=content, headers={"content-type": "application/json"})
+        assert problem(answer)["message"] == f"The body is not JSON: {told}."
+    nothing = await client.post(path, content=b"", headers={"content-type": "application/json"})
+    assert problem(nothing)["message"] in (
+        "A body is missing: send a JSON object.",
+        "The body is not JSON: it is empty.",
+    )
+
+
+@pytest.mark.parametrize("path", ["/v1/consumers", WRITES])
+async def test_a_form_is_told_what_to_send_instead(served: Served, path: str) -> None:
+    answer = await (await served.client()).post(path, data={"name": "A"})
+    told = problem(answer)
+    assert (answer.status_code, told["message"]) == (400, "The body is a form, not JSON.")
+    assert "Content-Type: application/json" in told["remedy"]
+
+
+async def test_a_name_where_an_id_belongs_is_told_as_such(served: Served) -> None:
+    client = await served.client()
+    for method, path, place in (
+        ("GET", "/v1/connections/Cronus", "/v1/connections"),
+        ("POST", "/v1/connections/Cronus/operations", "/v1/connections"),
+        ("DELETE", "/v1/syncs/Cronus", "/v1/syncs"),
+        ("GET", "/v1/connections/Cronus/objects/customers", "/v1/connections"),
+    ):
+        told = problem(await client.request(method, path))
+        assert (told["status"], told["subject"]) == (404, "Cronus")
+        assert told["message"].startswith("“Cronus” is not an id")
+        assert f"GET {place} lists" in told["remedy"]
+    nothing = problem(await client.get("/v1/conections/Cronus"))
+    assert nothing["message"] == "There is nothing at this address."
 
 
 async def test_a_wrong_field_names_the_ones_that_were_meant(served: Served) -> None:

@@ -195,6 +195,10 @@ def test_an_unknown_cloud_names_the_known_ones() -> None:
     with pytest.raises(InvalidInput) as unknown:
         find_cloud("moon")
     assert "china" in unknown.value.remedy
+    with pytest.raises(InvalidInput) as mistyped:
+        find_cloud("sandbx", also=("sandbox",))
+    assert "sandbox" in mistyped.value.remedy
+    assert mistyped.value.nearest == ("sandbox",)
     assert find_cloud("government").name == "us_government"
 
 

@@ -117,7 +117,7 @@ async def test_credentials_under_a_known_name_are_tried_before_they_replace_any(
         assert (await grants.get(tx, before.id)).secret_sealed == before.secret_sealed
         assert (await connections.get(tx, UUID(shown["id"]))).state == "connected"
     again = await connect.post("/v1/connections", json=acme.served.connecting())
-    assert (again.status_code, again.json()["connection"]["id"]) == (201, shown["id"])
+    assert (again.status_code, again.json()["connection"]["id"]) == (200, shown["id"])
     fresh = acme.served.connecting(name="new", client_secret="wr0ng-canary")
     kept = await connect.post("/v1/connections", json=fresh)
     assert (kept.status_code, kept.json()["connection"]["state"]) == (201, "needs_reauth"), "there is nothing to lose"

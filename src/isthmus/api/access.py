@@ -147,7 +147,7 @@ class Access:
                 self._known.popitem(last=False)
         if known.ends_s <= now_s:
             self._metrics.refused("expired")
-            raise _unauthorised("This key has expired.")
+            raise _unauthorised("expired")
         return known
 
     async def _looked_up(self, digest: bytes, address: str, *, known: bool) -> FoundKey:
@@ -170,8 +170,9 @@ class Access:
             return found
         self._strangers.count(address, self._services.clock.monotonic_s())
         self._known.pop(digest, None)
-        self._metrics.refused("unknown" if found is None else "revoked")
-        raise _unauthorised("This key is not known." if found is None else "This key was revoked.")
+        why = "unknown" if found is None else "revoked"
+        self._metrics.refused(why)
+        raise _unauthorised(why)
 
     def _spend(self, known: _Known) -> float:
         left = known.bucket.left(known.rate, self._services.clock.monotonic_s())
@@ -216,16 +217,29 @@ def _bearer(text: str) -> str:
     scheme, _, key = text.partition(" ")
     key = key.strip()
     if scheme.lower() != "bearer" or not key or len(text) > _HEADER_CHARACTERS_MAX or not key.isascii():
-        raise _unauthorised("There is no key with this request.")
+        raise _unauthorised("missing")
     return key
 
 
-def _unauthorised(message: str) -> Refused:
-    return Refused(
-        401,
-        "key_missing",
+_MAKES_KEYS: Final = "An admin key makes keys (POST /v1/keys), and so does the console."
+
+UNAUTHORISED: Final = {
+    "missing": (
         "A key is needed",
-        message,
-        "Send “Authorization: Bearer isth_…”. An admin key makes keys (POST /v1/keys), and so does the console.",
-        headers={"www-authenticate": "Bearer"},
-    )
+        "There is no key with this request.",
+        f"Send “Authorization: Bearer isth_…”. {_MAKES_KEYS}",
+    ),
+    "unknown": (
+        "The key is not known",
+        "This key is not known to this hub. Was it copied whole, or revoked?",
+        f"Compare it with the key that was shown when it was made, on this hub; else make another. {_MAKES_KEYS}",
+    ),
+    "revoked": ("The key was revoked", "This key was revoked.", f"Use another key. {_MAKES_KEYS}"),
+    "expired": ("The key has expired", "This key has expired.", f"Use another key. {_MAKES_KEYS}"),
+}
+"""Why a request is not let in: title, message, remedy. Its code is `key_` and the word."""
+
+
+def _unauthorised(why: str) -> Refused:
+    title, message, remedy = UNAUTHORISED[why]
+    return Refused(401, f"key_{why}", title, message, remedy, headers={"www-authenticate": "Bearer"})

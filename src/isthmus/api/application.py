@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from isthmus.api.access import Access
+from isthmus.api.addresses import refuse_unknown_parameters
 from isthmus.api.administration import audit_routes, consumer_routes, key_routes
 from isthmus.api.approvals import approval_routes
 from isthmus.api.care import care_routes
@@ -14,6 +15,7 @@ from isthmus.api.connect_sessions import connect_session_routes
 from isthmus.api.connections import connection_routes
 from isthmus.api.destinations import destination_routes
 from isthmus.api.events import event_routes
+from isthmus.api.framework import EXCEPTION_HANDLERS
 from isthmus.api.health import health_routes
 from isthmus.api.importing import import_routes
 from isthmus.api.integration_secrets import integration_secret_routes
@@ -25,7 +27,6 @@ from isthmus.api.openapi import RawSchema, openapi_config, openapi_routes
 from isthmus.api.operations import operation_routes
 from isthmus.api.payloads import payload_routes
 from isthmus.api.portal import portal_routes
-from isthmus.api.problems import EXCEPTION_HANDLERS
 from isthmus.api.projects import project_routes
 from isthmus.api.proxy_limits import proxy_limit_routes
 from isthmus.api.proxying import ProxyDoor
@@ -94,6 +95,7 @@ def create_api(services: Services, rate: Rate = USUAL, strangers: Rate = UNKNOWN
             approval_routes(services, access),
             proxy_limit_routes(services, access),
         ],
+        before_request=refuse_unknown_parameters,
     )
     return Api(
         route_handlers=[

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Router, delete, get, patch, post, put
+from litestar import Response, Router, delete, get, patch, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
@@ -132,12 +132,13 @@ def _looking(services: Services, access: Access) -> list[ControllerRouterHandler
 
 def _connecting(services: Services, access: Access) -> list[ControllerRouterHandler]:
     @post("/", guards=[access.needs(Scope.CONNECT)], summary="Connect with an app's credentials")
-    async def create_connection(request: Ask, data: JSONBody[NewConnection]) -> CheckedConnection:
+    async def create_connection(request: Ask, data: JSONBody[NewConnection]) -> Response[CheckedConnection]:
         """Keeps the credentials sealed, then checks them step by step. Under the name of a connection that is
-        there they replace its own, and are tried before. A check that fails is no error of this request:
+        there they replace its own, and are tried before (200). A check that fails is no error of this request:
         the connection is there, its state says what is missing."""
         project = await project_of(request, services)
         async with project.db.project(project.project.id) as tx:
+            status = 200 if await connections.is_there(tx, data.name) else 201
             if data.consumer is not None:
                 await consumers.get(tx, data.consumer)
         wish = Wish(
@@ -163,10 +164,11 @@ def _connecting(services: Services, access: Access) -> list[ControllerRouterHand
             connection = await connections.get(tx, connection.id)
         if not data.check:
             async with project.db.project(project.project.id) as tx:
-                return CheckedConnection(connection=await _view(tx, connection), steps=[])
+                unchecked = CheckedConnection(connection=await _view(tx, connection), steps=[])
+                return Response(unchecked, status_code=status)
         async with patience():
             report = await project.check(connection)
-        return await checked_view(project, report)
+        return Response(await checked_view(project, report), status_code=status)
 
     @post("/{connection_id:uuid}/check", status_code=200, guards=[access.needs(Scope.CONNECT)], summary="Check it")
     async def check_connection(request: Ask, connection_id: FromPath[UUID]) -> CheckedConnection:

@@ -113,6 +113,9 @@ def _finish_operation(path: str, operation: dict[str, Any]) -> None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
     if operation["operationId"] in ("write", "write_batch", "approve_operation", *RECORD_BODIES, *RECORD_ACTS):
         responses["202"] = {"description": "Still open: ask for the operation.", "content": responses["200"]["content"]}
+    if operation["operationId"] == "create_connection":
+        told = "A connection of that name was there: it has the new credentials."
+        responses["200"] = {"description": told, "content": responses["201"]["content"]}
     example = EXAMPLES.get(operation["operationId"])
     if example is not None and "requestBody" in operation:
         operation["requestBody"]["content"]["application/json"]["example"] = example

@@ -46,7 +46,8 @@ TAGS: Final = {
 }
 
 REFUSALS: Final = {
-    "401": "No key, or one that does not work (any more).",
+    "401": "No key (`key_missing`), or one that is not known, was revoked or has expired (`key_unknown`, "
+    "`key_revoked`, `key_expired`).",
     "403": "The key lacks the scope.",
     "404": "There is no such thing in this project.",
     "422": "The input cannot be used; the message names the field.",

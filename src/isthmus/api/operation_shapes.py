@@ -14,8 +14,10 @@ import msgspec
 
 from isthmus.actions.writing import BATCH_ROWS_MAX, Proposal, Under, WriteWish
 from isthmus.api.access import Ask
+from isthmus.api.framework import unreadable
+from isthmus.api.misfits import misfit_of
 from isthmus.api.paging import Ends
-from isthmus.api.problems import Problem, Refused
+from isthmus.api.problems import Problem, misfitting
 from isthmus.api.shapes import FailureView, Input, Text, failure_view
 from isthmus.store.operations import Operation, OperationState
 
@@ -208,24 +210,13 @@ def proposal_view(proposal: Proposal) -> ProposalView:
 
 async def decoded(request: Ask, kind: type[T]) -> T:
     """The body, read with its numbers untouched. Raises Refused (400, 422)."""
+    body = await request.body()
     try:
-        return msgspec.json.decode(await request.body(), type=kind)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise Refused(
-            422,
-            "invalid_input",
-            "The input cannot be used",
-            f"{error}.",
-            "Correct the fields that the message names.",
-        ) from error
+        raise misfitting([misfit_of(error, kind)]) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused(
-            400,
-            "malformed_request",
-            "The request cannot be read",
-            "The body is not JSON.",
-            "Send JSON as the API reference describes it.",
-        ) from error
+        raise unreadable(str(error), size=len(body), kind=request.headers.get("content-type", "")) from error
 
 
 def wish_of(data: NewWrite, key: str | None) -> WriteWish:

@@ -28,7 +28,7 @@ from isthmus.api.operation_shapes import (
 )
 from isthmus.api.paging import Cursor, Limit, ends, place
 from isthmus.api.services import ProjectServices, Services
-from isthmus.api.write_answers import Dry, Key, Preference, answered, patience_of, planner_of
+from isthmus.api.write_answers import Dry, Key, Preference, answered, patience_of, planner_of, replay_of
 from isthmus.store import listing, operations
 from isthmus.store.operations import Operation, OperationState
 
@@ -85,7 +85,9 @@ def _writing(services: Services, access: Access) -> list[Any]:
         )
         settled = all(each.state.settled for each in done)
         return Response(
-            OperationList(result=[operation_view(each) for each in done]), status_code=200 if settled else 202
+            OperationList(result=[operation_view(each) for each in done]),
+            status_code=200 if settled else 202,
+            headers=replay_of(done),
         )
 
     return [write, write_batch]

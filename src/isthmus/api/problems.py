@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import MediaType, Request, Response
-from litestar.exceptions import HTTPException
 
+from isthmus.api.misfits import Misfit
 from isthmus.api.remedies import WORDS
 from isthmus.kernel.failures import Failure, Turn, remedy_in
 from isthmus.kernel.statuses import status_of
@@ -61,6 +61,8 @@ class Refused(Exception):
         *,
         retry_after_s: float | None = None,
         headers: Mapping[str, str] | None = None,
+        nearest: Sequence[str] = (),
+        subject: str | None = None,
     ) -> None:
         self.status = status
         self.code = code
@@ -69,6 +71,8 @@ class Refused(Exception):
         self.remedy = remedy
         self.retry_after_s = retry_after_s
         self.headers = dict(headers or {})
+        self.nearest = tuple(nearest)
+        self.subject = subject
         super().__init__(message)
 
 
@@ -158,51 +162,23 @@ def problem_of_refusal(refused: Refused, request_id: str) -> Problem:
         remedy=refused.remedy,
         retryable=refused.retry_after_s is not None,
         retry_after=refused.retry_after_s,
+        nearest=list(refused.nearest),
+        subject=refused.subject,
         request_id=request_id,
     )
 
 
-_FRAMEWORK: Final[Mapping[int, tuple[str, str, str]]] = {
-    400: ("malformed_request", "The request cannot be read", "Send JSON as the API reference describes it."),
-    404: ("no_such_route", "There is nothing at this address", "Look at /openapi.json for the addresses that exist."),
-    405: ("method_not_allowed", "This address does not take that method", "The Allow header names the methods."),
-    413: ("too_large", "The body is larger than the limit", "Send less at a time."),
-    415: ("unsupported_media_type", "This kind of body is not read here", "Send application/json."),
-    422: ("invalid_input", "The input cannot be used", "Correct the fields that the message names."),
-}
-
-
-def on_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    """What the framework refuses: unknown routes, wrong methods, input that does not fit its description."""
-    status = error.status_code
-    if status == 400 and getattr(error, "extra", None):
-        status = 422  # it was readable, but does not fit
-    code, title, remedy = _FRAMEWORK.get(
-        status, ("request_refused", "The request is refused", "Look at /openapi.json for what is possible.")
+def misfitting(misfits: Sequence[Misfit]) -> Refused:
+    """The refusal of input that does not fit its description; the first misfit gives subject and nearest names."""
+    return Refused(
+        422,
+        "invalid_input",
+        "The input cannot be used",
+        " ".join(each.message for each in misfits)[:2_000],
+        "Correct what the message names; /openapi.json describes every field.",
+        nearest=misfits[0].nearest,
+        subject=misfits[0].subject,
     )
-    problem = Problem(
-        type=f"urn:isthmus:problem:{code}",
-        title=title,
-        status=status,
-        code=code,
-        message=_words(error, title),
-        remedy=remedy,
-        request_id=request_id_of(request),
-    )
-    return answer(problem, {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"})
-
-
-def _words(error: HTTPException, title: str) -> str:
-    """The framework's reasons, field by field; never the value that was sent, which may be a secret."""
-    extra = error.extra
-    if not isinstance(extra, list):
-        return f"{title}."
-    parts = []
-    for each in extra:
-        if isinstance(each, dict):
-            where = ".".join(part for part in (str(each.get("source") or ""), str(each.get("key") or "")) if part)
-            parts.append(f"{where}: {each.get('message')}" if where else str(each.get("message")))
-    return ("; ".join(parts) or f"{title}.")[:2_000]
 
 
 def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
@@ -223,13 +199,5 @@ def _problem_of_defect(error: Exception, request_id: str) -> Problem:
         request_id=request_id,
     )
 
-
-EXCEPTION_HANDLERS: Final[Mapping[type[Exception], Any]] = {
-    Failure: on_failure,
-    Refused: on_refused,
-    HTTPException: on_framework,
-    Exception: on_defect,
-}
-"""What Litestar is given; the most specific one answers."""
 
 JSON: Final = MediaType.JSON

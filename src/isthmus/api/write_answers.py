@@ -24,8 +24,8 @@ Key = Annotated[
     HeaderParameter(
         name="idempotency-key",
         max_length=255,
-        description="The same key and body within 24 h: the stored answer; while the write, or a row of the "
-        "batch, is under way: 409, with the operation's id. Another body: 422.",
+        description="The same key and body within 24 h: the stored answer, with `idempotent-replayed: true`; while the "
+        "write, or a row of the batch, is under way: 409, with the operation's id. Another body: 422, with its id too.",
     ),
 ]
 Preference = Annotated[
@@ -77,12 +77,22 @@ def answered(
     if speaking.state is OperationState.FAILED and speaking.failure is not None:
         problem = problem_of(failure_of(speaking.failure), request_id_of(request))
         refused = OperationProblem(**msgspec.structs.asdict(problem), operation=shown)
-        return Response(msgspec.json.encode(refused), status_code=problem.status, media_type=PROBLEM_JSON)
+        return Response(
+            msgspec.json.encode(refused),
+            status_code=problem.status,
+            media_type=PROBLEM_JSON,
+            headers=replay_of(parts or [operation]),
+        )
     done = speaking.state is OperationState.CONFIRMED
-    headers = {"location": f"/v1/operations/{operation.id}"}
+    headers = {"location": f"/v1/operations/{operation.id}"} | replay_of(parts or [operation])
     if not done and patience_of(prefer) is not None:
         headers["preference-applied"] = "respond-async"
     return Response(shown, status_code=200 if done else 202, headers=headers)
+
+
+def replay_of(answered: Sequence[Operation]) -> dict[str, str]:
+    """The header of an answer that an earlier call with the same idempotency key was given already."""
+    return {"idempotent-replayed": "true"} if answered and all(each.replayed for each in answered) else {}
 
 
 def _standing(part: Operation) -> int:

@@ -418,7 +418,7 @@ def _cloud(name: str, home: Path) -> Cloud:
                 f"{name} does not define a cloud: {error}",
                 remedy="It needs name, title, login_url and business_central_url; ca_file is optional.",
             ) from error
-    return find_cloud(name)
+    return find_cloud(name, also=("sandbox",))
 
 
 def _sandbox_defaults(home: Path, *, browser: bool) -> dict[str, str]:

@@ -41,7 +41,7 @@ def given_secret(text: str | None) -> Secret | None:
 def cloud_named(name: str, home: Path) -> Cloud:
     """A built-in cloud, or `sandbox` for the one that runs for this data folder. Raises InvalidInput."""
     if name != sandbox.SANDBOX:
-        return find_cloud(name)
+        return find_cloud(name, also=(sandbox.SANDBOX,))
     try:
         return sandbox.sandbox_cloud(sandbox.read_sandbox(home))
     except ConfigurationFailure as failure:

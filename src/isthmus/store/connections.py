@@ -64,6 +64,11 @@ async def get(tx: Transaction, connection_id: UUID, *, lock: bool = False) -> Co
     return connection
 
 
+async def is_there(tx: Transaction, name: str) -> bool:
+    """Whether the project has a connection of this name."""
+    return await tx.value("SELECT 1 FROM connections WHERE name = %s", (name,)) is not None
+
+
 async def some(tx: Transaction, connection_ids: Sequence[UUID]) -> list[Connection]:
     """Those of them that there are, in no order."""
     return await tx.rows(Connection, "SELECT * FROM connections WHERE id = ANY (%s)", (list(connection_ids),))

@@ -53,7 +53,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One intended write. `wish` is what was asked for, `resolved` and `sent_body` what was last sent.
 
     `baseline` is what was read before sending; `certain_at` the instant after which a lost request can no longer take
-    effect. `late` (of a claimed operation) says that this instant has passed. `proposal` is what a person was asked to
+    effect. `late` (of a claimed operation) says that this instant has passed, `replayed` that it was made
+    by an earlier call with the same idempotency key. `proposal` is what a person was asked to
     approve, `decided_by` who approved or refused it.
     """
 
@@ -102,6 +103,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: str | None = None
     decided_at: datetime | None = None
     late: bool = False
+    replayed: bool = False
 
 
 class Planner(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,8 +237,15 @@ async def by_key(tx: Transaction, key: str, fingerprint: bytes) -> Operation | N
         (key,),
     )
     if row is not None and row.fingerprint != fingerprint:
-        raise IdempotencyMismatch(subject=key)
+        raise mismatch(row)
     return row
+
+
+def mismatch(earlier: Operation) -> IdempotencyMismatch:
+    """The refusal of a key that stands for that operation and has come with another write."""
+    return IdempotencyMismatch(
+        f"{IdempotencyMismatch.message_default.rstrip('.')}: operation {earlier.id}.", subject=str(earlier.id)
+    )
 
 
 async def by_ids(tx: Transaction, ids: Sequence[UUID]) -> list[Operation]:

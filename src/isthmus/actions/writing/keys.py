@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isthmus.kernel.failures import Conflict, IdempotencyMismatch
-from isthmus.store.operations import Operation, OperationState, Planned
+import msgspec
+
+from isthmus.kernel.failures import Conflict
+from isthmus.store.operations import Operation, OperationState, Planned, mismatch
 
 
 def fresh(planned: Planned) -> Operation | None:
     """The operation when it was made just now. Raises IdempotencyMismatch for a key of another write."""
     if planned.clash and planned.operation is not None:
-        raise IdempotencyMismatch(subject=planned.operation.idempotency_key)
+        raise mismatch(planned.operation)
     return planned.operation if planned.fresh else None
 
 
 def stored(operation: Operation) -> Operation:
-    """The stored answer of a key; raises Conflict while there is none yet."""
+    """The stored answer of a key, marked as such; raises Conflict while there is none yet."""
     if operation.state.settled or operation.state is OperationState.WAITING_FOR_APPROVAL:
-        return operation
+        return msgspec.structs.replace(operation, replayed=True)
     raise Conflict(
         f"A write with this idempotency key is under way ({operation.state.value}).",
         remedy=f"Ask for operation {operation.id} until it is settled.",

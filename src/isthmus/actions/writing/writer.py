@@ -203,18 +203,19 @@ class Writer:
                 unsent=True,
             )
         begun = self._crew.start(self._begin_batch(project_id, connection_id, wish, planner))
-        ids, work = await asyncio.shield(begun)
+        planned, work = await asyncio.shield(begun)
         if wait_s is None:
             await asyncio.shield(work)
         elif wait_s > 0:
             await asyncio.wait({work}, timeout=wait_s)
         async with self._db.project(project_id) as tx:
-            return await operations.by_ids(tx, ids)
+            rows = await operations.by_ids(tx, list(planned))
+        return [msgspec.structs.replace(row, replayed=not planned[row.id]) for row in rows]
 
     async def _begin_batch(
         self, project_id: UUID, connection_id: UUID, wish: BatchWish, planner: Planner | None
-    ) -> tuple[list[UUID], asyncio.Task[None]]:
-        """Write the rows down, and start what carries them out."""
+    ) -> tuple[dict[UUID, bool], asyncio.Task[None]]:
+        """Write the rows down, and start what carries them out; their ids in order, with whether each was made now."""
         await self._after.refuse()
         if wish.all_or_nothing and await self._after.guarding():
             raise PausedAfterRestore(
@@ -238,7 +239,7 @@ class Writer:
                 continue
             ready = {each.new.id: each.ready for each in drafted if each.ready is not None}
             work = self._crew.carry(self._carried_batch(desk, made, ready, refused, isolated=wish.all_or_nothing))
-            return [each.operation.id for each in planned if each.operation is not None], work
+            return {each.operation.id: each.fresh for each in planned if each.operation is not None}, work
         raise changed_again_and_again()
 
     async def _carried_batch(

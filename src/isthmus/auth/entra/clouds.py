@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Final
 from urllib.parse import quote
 
@@ -124,14 +125,18 @@ _OTHER_NAMES: Final = {
 }
 
 
-def find_cloud(name: str, own: Mapping[str, Cloud] | None = None) -> Cloud:
-    """A cloud by name: the project's own first, then the built-in ones. Raises InvalidInput for an unknown name."""
+def find_cloud(name: str, own: Mapping[str, Cloud] | None = None, also: Sequence[str] = ()) -> Cloud:
+    """A cloud by name: the project's own first, then the built-in ones. Raises InvalidInput for an unknown name, with
+    those that there are; `also` are names that the caller finds elsewhere."""
     wanted = name.strip().lower().replace("-", "_")
     known = {**CLOUDS, **(own or {})}
     cloud = known.get(name) or known.get(_OTHER_NAMES.get(wanted, wanted))
     if cloud is None:
-        names = ", ".join(sorted(known))
+        names = sorted({*known, *also})
         raise InvalidInput(
-            f"There is no cloud “{name[:60]}”.", remedy=f"Choose one of: {names}.", nearest=sorted(known)
+            f"There is no cloud “{name[:60]}”.",
+            remedy=f"Choose one of: {', '.join(names)}.",
+            nearest=get_close_matches(wanted, names, n=3) or names,
+            subject="cloud",
         )
     return cloud
