@@ -103,7 +103,9 @@ async def connection_page(visit: Visiting, connection_id: FromPath[UUID]) -> Res
     async with visit.services.db.project(visit.project.id) as tx:
         connection = await connections.get(tx, connection_id)
         companies = await connections.companies_of(tx, connection_id)
-        lines = by_trouble(await overview.sync_lines(tx, connection_id), visit.services.clock.now())
+        lines = by_trouble(
+            await overview.counted(tx, await overview.sync_lines(tx, connection_id)), visit.services.clock.now()
+        )
         active = await overview.active_runs(tx, connection_id)
         history = await overview.run_lines(tx, overview.RunFilter(connection_id=connection_id), 5)
         journal = await runs.journal(tx, history[0].id) if history else []
@@ -147,7 +149,9 @@ async def objects_page(visit: Visiting, connection_id: FromPath[UUID]) -> Respon
     except Failure as error:
         unseen = error.to_dict()
     async with visit.services.db.project(visit.project.id) as tx:
-        lines = by_trouble(await overview.sync_lines(tx, connection_id), visit.services.clock.now())
+        lines = by_trouble(
+            await overview.counted(tx, await overview.sync_lines(tx, connection_id)), visit.services.clock.now()
+        )
     by_object: dict[tuple[str, str], list[Any]] = {}
     for line, word in lines:
         by_object.setdefault((line.object, line.route), []).append((line, word))

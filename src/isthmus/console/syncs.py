@@ -148,7 +148,7 @@ async def show_sync(
     async with visit.services.db.project(visit.project.id) as tx:
         sync = await syncs.get(tx, sync_id)
         connection = await connections.get(tx, sync.connection_id)
-        line = next(each for each in await overview.sync_lines(tx, connection.id) if each.id == sync_id)
+        (line,) = await overview.counted(tx, await overview.sync_lines(tx, sync_id=sync_id))
         companies = {
             row.remote_id: row.display_name or row.name for row in await connections.companies_of(tx, connection.id)
         }
