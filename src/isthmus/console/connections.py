@@ -23,6 +23,7 @@ from isthmus.console.checks import check_and_keep, last_check
 from isthmus.console.fixes import button_of, failure_of, secret_line
 from isthmus.console.freshness import by_trouble
 from isthmus.console.operation_story import title_of
+from isthmus.console.pages import status_here
 from isthmus.console.sessions import new_token
 from isthmus.console.troubles import LACKING
 from isthmus.console.visit import Visit, Visiting
@@ -224,7 +225,7 @@ async def new_secret(visit: Visiting, connection_id: FromPath[UUID]) -> Response
         await visit.here.connect.with_app(wish, AppCredentials(client_id=client_id, secret=Secret(secret)))
     except Failure as failure:
         field = "ends" if failure.subject == "secret_expires_at" else "client_secret"
-        return await _settings(visit, connection, errors_of(failure, field), status=422)
+        return await _settings(visit, connection, errors_of(failure, field), status=status_here(failure))
     await visit.note("connection.secret_replaced", connection.name)
     return await _checked(visit, connection)
 

@@ -13,6 +13,7 @@ from litestar.types import ControllerRouterHandler
 from isthmus.actions.reading.setup import SWEEP_SCHEDULE_DEFAULT, SyncWish
 from isthmus.console.asking import QuietJournal, errors_of
 from isthmus.console.freshness import freshness
+from isthmus.console.pages import status_here
 from isthmus.console.remedies import changes_reading
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
@@ -76,7 +77,9 @@ async def set_up(visit: Visiting, connection_id: FromPath[UUID], name: FromPath[
 
         sync, _ = await visit.here.create_sync(connection, wish, noted)
     except Failure as failure:
-        return await _set_up(visit, connection_id, name, typed["route"], typed, errors_of(failure), status=422)
+        return await _set_up(
+            visit, connection_id, name, typed["route"], typed, errors_of(failure), status=status_here(failure)
+        )
     if visit.text("run"):
         await visit.here.request_run(visit.services.engine, sync.id)
     return visit.go(f"/console/syncs/{sync.id}", "sync-created")
