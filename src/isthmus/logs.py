@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any, Final, TextIO
@@ -78,12 +79,27 @@ class _Gathering(logging.StreamHandler[TextIO]):
 
 
 class _Plain(logging.Formatter):
-    """`WARNING isthmus.engine: …`, with the request it goes back to at its end."""
+    """`19:34:46 WARNING isthmus.engine: …`, with the request it goes back to at its end. What is logged as an object
+    with words of its own (`plain`) is told in those.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second, self._time = -1, ""
+
+    def _said(self, record: logging.LogRecord, words: str) -> str:
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._time = second, time.strftime("%H:%M:%S", time.localtime(second))
+        return f"{self._time} {record.levelname} {record.name}: {words}"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (the library's name)
-        return f"{record.levelname} {record.name}: {record.message}"
+        return self._said(record, record.message)
 
     def format(self, record: logging.LogRecord) -> str:
+        plain = getattr(record.msg, "plain", None)
+        if plain is not None:
+            return self._said(record, plain)
         line = super().format(record)
         behalf = request_now()
         return f"{line} [{behalf}]" if behalf and behalf not in line else line

@@ -103,7 +103,7 @@ async def test_a_secret_ends_people_are_told_and_the_next_one_heals_everything(
 
     # A mistyped one changes nothing; the right one is staged, tried, and takes over.
     wrong = await admin.send(f"{page}/secret", client_secret="wr0ng-canary", when="now")
-    assert wrong.status_code == 422
+    assert wrong.status_code == 424
     assert "wr0ng-canary" not in wrong.text
     assert "The client secret is wrong" in words(wrong.text)
     acme.house.sandbox.call(lambda: acme.house.sandbox.directory.add_secret(identities.WEB_APP_ID, NEXT))

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import logging
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from tests.api_server import serving
 from tests.child_process import ISTHMUS, completed, finished, started
 from tests.hub_fixtures import House
 from tests.own_database import database_url
@@ -116,16 +118,47 @@ def pipe(request: pytest.FixtureRequest) -> Iterator[_Pipe]:
     root.setLevel(level)
 
 
+def timeless(lines: str) -> str:
+    """The lines without the time of day, which each of them begins with."""
+    assert all(re.match(r"[0-2]\d:[0-5]\d:[0-5]\d ", line) for line in lines.splitlines()), lines
+    return re.sub(r"(?m)^\d\d:\d\d:\d\d ", "", lines)
+
+
+async def test_people_read_a_request_as_a_line_and_programs_as_an_object(
+    house: House, pipe: _Pipe, stream: io.StringIO
+) -> None:
+    async with serving(house) as served:
+        logging.getLogger("isthmus.http").setLevel(logging.INFO)
+        client = await served.client()
+        answer = await client.post("/v1/destinations", json={})
+        assert (await client.get("/healthz")).status_code == 200
+        metrics = await client.get("/metrics")
+    logging.getLogger("isthmus.http").setLevel(logging.NOTSET)
+
+    lines = [line for line in timeless("".join(pipe.writes)).splitlines() if "isthmus.http" in line]
+    (line,) = [each for each in lines if each.startswith("INFO isthmus.http: ")]
+    request_id = answer.headers["x-request-id"]
+    assert re.fullmatch(rf"INFO isthmus.http: POST /v1/destinations 422 \d+\.\d ms {request_id}", line)
+    assert metrics.headers["content-type"].count("charset") == 1
+    (told,) = [each for each in _objects(stream) if each.get("request_id") == request_id and "status" in each]
+    assert (told["event"], told["method"], told["route"], told["status"]) == (
+        "request",
+        "POST",
+        "/v1/destinations",
+        422,
+    )
+
+
 async def test_lines_of_one_turn_leave_together_and_a_warning_at_once(pipe: _Pipe) -> None:
     log = logging.getLogger("isthmus.here")
     log.info("one")
     log.info("two")
     assert pipe.writes == []
     await asyncio.sleep(0)
-    assert pipe.writes == ["INFO isthmus.here: one\nINFO isthmus.here: two\n"]
+    assert [timeless(each) for each in pipe.writes] == ["INFO isthmus.here: one\nINFO isthmus.here: two\n"]
     log.info("three")
     log.warning("four")
-    assert pipe.writes[1:] == ["INFO isthmus.here: three\nWARNING isthmus.here: four\n"]
+    assert timeless(pipe.writes[1]) == "INFO isthmus.here: three\nWARNING isthmus.here: four\n"
     await asyncio.sleep(0)
     assert len(pipe.writes) == 2
 
@@ -142,9 +175,9 @@ def test_nothing_of_a_log_waits_for_a_loop_that_has_ended(pipe: _Pipe) -> None:
     loop.run_forever()
     loop.close()
     log.info("two")
-    assert "".join(pipe.writes) == "INFO isthmus.here: one\nINFO isthmus.here: two\n"
+    assert timeless("".join(pipe.writes)) == "INFO isthmus.here: one\nINFO isthmus.here: two\n"
     asyncio.run(last_words())
-    assert "".join(pipe.writes).endswith("two\nINFO isthmus.here: one\n")
+    assert timeless("".join(pipe.writes)).endswith("two\nINFO isthmus.here: one\n")
 
 
 @contextlib.contextmanager

@@ -22,6 +22,9 @@ READY_TIMEOUT_S: Final = 2.0
 """A load balancer asks every few seconds; a database that needs longer is not ready."""
 
 
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
+"""The framework says the character set of every text."""
+
 DATABASE_AWAY: Final = b"# TYPE isthmus_database_up gauge\nisthmus_database_up 0.0\n"
 
 PAUSES_SINCE: Final = "0009"
@@ -74,7 +77,7 @@ def health_routes(services: Services, metrics: Metrics, access: Access) -> list[
         content = Readiness(status=status, database=True, schema=schema, expected=HEAD, paused=list(stopped))
         return Response(content, status_code=200 if good else 503)
 
-    @get("/metrics", tags=["health"], include_in_schema=False, media_type=CONTENT_TYPE_LATEST)
+    @get("/metrics", tags=["health"], include_in_schema=False, media_type=CONTENT_TYPE)
     async def measurements(request: Request[Any, Any, Any]) -> bytes:
         """For Prometheus, from this machine or with an admin key. While the database is away no key can be looked up:
         whoever sends one is told that, as `/readyz` tells everybody, and nothing else.

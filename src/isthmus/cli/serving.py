@@ -56,7 +56,9 @@ def serve(
         from isthmus.app import Hub
 
         loaded = settings(home)
-        logging.getLogger("isthmus.http").setLevel(logging.INFO)
+        requests = logging.getLogger("isthmus.http")
+        if not requests.isEnabledFor(logging.INFO):
+            requests.setLevel(logging.INFO)
         async with Hub.open(loaded) as opened:
             await serve_until_told(opened, host, port, worker=not no_worker)
 

@@ -12,6 +12,7 @@ from litestar.types import ControllerRouterHandler
 
 from isthmus.console.asking import errors_of
 from isthmus.console.connections import COMMON
+from isthmus.console.pages import status_here
 from isthmus.console.visit import Visit, Visiting, may
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.store import approvals, connections, console_people, integrations
@@ -37,7 +38,7 @@ async def set_rule(visit: Visiting) -> Response[Any]:
     try:
         rule = await _set(visit, typed)
     except Failure as failure:
-        return await _page(visit, errors_of(failure, failure.subject or ""), typed, status=422)
+        return await _page(visit, errors_of(failure, failure.subject or ""), typed, status=status_here(failure))
     detail = {"required": rule.required, "object": rule.object, "connection": str(rule.connection_id or "")}
     await visit.note("approvals.rule_set", str(rule.id), integration=str(rule.integration_id or ""), **detail)
     return visit.go(PATH, "saved")

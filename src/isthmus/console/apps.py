@@ -15,6 +15,7 @@ from isthmus.console import clouds
 from isthmus.console.asking import errors_of
 from isthmus.console.browser_tie import tie_cookie
 from isthmus.console.checks import check_and_keep
+from isthmus.console.pages import status_here
 from isthmus.console.sessions import new_token
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
@@ -125,7 +126,7 @@ async def connect(visit: Visiting) -> Response[Any]:
         connection = await visit.here.connect.with_app(wish, _credentials(visit, way, typed["client_id"]))
     except Failure as failure:
         default = "certificate" if way == "certificate" else "name" if failure.subject == typed["name"] else ""
-        return await _form(visit, way, typed, errors_of(failure, default), status=422)
+        return await _form(visit, way, typed, errors_of(failure, default), status=status_here(failure))
     await visit.note("connection.made", connection.name, environment=connection.environment, way=way)
     report = await check_and_keep(visit, connection)
     if report is None or report.failure is not None:

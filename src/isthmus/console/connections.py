@@ -25,6 +25,7 @@ from isthmus.console.checks import check_and_keep
 from isthmus.console.fixes import button_of, failure_of, secret_line
 from isthmus.console.freshness import by_trouble
 from isthmus.console.operation_story import title_of
+from isthmus.console.pages import status_here
 from isthmus.console.sessions import new_token
 from isthmus.console.troubles import LACKING
 from isthmus.console.visit import Visit, Visiting
@@ -112,7 +113,9 @@ async def overview_page(
     async with visit.services.db.project(visit.project.id) as tx:
         connection = await connections.get(tx, connection_id)
         companies = await connections.companies_of(tx, connection_id)
-        lines = by_trouble(await overview.sync_lines(tx, connection_id), visit.services.clock.now())
+        lines = by_trouble(
+            await overview.counted(tx, await overview.sync_lines(tx, connection_id)), visit.services.clock.now()
+        )
         active = await overview.active_runs(tx, connection_id)
         history = await overview.run_lines(tx, overview.RunFilter(connection_id=connection_id), 5)
         journal = await runs.journal(tx, history[0].id) if history else []
@@ -160,7 +163,9 @@ async def objects_page(visit: Visiting, connection_id: FromPath[UUID]) -> Respon
     except Failure as error:
         unseen = error.to_dict()
     async with visit.services.db.project(visit.project.id) as tx:
-        lines = by_trouble(await overview.sync_lines(tx, connection_id), visit.services.clock.now())
+        lines = by_trouble(
+            await overview.counted(tx, await overview.sync_lines(tx, connection_id)), visit.services.clock.now()
+        )
     by_object: dict[tuple[str, str], list[Any]] = {}
     for line, word in lines:
         by_object.setdefault((line.object, line.route), []).append((line, word))
@@ -233,7 +238,7 @@ async def new_secret(visit: Visiting, connection_id: FromPath[UUID]) -> Response
         await visit.here.connect.with_app(wish, AppCredentials(client_id=client_id, secret=Secret(secret)))
     except Failure as failure:
         field = "ends" if failure.subject == "secret_expires_at" else "client_secret"
-        return await _settings(visit, connection, errors_of(failure, field), status=422)
+        return await _settings(visit, connection, errors_of(failure, field), status=status_here(failure))
     await visit.note("connection.secret_replaced", connection.name)
     return await _checked(visit, connection)
 

@@ -14,6 +14,7 @@ from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
 from isthmus.console.asking import errors_of
+from isthmus.console.pages import status_here
 from isthmus.console.visit import Visit, Visiting
 from isthmus.delivery.deliveries import TestResult
 from isthmus.kernel.event_types import EVENT_TYPES, RECORDS_CHANGED
@@ -71,7 +72,7 @@ async def make(visit: Visiting) -> Response[Any]:
         )
     except Failure as failure:
         subject = "name" if failure.subject == typed["name"] else "folder" if kind == "folder" else "url"
-        return await _new(visit, kind, typed, errors_of(failure, subject), status=422)
+        return await _new(visit, kind, typed, errors_of(failure, subject), status=status_here(failure))
     await visit.note("destination.made", typed["name"], kind=kind, url=typed["url"])
     return await visit.page("secret_once.html", secret=secret, name=typed["name"], id=made.id, renewed=False)
 
@@ -123,7 +124,7 @@ async def replay(visit: Visiting, destination_id: FromPath[UUID]) -> Response[An
     try:
         report = await visit.here.deliveries.replay(visit.project.id, destination_id, int(first), int(last))
     except Failure as failure:
-        return await _page(visit, destination_id, errors_of(failure, "first"), status=422)
+        return await _page(visit, destination_id, errors_of(failure, "first"), status=status_here(failure))
     if report.failure is not None:
         words = (
             f"{report.changes:,} changes were taken, then: {report.failure['message']} Go on with {report.next_number}."
@@ -141,7 +142,7 @@ async def _replay_time(visit: Visit, destination: Destination, since: str, until
             visit.project.id, destination.id, begins, ends, REPLAY_NUMBERS_MAX
         )
     except Failure as failure:
-        return await _page(visit, destination.id, errors_of(failure, "since"), status=422)
+        return await _page(visit, destination.id, errors_of(failure, "since"), status=status_here(failure))
     if report.failure is not None:
         words = f"{report.changes:,} were taken, then: {report.failure['message']} Go on with {report.next_number}."
         return await _page(visit, destination.id, {"since": words}, status=502)
@@ -166,7 +167,7 @@ async def replay_letter(visit: Visiting, destination_id: FromPath[UUID], letter_
     try:
         report = await visit.here.deliveries.replay_dead_letter(visit.project.id, destination_id, letter_id)
     except Failure as failure:
-        return await _page(visit, destination_id, errors_of(failure, ""), status=422)
+        return await _page(visit, destination_id, errors_of(failure, ""), status=status_here(failure))
     if report.failure is not None:
         return await _page(visit, destination_id, {"": f"Not taken: {report.failure['message']}"}, status=502)
     return visit.go(f"/console/deliveries/{destination_id}", "replayed")

@@ -11,6 +11,7 @@ from litestar.types import ControllerRouterHandler
 
 from isthmus.console.asking import errors_of
 from isthmus.console.deliveries import NAME_CHARACTERS_MAX, destination_of
+from isthmus.console.pages import status_here
 from isthmus.console.visit import Visit, Visiting
 from isthmus.delivery.ports import DestinationKind
 from isthmus.delivery.registration import adjusted_filter
@@ -55,7 +56,7 @@ async def change(visit: Visiting, destination_id: FromPath[UUID]) -> Response[An
             )
     except Failure as failure:
         errors = errors_of(failure, "name" if failure.subject == typed["name"] else failure.subject or "url")
-        return await _page(visit, row, typed, objects, events, errors, status=422)
+        return await _page(visit, row, typed, objects, events, errors, status=status_here(failure))
     await visit.note("destination.changed", typed["name"], id=str(row.id), objects=objects, events=events)
     return visit.go(f"/console/deliveries/{row.id}", "saved")
 

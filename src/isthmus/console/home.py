@@ -20,6 +20,8 @@ from isthmus.store.rows import Connection, Destination
 HOURS: Final = 24
 DAYS: Final = 14
 TROUBLES_MAX: Final = 20
+LINES_MAX: Final = 10
+"""Syncs that are shown, those in trouble first."""
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,7 @@ async def home_page(visit: Visiting) -> Response[str]:
     async with visit.services.db.project(visit.project.id) as tx:
         every = await connections.every(tx)
         lines = by_trouble(await overview.sync_lines(tx), now)
+        counted = await overview.counted(tx, [line for line, _ in lines[:LINES_MAX]])
         targets = await destinations.every(tx)
         values = await _numbers(tx, now)
         active = await overview.active_runs(tx)
@@ -50,6 +53,7 @@ async def home_page(visit: Visiting) -> Response[str]:
         troubles=troubles[:TROUBLES_MAX],
         troubles_more=max(0, len(troubles) - TROUBLES_MAX),
         lines=lines,
+        shown=[(line, word) for line, (_, word) in zip(counted, lines, strict=False)],
         tally=Counter(word for _, word in lines),
         active=active,
         head=head,

@@ -12,6 +12,7 @@ from litestar.types import ControllerRouterHandler
 from isthmus.console.asking import QuietJournal, errors_of
 from isthmus.console.care import date_of
 from isthmus.console.integrations import given_secret, shown
+from isthmus.console.pages import status_here
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure, InvalidInput
 
@@ -53,7 +54,7 @@ async def unstage(visit: Visiting, integration_id: FromPath[UUID]) -> Response[A
 
 async def _refused(visit: Visit, integration_id: UUID, failure: Failure) -> Response[str]:
     field = "ends" if failure.subject == "secret_expires_at" else "client_secret"
-    return await shown(visit, integration_id, errors_of(failure, field), status=422)
+    return await shown(visit, integration_id, errors_of(failure, field), status=status_here(failure))
 
 
 HANDLERS: Final[list[ControllerRouterHandler]] = [new_secret, secret_date, unstage]

@@ -29,6 +29,7 @@ from isthmus.console.asking import errors_of
 from isthmus.console.care import date_of
 from isthmus.console.connections import COMMON
 from isthmus.console.fixes import app_secret_line
+from isthmus.console.pages import status_here
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.store import connect_sessions, connections, consumers, integrations, listing
@@ -82,7 +83,9 @@ async def make(visit: Visiting) -> Response[Any]:
         wish = _wish(visit, typed, rows)
         made = await visit.here.connect.integrations.create(wish, given_secret(visit), by=visit.author)
     except Failure as failure:
-        return await _form(visit, None, typed, rows, errors_of(failure, _subject(failure, typed)), status=422)
+        return await _form(
+            visit, None, typed, rows, errors_of(failure, _subject(failure, typed)), status=status_here(failure)
+        )
     return visit.go(f"/console/apps/integrations/{made.id}", "integration-made")
 
 
@@ -117,7 +120,9 @@ async def change(visit: Visiting, integration_id: FromPath[UUID]) -> Response[An
         wish = _wish(visit, typed, rows, integration)
         await visit.here.connect.integrations.replace(integration_id, wish, by=visit.author)
     except Failure as failure:
-        return await _form(visit, integration, typed, rows, errors_of(failure, _subject(failure, typed)), status=422)
+        return await _form(
+            visit, integration, typed, rows, errors_of(failure, _subject(failure, typed)), status=status_here(failure)
+        )
     return visit.go(f"/console/apps/integrations/{integration_id}", "saved")
 
 
@@ -139,7 +144,7 @@ async def make_link(visit: Visiting, integration_id: FromPath[UUID]) -> Response
     try:
         made = await visit.here.connect.sessions.create(wish, actor=f"user:{visit.who.name}")
     except Failure as failure:
-        return await shown(visit, integration_id, errors_of(failure, "consumer"), typed, status=422)
+        return await shown(visit, integration_id, errors_of(failure, "consumer"), typed, status=status_here(failure))
     return await shown(
         visit, integration_id, link=f"{visit.services.public_url}/connect/{made.token}", link_for=typed["consumer"]
     )

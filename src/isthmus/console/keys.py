@@ -10,6 +10,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
+from isthmus.console.pages import status_here
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import InvalidInput
 from isthmus.kernel.key_text import SCOPES, Scope
@@ -70,7 +71,7 @@ async def change_limit(visit: Visiting, key_id: FromPath[UUID]) -> Response[Any]
     try:
         requests_per_s = _limit(visit.text("requests_per_s"))
     except InvalidInput as failure:
-        return await _page(visit, {"": f"{failure.message} {failure.remedy}"}, {}, status=422)
+        return await _page(visit, {"": f"{failure.message} {failure.remedy}"}, {}, status=status_here(failure))
     async with visit.services.db.project(visit.project.id) as tx:
         changed = await api_keys.limit(tx, key_id, requests_per_s)
     await visit.note("key.limit", str(key_id), name=changed.name, requests_per_s=requests_per_s)

@@ -11,6 +11,7 @@ from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
 from isthmus.console.asking import errors_of
+from isthmus.console.pages import status_here
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
 from isthmus.store import notices
@@ -33,7 +34,9 @@ async def add_address(visit: Visiting) -> Response[Any]:
         async with visit.services.db.project(visit.project.id) as tx:
             made = await notices.add_address(tx, address, _narrowed(chosen))
     except Failure as failure:
-        return await _page(visit, errors_of(failure, "address"), {"address": address}, chosen, status=422)
+        return await _page(
+            visit, errors_of(failure, "address"), {"address": address}, chosen, status=status_here(failure)
+        )
     await visit.note("notice.address_added", made.address, kinds=made.kinds)
     return visit.go(PATH, "saved")
 
@@ -64,7 +67,7 @@ async def send_test(visit: Visiting) -> Response[Any]:
         await visit.here.notifier.send_trial(visit.project.id, address)
     except Failure as failure:
         errors = {"test_address": f"{failure.message} {failure.remedy}"}
-        return await _page(visit, errors, {"test_address": address}, status=422)
+        return await _page(visit, errors, {"test_address": address}, status=status_here(failure))
     await visit.note("notice.test", address)
     return visit.go(PATH, "test-mail-sent")
 

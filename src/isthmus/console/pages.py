@@ -16,6 +16,8 @@ from isthmus.console.icons import icon, mark
 from isthmus.console.remedies import remedy_here
 from isthmus.console.rooms import ROOMS
 from isthmus.console.sessions import THEME_COOKIE
+from isthmus.kernel.failures import Failure
+from isthmus.kernel.statuses import status_of
 
 STATIC: Final = {
     "console.css": "text/css; charset=utf-8",
@@ -59,6 +61,14 @@ def static_bytes(name: str) -> bytes:
 def html(text: str, *, status: int = 200) -> Response[str]:
     """An answer that is a page."""
     return Response(content=text, media_type=MediaType.HTML, status_code=status)
+
+
+def status_here(failure: Failure) -> int:
+    """The status of a form that was refused: the API's for that failure. What this hub is not set up for is no fault of
+    the page's, as a 500 would say.
+    """
+    status = status_of(failure)
+    return 422 if status == 500 else status
 
 
 def render(template: str, **values: Any) -> str:

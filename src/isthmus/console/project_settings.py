@@ -13,6 +13,7 @@ from litestar.types import ControllerRouterHandler
 from isthmus.connections.integrations import LOGO_BYTES_MAX, usable_page
 from isthmus.console.approval_rules import whole_project
 from isthmus.console.asking import errors_of
+from isthmus.console.pages import status_here
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.store import approvals, feed, integrations, projects, proxy_limits
@@ -54,7 +55,7 @@ async def rename(visit: Visiting) -> Response[Any]:
     try:
         await projects.change(visit.services.db, visit.project.id, name=name)
     except InvalidInput as failure:
-        return await _page(visit, {"name": failure.message}, {"name": name}, status=422)
+        return await _page(visit, {"name": failure.message}, {"name": name}, status=status_here(failure))
     await visit.note("project.renamed", name, before=before)
     return visit.go("/console/settings", "saved")
 
@@ -80,7 +81,7 @@ async def change_look(visit: Visiting) -> Response[Any]:
         )
         page = usable_page(page, development=visit.here.development)
     except Failure as failure:
-        return await _page(visit, errors_of(failure, failure.subject or ""), typed, status=422)
+        return await _page(visit, errors_of(failure, failure.subject or ""), typed, status=status_here(failure))
     async with visit.services.db.project(visit.project.id) as tx:
         await integrations.save_connect_page(tx, page)
     await visit.note("project.look_changed", visit.project.name, origins=len(page.allowed_origins))

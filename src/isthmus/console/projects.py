@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from isthmus.console.asking import errors_of
+from isthmus.console.pages import status_here
 from isthmus.console.sessions import SESSION_COOKIE, hashed
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
@@ -35,7 +36,7 @@ async def make_project(visit: Visiting) -> Response[Any]:
     try:
         made = await projects.create(visit.services.db, name, development=kind == "development")
     except Failure as failure:
-        return await _page(visit, errors_of(failure, "name"), name=name, kind=kind, status=422)
+        return await _page(visit, errors_of(failure, "name"), name=name, kind=kind, status=status_here(failure))
     await _note(visit, made, "project.create", kind=kind)
     token = visit.request.cookies.get(SESSION_COOKIE, "")
     await console_people.choose_project(visit.services.db, hashed(token), made.id)

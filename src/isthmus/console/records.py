@@ -39,7 +39,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 async def data_page(visit: Visiting) -> Response[str]:
     """What is stored, sync by sync."""
     async with visit.services.db.project(visit.project.id) as tx:
-        lines = by_trouble(await overview.sync_lines(tx), visit.services.clock.now())
+        lines = by_trouble(await overview.counted(tx, await overview.sync_lines(tx)), visit.services.clock.now())
         every = await connections.every(tx)
     lines.sort(key=lambda each: (each[0].connection_name, each[0].object))
     return await visit.page("data.html", lines=lines, connections=every)
@@ -53,7 +53,7 @@ async def records_page(visit: Visiting, sync_id: FromPath[UUID]) -> Response[str
         sync = await syncs.get(tx, sync_id)
         connection = await connections.get(tx, sync.connection_id)
         companies = await connections.companies_of(tx, sync.connection_id)
-        line = next(each for each in await overview.sync_lines(tx, connection.id) if each.id == sync_id)
+        (line,) = await overview.counted(tx, await overview.sync_lines(tx, sync_id=sync_id))
     wanted = browsing.Wanted(company=company or None, text=text or None, deleted=visit.query.get("deleted") == "1")
     found = await browsing.browse(
         visit.services.db,

@@ -10,6 +10,7 @@ from litestar import Response, get, post
 from litestar.types import ControllerRouterHandler
 
 from isthmus.console.asking import errors_of
+from isthmus.console.pages import status_here
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
 from isthmus.store import consumers, erasing, paused, retention
@@ -52,7 +53,7 @@ async def change(visit: Visiting) -> Response[Any]:
         async with visit.services.db.project(visit.project.id) as tx:
             await retention.change(tx, days)
     except Failure as failure:
-        return await _data_page(visit, errors_of(failure, failure.subject or ""), typed, status=422)
+        return await _data_page(visit, errors_of(failure, failure.subject or ""), typed, status=status_here(failure))
     await visit.note("retention.change", str(visit.project.id), **days)
     return visit.go("/console/settings/data", "saved")
 

@@ -13,6 +13,7 @@ from litestar.types import ControllerRouterHandler
 from isthmus.actions.reading.mode import Stretch
 from isthmus.actions.reading.setup import check_stretch, own_names
 from isthmus.console.asking import QuietJournal, errors_of
+from isthmus.console.pages import status_here
 from isthmus.console.syncs import show_sync, sync_of
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure, InvalidInput
@@ -36,7 +37,9 @@ async def run_now(visit: Visiting, sync_id: FromPath[UUID]) -> Response[Any]:
     try:
         kind, options = await _asked(visit, sync, typed)
     except Failure as failure:
-        return await _run_page(visit, sync, typed, errors_of(failure, failure.subject or "since"), status=422)
+        return await _run_page(
+            visit, sync, typed, errors_of(failure, failure.subject or "since"), status=status_here(failure)
+        )
     run, fresh = await visit.here.request_run(visit.services.engine, sync_id, kind, options)
     await visit.note("sync.run_requested", sync.object, run=str(run.id), **options)
     return visit.go(f"/console/runs/{run.id}", "run-requested" if fresh else "run-active")
@@ -70,7 +73,7 @@ async def rename_fields(visit: Visiting, sync_id: FromPath[UUID]) -> Response[An
         names = own_names(obj, sync.fields, sync.expand, wanted)
     except Failure as failure:
         words = errors_of(failure, "names")
-        return await show_sync(visit, sync_id, {"names": next(iter(words.values()))}, status=422)
+        return await show_sync(visit, sync_id, {"names": next(iter(words.values()))}, status=status_here(failure))
     async with visit.services.db.project(visit.project.id) as tx:
         await syncs.set_names(tx, sync_id, names)
     await visit.note("sync.renamed_fields", sync.object, names=len(names))

@@ -11,6 +11,7 @@ from litestar.types import ControllerRouterHandler
 
 from isthmus.actions.reading.setup import SyncWish, change_reading, check_wish
 from isthmus.console.asking import QuietJournal, errors_of
+from isthmus.console.pages import status_here
 from isthmus.console.syncs import BACKFILLS, show_sync, sync_of
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure, InvalidInput
@@ -75,7 +76,7 @@ async def change(visit: Visiting, sync_id: FromPath[UUID]) -> Response[Any]:
             checked = await check_wish(opened, wish, opened.companies)
     except Failure as failure:
         errors = errors_of(failure)
-        return await _change(visit, sync, typed, set(fields), set(companies), errors, status=422)
+        return await _change(visit, sync, typed, set(fields), set(companies), errors, status=status_here(failure))
     async with visit.services.db.project(visit.project.id) as tx:
         await change_reading(tx, sync_id, checked, wish.backfill_days)
     await visit.note("sync.reading_changed", sync.object, id=str(sync_id), filter=checked.filter)

@@ -14,6 +14,7 @@ from isthmus.actions.reading.setup import SWEEP_SCHEDULE_DEFAULT, SyncWish
 from isthmus.connections.agreements import not_asked_for
 from isthmus.console.asking import QuietJournal, errors_of
 from isthmus.console.freshness import freshness
+from isthmus.console.pages import status_here
 from isthmus.console.remedies import changes_reading
 from isthmus.console.visit import Visit, Visiting
 from isthmus.kernel.failures import Failure
@@ -77,7 +78,9 @@ async def set_up(visit: Visiting, connection_id: FromPath[UUID], name: FromPath[
 
         sync, _ = await visit.here.create_sync(connection, wish, noted)
     except Failure as failure:
-        return await _set_up(visit, connection_id, name, typed["route"], typed, errors_of(failure), status=422)
+        return await _set_up(
+            visit, connection_id, name, typed["route"], typed, errors_of(failure), status=status_here(failure)
+        )
     if visit.text("run"):
         await visit.here.request_run(visit.services.engine, sync.id)
     return visit.go(f"/console/syncs/{sync.id}", "sync-created")
@@ -149,7 +152,7 @@ async def show_sync(
     async with visit.services.db.project(visit.project.id) as tx:
         sync = await syncs.get(tx, sync_id)
         connection = await connections.get(tx, sync.connection_id)
-        line = next(each for each in await overview.sync_lines(tx, connection.id) if each.id == sync_id)
+        (line,) = await overview.counted(tx, await overview.sync_lines(tx, sync_id=sync_id))
         companies = {
             row.remote_id: row.display_name or row.name for row in await connections.companies_of(tx, connection.id)
         }

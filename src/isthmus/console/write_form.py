@@ -17,6 +17,7 @@ from isthmus.console.admission import known_id
 from isthmus.console.asking import QuietJournal, errors_of
 from isthmus.console.connections import COMMON
 from isthmus.console.operation_story import title_of
+from isthmus.console.pages import status_here
 from isthmus.console.visit import Visit, Visiting
 from isthmus.console.writes import ANSWER_WAIT_S, notice_of
 from isthmus.kernel.failures import Failure, InvalidInput
@@ -89,7 +90,7 @@ async def new_write(visit: Visiting) -> Response[Any]:
             visit.project.id, connection_id, wish, planner=visit.planner, wait_s=ANSWER_WAIT_S
         )
     except Failure as failure:
-        return await _details(visit, typed, errors_of(failure, _field_of(failure)), status=422)
+        return await _details(visit, typed, errors_of(failure, _field_of(failure)), status=status_here(failure))
     await visit.note("operation.write", str(operation.id), object=typed.object, verb=typed.verb)
     notice = notice_of(operation)
     return visit.go(f"/console/writes/{operation.id}", notice)
@@ -170,7 +171,7 @@ async def _details(
     try:
         about = await _about(visit, connection_id, typed)
     except Failure as failure:
-        return await _first(visit, typed, errors_of(failure, "object"), status=422)
+        return await _first(visit, typed, errors_of(failure, "object"), status=status_here(failure))
     waits = await _waits(visit, connection_id, about["obj"].name)
     body = typed.body or (EXAMPLES.get(typed.object, "{\n  \n}") if typed.verb in ("create", "upsert") else "{\n  \n}")
     return await visit.page(

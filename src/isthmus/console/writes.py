@@ -18,6 +18,7 @@ from isthmus.console.admission import known_id
 from isthmus.console.asking import errors_of
 from isthmus.console.connect.words import provider_title
 from isthmus.console.operation_story import VERBS, tell, title_of
+from isthmus.console.pages import status_here
 from isthmus.console.visit import Visit, Visiting
 from isthmus.console.words import OPERATION_TONES
 from isthmus.kernel.failures import Failure, InvalidInput, RecordNotFound, VendorTimeout
@@ -118,7 +119,7 @@ async def reconcile(visit: Visiting, operation_id: FromPath[UUID]) -> Response[A
     try:
         await visit.here.writer.reconcile(visit.project.id, operation_id)
     except Failure as failure:
-        return await _page(visit, operation_id, errors_of(failure), status=422)
+        return await _page(visit, operation_id, errors_of(failure), status=status_here(failure))
     await visit.note("operation.reconcile", str(operation_id))
     return visit.go(f"/console/writes/{operation_id}", "write-looked")
 
@@ -133,7 +134,7 @@ async def retry(visit: Visiting, operation_id: FromPath[UUID]) -> Response[Any]:
     try:
         again = await visit.here.writer.retry(visit.project.id, operation_id)
     except Failure as failure:
-        return await _page(visit, operation_id, errors_of(failure), status=422)
+        return await _page(visit, operation_id, errors_of(failure), status=status_here(failure))
     await visit.note("operation.retry", str(operation_id), object=operation.object, verb=operation.verb)
     return _told(visit, again)
 
@@ -150,7 +151,7 @@ async def decide(visit: Visiting, operation_id: FromPath[UUID]) -> Response[Any]
             visit.project.id, operation_id, took_place=answer == "yes", remote_id=remote_id or None
         )
     except Failure as failure:
-        return await _page(visit, operation_id, errors_of(failure), status=422)
+        return await _page(visit, operation_id, errors_of(failure), status=status_here(failure))
     await visit.note("operation.decide", str(operation_id), object=operation.object, took_place=answer == "yes")
     return visit.go(f"/console/writes/{operation_id}", "write-decided")
 
@@ -164,7 +165,7 @@ async def approve(visit: Visiting, operation_id: FromPath[UUID]) -> Response[Any
             visit.project.id, operation_id, visit.planner, seen=visit.text("seen") or None, wait_s=ANSWER_WAIT_S
         )
     except Failure as failure:
-        return await _page(visit, operation_id, errors_of(failure), status=422)
+        return await _page(visit, operation_id, errors_of(failure), status=status_here(failure))
     return _told(visit, approved)
 
 
@@ -175,7 +176,7 @@ async def refuse(visit: Visiting, operation_id: FromPath[UUID]) -> Response[Any]
     try:
         await visit.here.writer.refuse(visit.project.id, operation_id, visit.planner, visit.text("reason"))
     except Failure as failure:
-        return await _page(visit, operation_id, errors_of(failure, "reason"), status=422)
+        return await _page(visit, operation_id, errors_of(failure, "reason"), status=status_here(failure))
     return visit.go(f"/console/writes/{operation_id}", "write-refused")
 
 

@@ -23,6 +23,7 @@ from isthmus.connections.sessions_vendor import Purpose
 from isthmus.console.connect.admission import Guest
 from isthmus.console.connect.pages import connect_page, scene_values
 from isthmus.console.connect.words import WAYS, Trouble, administrator_message, ticks_of, trouble_of
+from isthmus.console.pages import status_here
 from isthmus.console.visit import Blanks
 from isthmus.kernel.failures import Failure, InvalidInput
 from isthmus.store import connections
@@ -85,7 +86,7 @@ async def send_inputs(guest: Guests) -> Response[Any]:
         if scene.session.status in FINISHED:
             return _go(guest, "")
         return await inputs_page(
-            guest, scene, mode.value, errors=_errors(guest, scene, failure), typed=typed, status=422
+            guest, scene, mode.value, errors=_errors(guest, scene, failure), typed=typed, status=status_here(failure)
         )
     consent = mode is Mode.APP or guest.text("consent") == "yes"
     return _go(guest, ("/go?for=consent" if consent else "/go") if following == "vendor" else "")
