@@ -298,8 +298,9 @@ async def test_a_staged_secret_takes_over_at_its_date_or_is_told_to_be_refused(s
 async def test_a_vendor_that_cannot_be_asked_keeps_no_warning_back_and_is_asked_again(scene: Scene) -> None:
     offered = await scene.acme.integration("sign_in", ends_at=in_days(20))
     await scene.connected()
+    scene.at_the_vendor(OLD, NEXT)
     await scene.hub.connect.app_secrets.stage(
-        offered.id, NewSecret(secret=Secret(OLD)), ForgetfulJournal(), by=BY, from_at=in_days(1)
+        offered.id, NewSecret(secret=Secret(NEXT)), ForgetfulJournal(), by=BY, from_at=in_days(1)
     )
     async with scene.tx() as tx:
         await tx.execute("UPDATE integrations SET staged_from = now()")

@@ -102,7 +102,7 @@ async def test_deleting_asks_for_the_exact_name(admin: Visitor, served: Served) 
         connection, _ = await plant(tx, "acme")
     refused = await admin.send(f"/console/connections/{connection.id}/disconnect", confirm="Acme")
     assert refused.status_code == 422
-    assert "Type exactly acme" in words(refused.text)
+    assert "Type exactly “acme”" in words(refused.text)
     done = await admin.send(f"/console/connections/{connection.id}/disconnect", confirm="acme")
     assert done.headers["location"] == "/console/connections?notice=disconnected"
     async with served.hub.db.project(served.hub.project.id) as tx:

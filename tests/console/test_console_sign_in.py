@@ -37,8 +37,7 @@ async def test_a_page_sends_strangers_to_the_sign_in_and_back_afterwards(anybody
 
 
 async def test_every_handler_is_closed_unless_it_says_open(anybody: Visitor, served: Served) -> None:
-    (room,) = create_console(ServedHub(served.hub, served.address))
-    assert isinstance(room, Router)
+    (room,) = [each for each in create_console(ServedHub(served.hub, served.address)) if isinstance(each, Router)]
     routes = [each for each in room.routes if isinstance(each, HTTPRoute) and "static" not in each.path]
     assert len(routes) > 30
     for route in routes:
@@ -62,7 +61,7 @@ async def test_a_link_makes_one_person_and_is_used_up(signed_in: SignedIn, anybo
     form = {"csrf": proof, "name": name, "password": PASSWORD, "again": PASSWORD}
     answer = await anybody.client.post(found.group(), data=form)
     assert (answer.status_code, answer.headers["location"]) == (303, "/console")
-    assert f"{name} · operator" in words(await anybody.text("/console"))
+    assert f"{name} operator" in words(await anybody.text("/console"))
     assert (await admin.get(found.group())).status_code == 410
 
 

@@ -9,6 +9,7 @@ from tests.api_server import Served
 from isthmus_sandbox.worlds import identities
 
 GOOD = identities.CONFIDENTIAL_APP_SECRET
+NEXT = identities.CONFIDENTIAL_APP_NEXT_SECRET
 
 
 async def test_a_connections_care_by_api_from_its_secret_to_its_end(served: Served) -> None:
@@ -33,9 +34,11 @@ async def test_a_connections_care_by_api_from_its_secret_to_its_end(served: Serv
         assert (await api.put(f"{path}/secret", json=rubbish)).status_code in (400, 422)
     past = await api.put(f"{path}/secret", json={"client_secret": GOOD, "secret_expires_at": "2020-01-01T00:00:00Z"})
     assert (past.status_code, past.json()["code"]) == (422, "invalid_input")
-    staged = (await api.put(f"{path}/staged-secret", json={"client_secret": GOOD, "from": later})).json()
+    same = await api.put(f"{path}/staged-secret", json={"client_secret": GOOD, "from": later})
+    assert (same.status_code, "in use already" in same.json()["message"]) == (422, True)
+    staged = (await api.put(f"{path}/staged-secret", json={"client_secret": NEXT, "from": later})).json()
     assert (staged["accepted"], staged["secret"]["staged"]) == (True, True)
-    assert GOOD not in str(staged)
+    assert NEXT not in str(staged)
     assert (await api.delete(f"{path}/staged-secret")).status_code == 204
     renewed = (await api.put(f"{path}/secret", json={"client_secret": GOOD})).json()
     assert renewed["connection"]["state"] == "connected"

@@ -35,6 +35,7 @@ from isthmus.vault.secrets import Secret
 from isthmus_sandbox.worlds import identities
 
 GOOD = Secret(identities.CONFIDENTIAL_APP_SECRET)
+NEXT = Secret(identities.CONFIDENTIAL_APP_NEXT_SECRET)
 BAD = Secret("wr0ng-canary")
 
 
@@ -82,7 +83,7 @@ async def due(hub: Hub, kind: str) -> None:
 @pytest.mark.conformance("OA-15", "OA-38")
 async def test_a_staged_secret_takes_over_when_the_old_one_is_refused(house: House, hub: Hub) -> None:
     connection = await house.connect(hub)
-    assert await hub.renewing.stage(connection.id, NewSecret(secret=GOOD), ForgetfulJournal(), actor="test")
+    assert await hub.renewing.stage(connection.id, NewSecret(secret=NEXT), ForgetfulJournal(), actor="test")
     await put_secret(hub, connection, BAD)
     assert (await grant_of(hub, connection)).staged_secret_sealed is not None
     assert await token(hub, connection)
@@ -98,7 +99,7 @@ async def test_a_staged_secret_takes_over_when_the_old_one_is_refused(house: Hou
 async def test_a_staged_secret_is_tried_first_from_its_date_on(house: House, hub: Hub) -> None:
     connection = await house.connect(hub)
     tomorrow = dt.datetime.now(dt.UTC) + timedelta(days=1)
-    new = NewSecret(secret=GOOD, ends_at=tomorrow + timedelta(days=300))
+    new = NewSecret(secret=NEXT, ends_at=tomorrow + timedelta(days=300))
     await hub.renewing.stage(connection.id, new, ForgetfulJournal(), actor="test", from_at=tomorrow)
     await forget_token(hub, connection)
     await token(hub, connection)

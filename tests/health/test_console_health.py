@@ -70,13 +70,17 @@ async def test_the_next_secret_is_entered_before_the_old_one_ends(served: Served
     assert "wr0ng-canary" not in wrong.text
     past = await admin.send(f"{path}/secret", client_secret="x", ends="2020-01-01", when="now")
     assert "ended on 2020-01-01 already" in words(past.text)
+    same = await admin.send(f"{path}/secret", client_secret=identities.CONFIDENTIAL_APP_SECRET, when="later")
+    assert "That is the secret that is in use already." in words(same.text)
     staged = await admin.send(
-        f"{path}/secret", client_secret=identities.CONFIDENTIAL_APP_SECRET, ends="2031-01-01", when="later"
+        f"{path}/secret", client_secret=identities.CONFIDENTIAL_APP_NEXT_SECRET, ends="2031-01-01", when="later"
     )
     assert staged.headers["location"].endswith("notice=secret-staged")
     page = words(await admin.text(path))
     assert "A new one waits already" in page
-    assert "a new one waits" in words(await admin.text(f"{path}/settings"))
+    settings = words(await admin.text(f"{path}/settings"))
+    assert "a new one waits since" in settings
+    assert "its own last day is 01 Jan 2031" in settings
     assert (await grant(served, shown["id"])).staged_secret_sealed is not None
     assert (await admin.send(f"{path}/unstage")).status_code == 303
     assert (await grant(served, shown["id"])).staged_at is None

@@ -36,7 +36,9 @@ def test_a_connection_tells_how_it_is_and_gets_a_new_secret(connected: House) ->
     done = connected.type("secret", "set", "--ends", "2031-01-01", ISTHMUS_CLIENT_SECRET=good)
     assert (done.code, "signs in with the new one" in done.words) == (0, True)
     assert "The secret ends in" in connected.type("health").words
-    staged = connected.type("secret", "stage", ISTHMUS_CLIENT_SECRET=good)
+    again = connected.type("secret", "stage", ISTHMUS_CLIENT_SECRET=good)
+    refused(again, 2, "in use already")
+    staged = connected.type("secret", "stage", ISTHMUS_CLIENT_SECRET=identities.CONFIDENTIAL_APP_NEXT_SECRET)
     assert "It was accepted already." in staged.words
     assert connected.type("secret", "unstage").code == 0
     assert connected.type("secret", "ends", "unknown").code == 0

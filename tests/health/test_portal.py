@@ -127,7 +127,7 @@ async def test_a_consumer_sees_their_own_connections_renews_a_secret_and_ends_it
     assert "Erase it:" in ending
     assert "1 sync" in ending
     wrong = await browser.send(f"{path}/disconnect", f"{path}/disconnect", confirm="cronu", data="keep")
-    assert (wrong.status_code, "Type exactly cronus" in words(wrong.text)) == (422, True)
+    assert (wrong.status_code, "Type exactly “cronus”" in words(wrong.text)) == (422, True)
     ended = await browser.send(f"{path}/disconnect", f"{path}/disconnect", confirm="cronus", data="keep")
     assert "cronus is disconnected" in words(ended.text)
     assert "Enterprise applications" in words(ended.text)

@@ -19,6 +19,7 @@ from isthmus.connections.credentials import (
     AppCredentials,
     NewSecret,
     cloud_of,
+    in_use_already,
     same_proof,
     seal_certificate,
     seal_secret,
@@ -83,6 +84,9 @@ class AppSecrets:
         valid yet; any other is refused here.
         """
         integration = await self._checked(integration_id, new)
+        used = host_app.in_use(self._keyring, integration)
+        if used is not None and same_proof(used.credential(), new.credential()):
+            raise in_use_already()
         now = self._clock.now()
         try:
             tried = await self._try(integration, new, journal)

@@ -156,6 +156,15 @@ def staged_credential_of(keyring: Keyring, grant: Grant) -> Credential:
     return None
 
 
+def in_use_already() -> InvalidInput:
+    """The refusal of a secret that is to wait beside itself: nothing would take over when it ends."""
+    return InvalidInput(
+        "That is the secret that is in use already.",
+        remedy="Create another one in Entra and enter its Value here.",
+        subject="client_secret",
+    )
+
+
 def same_proof(one: Credential, other: Credential) -> bool:
     """Whether both prove the app by the same secret or certificate."""
     if isinstance(one, ClientCertificate) and isinstance(other, ClientCertificate):

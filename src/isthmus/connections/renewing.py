@@ -16,6 +16,9 @@ from isthmus.connections.credentials import (
     GrantKind,
     NewSecret,
     cloud_of,
+    credential_of,
+    in_use_already,
+    same_proof,
     seal_certificate,
     seal_secret,
     seal_staged,
@@ -90,6 +93,8 @@ class Renewing:
         connection, grant = await self._load(connection_id)
         if connection.state == "disconnected":
             raise InvalidInput("The connection is disconnected.", remedy="Give it the new secret at once instead.")
+        if same_proof(credential_of(self._keyring, grant), credential):
+            raise in_use_already()
         later = from_at is not None and from_at > self._clock.now()
         accepted = await self._accepts(connection, grant, credential, journal, later=later)
         secret = new.secret

@@ -44,7 +44,7 @@ CATALOGUE: Final = (
     App(
         name="business_central",
         title="Dynamics 365 Business Central",
-        words="Customers, vendors, items, invoices, ledgers and 150 more objects, with changes and deletions.",
+        words="Customers, vendors, items, invoices, ledgers and all other standard objects, with deletions.",
         letters="BC",
         ready=True,
     ),

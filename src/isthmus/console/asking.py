@@ -29,5 +29,6 @@ class QuietJournal:
 
 def errors_of(failure: Failure, default: str = "") -> dict[str, str]:
     """The failure at its field, or above the form."""
-    near = f" Did you mean {', '.join(failure.nearest)}?" if failure.nearest else ""
+    said = "Did you mean" in failure.message
+    near = f" Did you mean {', '.join(failure.nearest)}?" if failure.nearest and not said else ""
     return {FIELDS.get(failure.code, default): f"{failure.message}{near} {remedy_here(failure.to_dict())}"}

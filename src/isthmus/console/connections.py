@@ -15,14 +15,13 @@ from isthmus.connections.agreements import agreement_of
 from isthmus.connections.credentials import AppCredentials, GrantKind, NewSecret, cloud_of
 from isthmus.connections.ending import end_of
 from isthmus.connections.health import health_of
-from isthmus.connections.kept_checks import last_check
 from isthmus.connections.making import Wish
 from isthmus.console.apps import CALLBACK
 from isthmus.console.asking import QuietJournal, errors_of
 from isthmus.console.browser_tie import tie_cookie
 from isthmus.console.care import LIVES, actor, date_of
 from isthmus.console.checks import check_and_keep
-from isthmus.console.fixes import button_of, failure_of, secret_line
+from isthmus.console.fixes import button_of, check_of, failure_of, secret_line
 from isthmus.console.freshness import by_trouble
 from isthmus.console.operation_story import title_of
 from isthmus.console.pages import status_here
@@ -121,6 +120,7 @@ async def overview_page(
         journal = await runs.journal(tx, history[0].id) if history else []
         written = await writes.lines(tx, writes.WriteFilter(connection_id=connection_id), 5)
         lacking = await default_syncs.refused(tx, connection_id)
+        at_integration = await app_secrets.by_connection(tx)
     return await _tab(
         visit,
         connection,
@@ -138,7 +138,7 @@ async def overview_page(
         lacking=lacking[0] if lacking else None,
         lacking_remedy=LACKING,
         title_of=title_of,
-        checked=last_check(connection),
+        checked=check_of(connection, at_integration.get(connection_id)),
         agreement=agreement_of(connection),
         missing=missing_syncs(connection, {line.object for line, _ in lines}),
     )
@@ -248,7 +248,7 @@ async def disconnect(visit: Visiting, connection_id: FromPath[UUID]) -> Response
     """End the connection and keep or erase its data, when its name was typed."""
     connection = await _connection(visit, connection_id)
     if visit.text("confirm") != connection.name:
-        return await _settings(visit, connection, {"confirm": f"Type exactly {connection.name}."}, status=422)
+        return await _settings(visit, connection, {"confirm": f"Type exactly “{connection.name}”"}, status=422)
     erase = visit.text("data") != "keep"
     await visit.here.disconnect(connection_id, erase=erase, actor=actor(visit))
     if erase:
@@ -313,6 +313,7 @@ async def _settings(
         cloud=cloud_of(grant).title,
         staged_at=grant.staged_at,
         staged_from=grant.staged_from,
+        staged_ends_at=grant.staged_expires_at,
         lost=lost,
         lives=LIVES,
         customers=customers,

@@ -101,6 +101,9 @@ async def send_test(visit: Visiting, destination_id: FromPath[UUID]) -> Response
     destination = await destination_of(visit, destination_id)
     await visit.note("destination.tested", destination.name)  # before: no transaction can hold what is sent
     result = await visit.here.deliveries.send_test(visit.project.id, destination_id)
+    if result.delivered and destination.paused is None and destination.failing_since is not None:
+        async with visit.services.db.project(visit.project.id) as tx:
+            await destinations.retry_now(tx, destination_id)  # it takes again: what waits need not wait longer
     return await _page(visit, destination_id, tested=result)
 
 
@@ -178,7 +181,7 @@ async def delete(visit: Visiting, destination_id: FromPath[UUID]) -> Response[An
     """Forget it, when its name was typed."""
     destination = await destination_of(visit, destination_id)
     if visit.text("confirm") != destination.name:
-        return await _page(visit, destination_id, {"confirm": f"Type exactly {destination.name}."}, status=422)
+        return await _page(visit, destination_id, {"confirm": f"Type exactly “{destination.name}”"}, status=422)
     async with visit.services.db.project(visit.project.id) as tx:
         await destinations.delete(tx, destination_id)
     await visit.note("destination.deleted", destination.name)

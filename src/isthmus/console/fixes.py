@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from isthmus.connections.health import health_of
+from isthmus.connections.kept_checks import KeptCheck, last_check
 from isthmus.kernel.reasons import Fix, reason_of, remedy_at_integration
 from isthmus.store.app_secrets import PLACE
 from isthmus.store.integrations import Integration
@@ -60,6 +61,20 @@ def failure_of(connection: Connection, integration_id: UUID | None) -> dict[str,
     if failure is None or integration_id is None or reason_of(failure).fix is not Fix.NEW_SECRET:
         return failure
     return {**failure, "remedy": remedy_at_integration()}
+
+
+def check_of(connection: Connection, integration_id: UUID | None) -> KeptCheck | None:
+    """The last check of a connection; what a step wants of the host's app is done at the integration."""
+    kept = last_check(connection)
+    if kept is None or integration_id is None:
+        return kept
+    steps = [
+        msgspec.structs.replace(step, failure={**step.failure, "remedy": remedy_at_integration()})
+        if step.failure is not None and reason_of(step.failure).fix is Fix.NEW_SECRET
+        else step
+        for step in kept.steps
+    ]
+    return msgspec.structs.replace(kept, steps=steps)
 
 
 class SecretLine(msgspec.Struct, frozen=True, kw_only=True):

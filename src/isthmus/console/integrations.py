@@ -145,9 +145,8 @@ async def make_link(visit: Visiting, integration_id: FromPath[UUID]) -> Response
         made = await visit.here.connect.sessions.create(wish, actor=f"user:{visit.who.name}")
     except Failure as failure:
         return await shown(visit, integration_id, errors_of(failure, "consumer"), typed, status=status_here(failure))
-    return await shown(
-        visit, integration_id, link=f"{visit.services.public_url}/connect/{made.token}", link_for=typed["consumer"]
-    )
+    called = await _called(visit, made.session.consumer_id, typed["consumer_name"])
+    return await shown(visit, integration_id, link=f"{visit.services.public_url}/connect/{made.token}", link_for=called)
 
 
 @post("/apps/integrations/{integration_id:uuid}/links/{session_id:uuid}/revoke", status_code=200)
@@ -163,11 +162,19 @@ async def delete(visit: Visiting, integration_id: FromPath[UUID]) -> Response[An
     """Forget it, when its name was typed; connections stay."""
     integration = await _integration(visit, integration_id)
     if visit.text("confirm") != integration.name:
-        return await shown(visit, integration_id, {"confirm": f"Type exactly {integration.name}."}, status=422)
+        return await shown(visit, integration_id, {"confirm": f"Type exactly “{integration.name}”"}, status=422)
     async with visit.services.db.project(visit.project.id) as tx:
         await integrations.delete(tx, integration_id)
     await visit.note("integration.delete", str(integration_id), name=integration.name)
     return visit.go("/console/apps/business_central", "integration-deleted")
+
+
+async def _called(visit: Visit, consumer_id: UUID, name: str) -> str:
+    """The customer's name, as it was given now or earlier, with the host's own id of them."""
+    async with visit.services.db.project(visit.project.id) as tx:
+        consumer = await consumers.get(tx, consumer_id)
+    name = name or consumer.name
+    return f"{name} ({consumer.external_id})" if name and name != consumer.external_id else consumer.external_id
 
 
 async def _integration(visit: Visit, integration_id: UUID) -> Integration:
@@ -268,6 +275,7 @@ async def shown(
     async with visit.services.db.project(visit.project.id) as tx:
         integration = await integrations.get(tx, integration_id)
         every = [each for each in await connections.every(tx) if each.integration_id == integration_id]
+        host_name = (await integrations.connect_page(tx)).host_name
         offered, _ = await listing.page(tx, Consumer, CONSUMERS_OFFERED)
         names = {each.id: each.name or each.external_id for each in offered}
         links = [
@@ -293,6 +301,7 @@ async def shown(
         link_tones=LINK_TONES,
         lives=LIVES,
         link=link,
+        host_name=host_name,
         link_for=link_for,
         callback=f"{visit.services.public_url}{CALLBACK}",
         landing=LANDING,

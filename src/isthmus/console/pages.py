@@ -101,6 +101,7 @@ def _templates() -> Environment:
     )
     environment.filters.update(
         ago=words.ago,
+        lasted=words.lasted,
         exact=words.exact,
         duration=words.duration,
         number=words.number,

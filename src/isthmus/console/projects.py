@@ -66,7 +66,7 @@ async def delete_project(visit: Visiting, project_id: FromPath[UUID]) -> Respons
     """Delete it for good, when its name was typed and nothing works for it."""
     project = await projects.get(visit.services.db, project_id)
     if visit.text("confirm") != project.name:
-        return await _one(visit, project, {"confirm": f"Type exactly {project.name}."}, status=422)
+        return await _one(visit, project, {"confirm": f"Type exactly “{project.name}”"}, status=422)
     if project.id == visit.project.id:
         return await _one(visit, project, {"confirm": "You are in this project: switch to another one first."}, 422)
     try:
@@ -97,7 +97,13 @@ async def _one(
 ) -> Response[str]:
     async with visit.services.db.project(project.id) as tx:
         held = await project_contents.contents(tx)
-    return await visit.page("project.html", status=status, shown=project, losses=held.words, errors=errors or {})
+    return await visit.page(
+        "project.html",
+        status=status,
+        shown=project,
+        losses=held.words if held.words != "nothing" else "",
+        errors=errors or {},
+    )
 
 
 async def _page(

@@ -172,7 +172,7 @@ async def welcome(request: Plain, services: Given, token: FromPath[str]) -> Resp
             errors["name"] = failure.message
         else:
             if person is None:
-                raise _used_up()
+                raise await _used_up(services)
             await note(services, person.name, "person.made", person.name, role=person.role)
             return await begin(request, services, person, "/console")
     return await _form(
@@ -221,17 +221,19 @@ async def passwords_open(services: Services, person: console_people.Person | Non
 async def _invitation(services: Services, token: str) -> console_people.Invitation:
     found = await console_people.invitation(services.db, hashed(token))
     if found is None:
-        raise _used_up()
+        raise await _used_up(services)
     return found
 
 
-def _used_up() -> Refused:
-    return Refused(
-        "This link is not good any more",
-        "One-time links work once and for a day. Start the server again for a new first-administrator link, or ask an "
-        "administrator to invite you again.",
-        status=410,
-    )
+async def _used_up(services: Services) -> Refused:
+    """Why a one-time link opens nothing, with what helps: who can make another depends on whether anybody is there."""
+    again = "Start the server again: it prints a new link for the first administrator."
+    if await console_people.count(services.db):
+        again = (
+            "If you used it, sign in with the name and password that you chose. Else ask an administrator to invite "
+        )
+        again += "you again; whoever runs the server can with `isthmus people invite`."
+    return Refused("This link is not good any more", f"One-time links work once and for a day. {again}", status=410)
 
 
 async def begin(

@@ -53,7 +53,7 @@ async def release(visit: Visiting, sync_id: FromPath[UUID]) -> Response[Any]:
     if held is None:
         return await show_sync(visit, sync_id, {"release": "No deletions are held back any more."}, status=422)
     if visit.text("release") != sync.object:
-        return await show_sync(visit, sync_id, {"release": f"Type exactly {sync.object}."}, status=422)
+        return await show_sync(visit, sync_id, {"release": f"Type exactly “{sync.object}”"}, status=422)
     run, fresh = await visit.here.request_run(visit.services.engine, sync_id, RunKind.SWEEP, {"force": True})
     if not fresh:
         words = "A run is under way. Release the deletions when it has ended."

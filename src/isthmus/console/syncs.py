@@ -119,7 +119,7 @@ async def delete(visit: Visiting, sync_id: FromPath[UUID]) -> Response[Any]:
     """Forget it with its records, when its name was typed."""
     sync = await sync_of(visit, sync_id)
     if visit.text("confirm") != sync.object:
-        return await show_sync(visit, sync_id, {"confirm": f"Type exactly {sync.object}."}, status=422)
+        return await show_sync(visit, sync_id, {"confirm": f"Type exactly “{sync.object}”"}, status=422)
     await visit.services.db.transact(visit.project.id, lambda tx: syncs.delete(tx, sync_id))
     await visit.note("sync.deleted", sync.object, id=str(sync_id))
     return visit.go(f"/console/connections/{sync.connection_id}", "sync-deleted")

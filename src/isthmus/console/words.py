@@ -147,8 +147,8 @@ NOTICES: Final = {
     "sync-paused": "Paused: the schedule starts nothing until you resume it.",
     "sync-resumed": "Resumed.",
     "sync-reset": "Reset: the next run reads everything again. Unchanged records emit nothing.",
-    "destination-resumed": "Resumed: waiting changes leave within a second while a worker runs.",
-    "destination-retried": "Tried again within a second while a worker runs.",
+    "destination-resumed": "Resumed: what waits is sent now.",
+    "destination-retried": "It is tried again now.",
     "nothing-to-replay": "Nothing came in that time, so nothing was sent.",
     "destination-paused": "Paused: changes wait in the feed, nothing is lost.",
     "destination-deleted": "The destination is gone, with its history. The change feed is untouched.",
@@ -190,6 +190,11 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
         if seconds >= size:
             return f"in {max(1, round(seconds / size))} {unit}" if ahead else f"{int(seconds // size)} {unit} ago"
     return "just now"
+
+
+def lasted(moment: datetime, now: datetime | None = None) -> str:
+    """How long something has been so: `21 s`, `3 min`."""
+    return ago(moment, now).removesuffix(" ago")
 
 
 def exact(moment: datetime | None) -> str:
@@ -245,7 +250,7 @@ def is_id(text: str) -> bool:
 
 def request_line(url: str) -> str:
     """An address short enough for a table: the part below the API, long ids by their end."""
-    return _LONG_ID.sub(lambda found: f"…{found.group()[-4:]}", url.partition("/api/")[2] or url)
+    return _LONG_ID.sub(lambda found: f"{found.group()[:4]}…{found.group()[-4:]}", url.partition("/api/")[2] or url)
 
 
 def vendor_said(vendor: Mapping[str, Any] | None) -> str:
@@ -262,7 +267,8 @@ def kind(name: str) -> str:
 
 def who(actor: str | None) -> str:
     """Who did something, without the prefixes of the audit log: `Anna`, `key billing backend`."""
-    return (actor or "").removeprefix("user:").replace("key:", "key ", 1)
+    told = (actor or "").removeprefix("user:").replace("key:", "key ", 1)
+    return told.replace("consumer:", "customer ", 1).replace("portal:", "customer ", 1)
 
 
 def plain(value: object) -> str:

@@ -12,6 +12,7 @@ TENANT_DOMAIN = "cronus.example"
 
 CONFIDENTIAL_APP_ID = "0f6f2a58-13c4-4e0b-8c57-6c8f3a5b7d01"
 CONFIDENTIAL_APP_SECRET = "canary-secret~cronus-confidential-app"  # noqa: S105 — a demo secret of a simulator
+CONFIDENTIAL_APP_NEXT_SECRET = "canary-next~cronus-confidential-app"  # noqa: S105 — another one, as Entra allows
 UNREGISTERED_APP_ID = "0f6f2a58-13c4-4e0b-8c57-6c8f3a5b7d02"
 UNREGISTERED_APP_SECRET = "canary-secret~cronus-unregistered-app"  # noqa: S105 — likewise
 CERTIFICATE_APP_ID = "0f6f2a58-13c4-4e0b-8c57-6c8f3a5b7d03"
@@ -96,7 +97,7 @@ def _add_apps(directory: Directory) -> None:
         display_name="Isthmus service",
         home_tenant_id=TENANT_ID,
         client_id=CONFIDENTIAL_APP_ID,
-        secrets=[CONFIDENTIAL_APP_SECRET],
+        secrets=[CONFIDENTIAL_APP_SECRET, CONFIDENTIAL_APP_NEXT_SECRET],
     )
     directory.add_app(
         display_name="App without a record in Business Central",

@@ -185,7 +185,7 @@ async def disconnect(visit: Visiting, connection_id: FromPath[UUID]) -> Response
     """End it, when its name was typed."""
     connection = await visit.own(connection_id)
     if visit.text("confirm") != connection.name:
-        return await _ending(visit, connection, {"confirm": f"Type exactly {connection.name}."}, status=422)
+        return await _ending(visit, connection, {"confirm": f"Type exactly “{connection.name}”"}, status=422)
     if visit.text("data") not in ("keep", "erase"):
         return await _ending(visit, connection, {"data": "Say what happens to the data."}, status=422)
     ended = await visit.here.disconnect(connection_id, erase=visit.text("data") == "erase", actor=visit.actor)
