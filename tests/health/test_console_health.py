@@ -66,7 +66,7 @@ async def test_the_next_secret_is_entered_before_the_old_one_ends(served: Served
     assert "cronus: the client secret ends in 6 days" in home, "in the words of the connection's own page"
     assert "Enter the next secret" in home
     wrong = await admin.send(f"{path}/secret", client_secret="wr0ng-canary", when="later")
-    assert wrong.status_code == 422
+    assert wrong.status_code == 424, "as the API answers it"
     assert "wr0ng-canary" not in wrong.text
     past = await admin.send(f"{path}/secret", client_secret="x", ends="2020-01-01", when="now")
     assert "ended on 2020-01-01 already" in words(past.text)

@@ -34,8 +34,7 @@ async def keep_agreement(tx: Transaction, session: ConnectSession, connection: C
     if session.accepted_at is None or KEPT_AS not in session.inputs:
         return connection
     agreement = {"at": session.accepted_at, "session": session.id, "objects": session.inputs[KEPT_AS]}
-    settings = {**connection.settings, KEPT_AS: msgspec.to_builtins(agreement)}
-    await connections.update(tx, connection.id, settings=settings)
+    await connections.update(tx, connection.id, settings={KEPT_AS: msgspec.to_builtins(agreement)})
     return await connections.get(tx, connection.id)
 
 

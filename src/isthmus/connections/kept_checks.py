@@ -39,8 +39,7 @@ class KeptCheck(msgspec.Struct, frozen=True, kw_only=True):
 async def keep_check(tx: Transaction, connection_id: UUID, at: datetime, steps: Sequence[KeptStep]) -> None:
     """Keep what the steps said instead of what they said before."""
     kept = msgspec.to_builtins(KeptCheck(at=at, steps=list(steps)))
-    current = await connections.get(tx, connection_id)
-    await connections.update(tx, connection_id, settings={**current.settings, KEPT_AS: kept})
+    await connections.update(tx, connection_id, settings={KEPT_AS: kept})
 
 
 def last_check(connection: Connection) -> KeptCheck | None:

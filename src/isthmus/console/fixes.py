@@ -57,24 +57,22 @@ def button_of(connection: Connection, integration_id: UUID | None = None) -> But
 
 def failure_of(connection: Connection, integration_id: UUID | None) -> dict[str, Any] | None:
     """What is wrong with a connection, as it is told: the secret of the host's app is entered at the integration."""
-    failure = connection.failure
-    if failure is None or integration_id is None or reason_of(failure).fix is not Fix.NEW_SECRET:
-        return failure
-    return {**failure, "remedy": remedy_at_integration()}
+    return _told_here(connection.failure, integration_id)
 
 
 def check_of(connection: Connection, integration_id: UUID | None) -> KeptCheck | None:
-    """The last check of a connection; what a step wants of the host's app is done at the integration."""
-    kept = last_check(connection)
-    if kept is None or integration_id is None:
-        return kept
-    steps = [
-        msgspec.structs.replace(step, failure={**step.failure, "remedy": remedy_at_integration()})
-        if step.failure is not None and reason_of(step.failure).fix is Fix.NEW_SECRET
-        else step
-        for step in kept.steps
-    ]
-    return msgspec.structs.replace(kept, steps=steps)
+    """The last check of a connection, its failures told as `failure_of` tells them."""
+    check = last_check(connection)
+    if check is None:
+        return None
+    steps = [msgspec.structs.replace(step, failure=_told_here(step.failure, integration_id)) for step in check.steps]
+    return msgspec.structs.replace(check, steps=steps)
+
+
+def _told_here(failure: dict[str, Any] | None, integration_id: UUID | None) -> dict[str, Any] | None:
+    if failure is None or integration_id is None or reason_of(failure).fix is not Fix.NEW_SECRET:
+        return failure
+    return {**failure, "remedy": remedy_at_integration()}
 
 
 class SecretLine(msgspec.Struct, frozen=True, kw_only=True):

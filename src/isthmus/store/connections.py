@@ -153,10 +153,10 @@ async def update(
     environment: str | None = None,
     settings: dict[str, Any] | None = None,
 ) -> None:
-    """Point the connection elsewhere; what is None stays."""
+    """Point the connection elsewhere; what is None stays, and so do settings of other names."""
     await tx.execute(
         """UPDATE connections SET grant_id = coalesce(%s, grant_id), environment = coalesce(%s, environment),
-                                  settings = coalesce(%s, settings) WHERE id = %s""",
+                                  settings = settings || coalesce(%s::jsonb, '{}') WHERE id = %s""",
         (grant_id, environment, None if settings is None else Jsonb(settings), connection_id),
     )
 
