@@ -62,7 +62,7 @@ async def test_what_was_agreed_to_stays_with_the_connection(
         await tx.execute("UPDATE integrations SET objects = '[]'::jsonb WHERE id = %s", (integration.id,))
     assert agreed == {each["object"]: each["access"] for each in integration.objects}
     readable = next(name for name, access in agreed.items() if access == "read")
-    assert not_asked_for(made, "vendors") == "Contoso Ltd. was not asked for vendors (vendors)."
+    assert not_asked_for(made, "vendors") == "Contoso Ltd. was not asked for vendors."
     assert not_asked_for(made, readable) == ""
     assert "not to be changed" in not_asked_for(made, readable, write=True)
 

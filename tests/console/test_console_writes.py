@@ -106,7 +106,9 @@ async def test_a_form_that_makes_no_sense_says_so_at_its_field(admin: Visitor, s
     assert "The fields are not JSON" in await told(verb="create", object="customers", body="{displayName: 1}")
     assert "Which record?" in await told(verb="update", object="customers", body="{}")
     assert "Which action?" in await told(verb="action", object="salesInvoices", record="x")
-    assert "Did you mean “customers”" in await told(verb="create", object="custmers", body="{}")
+    mistyped = await told(verb="create", object="custmers", body="{}")
+    assert "Did you mean “customers”" in mistyped
+    assert mistyped.count("Did you mean") == 2, "once above the form, once at its field"
     assert "Say what to write to." in await told(verb="create", object="")
     assert "postAndSend" in await admin.text(f"{base}&verb=action&object=salesInvoices")
 

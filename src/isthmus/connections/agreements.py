@@ -53,9 +53,9 @@ def not_asked_for(connection: Connection, object: str, *, write: bool = False) -
     if agreement is None or not agreement.objects:
         return ""
     named = next((each for each in agreement.objects if each.object.casefold() == object.casefold()), None)
-    who = connection.name
+    who, words = connection.name, plain_title(object).lower()
     if named is None:
-        return f"{who} was not asked for {plain_title(object).lower()} ({object})."
+        return f"{who} was not asked for {words if words == object.lower() else f'{words} ({object})'}."
     if write and named.access != "write":
-        return f"{who} was asked for {named.shown.lower()} ({object}) to be read, not to be changed."
+        return f"{who} was asked for {named.shown.lower()} to be read, not to be changed."
     return ""

@@ -9,6 +9,7 @@ from litestar.types import ControllerRouterHandler
 
 from isthmus.console.admission import known_id
 from isthmus.console.visit import Visiting
+from isthmus.store import connections
 from isthmus.store.audit import AuditEntry
 from isthmus.store.listing import Direction, Place, page
 
@@ -22,7 +23,8 @@ async def audit_page(visit: Visiting) -> Response[str]:
     place = Place(direction=Direction.AFTER, key=str(after)) if after else None
     async with visit.services.db.project(visit.project.id) as tx:
         shown, more = await page(tx, AuditEntry, PAGE_ENTRIES, place)
-    return await visit.page("audit.html", shown=shown, more=more, paged=after is not None)
+        names = {str(each.id): each.name for each in await connections.every(tx)}
+    return await visit.page("audit.html", shown=shown, more=more, paged=after is not None, names=names)
 
 
 HANDLERS: Final[list[ControllerRouterHandler]] = [audit_page]
