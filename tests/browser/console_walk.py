@@ -99,12 +99,10 @@ async def _take(page: Page, step: Step, words: str, picture: Picture) -> None:
 
 
 async def _told_to_its_end(page: Page) -> None:
-    """A run that is still going on is waited for, so that the picture shows its whole story."""
-    ended = page.locator("[data-when-ended]")
-    if await ended.count():
-        await expect(ended.first).to_be_visible()
-        await ended.first.click()
-        await page.wait_for_load_state()
+    """A run that is still going on is waited for, so that the picture shows its whole story: its page tells its end by
+    being loaded again."""
+    await expect(page.locator("[data-then=reload]")).to_have_count(0)
+    await page.wait_for_load_state()
 
 
 def _field(main: Locator, label: str) -> Locator:

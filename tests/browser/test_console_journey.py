@@ -150,7 +150,7 @@ async def _set_up_the_integration(eyes: Eyes, page: Page) -> None:
     await page.get_by_label("Your id of the customer").fill("customer-7")
     await page.get_by_label("Their name").fill("Contoso")
     await page.get_by_role("button", name="Make the link").click()
-    await expect(page.get_by_text("Send this link to customer-7")).to_be_visible()
+    await expect(page.get_by_text("Send this link to Contoso (customer-7)")).to_be_visible()
     await eyes.picture(page, "integration")
     await eyes.phone_picture(page, "integration")
     await page.goto("/console/settings/keys")
