@@ -232,7 +232,7 @@ async def _used_up(services: Services) -> Refused:
         again = (
             "If you used it, sign in with the name and password that you chose. Else ask an administrator to invite "
         )
-        again += "you again; whoever runs the server can with `isthmus people invite`."
+        again += "you again, or whoever runs the server."
     return Refused("This link is not good any more", f"One-time links work once and for a day. {again}", status=410)
 
 
