@@ -73,6 +73,7 @@ IN_THEIR_ROOM = {
     "OutcomeUnknown": "actions_writing/test_lost_answers.py",
     "Undone": "actions_writing/test_batches_of_writes.py",
     "NotApproved": "actions_writing/test_approvals.py",
+    "Defect": "actions_writing/test_defects.py",
 }
 """Classes that no command for reading can bring about; the file holds the class's name or its code."""
 

@@ -82,7 +82,7 @@ async def test_the_quickstart_in_the_console_works_as_it_is_written(worked: Serv
     await _look_at_records(eyes, page)
     await _look_around(eyes, page)
     await _lose_the_secret(worked, eyes, page)
-    refused = [each for each in eyes.troubles if "422 (Unprocessable" in each]
+    refused = [each for each in eyes.troubles if "424 (Failed Dependency" in each]
     assert len(refused) == 1, "the wrong secret, and nothing else"
     assert eyes.troubles == refused
 

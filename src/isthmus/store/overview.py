@@ -146,21 +146,24 @@ async def sync_lines(
 ) -> list[SyncLine]:
     """Syncs with freshness: when the last complete read ended, what is due next, how the latest run ended.
 
-    Their records are not counted: see `counted`.
+    Their records are not counted: see `counted`. A sync has one run at a time, so runs end in the order in which they
+    were asked for, and each question is a short walk along an index, however long the history.
     """
     return await tx.rows(
         SyncLine,
         """SELECT s.id, s.connection_id, c.name AS connection_name, s.object, s.route, s.state, s.schedule,
-                  (SELECT max(r.finished_at) FROM runs r
-                   WHERE r.sync_id = s.id AND r.state = 'succeeded' AND r.kind <> 'sweep') AS fresh_at,
+                  (SELECT r.finished_at FROM runs r
+                   WHERE r.sync_id = s.id AND r.state = 'succeeded' AND r.kind <> 'sweep'
+                   ORDER BY r.requested_at DESC LIMIT 1) AS fresh_at,
                   (SELECT d.next_due FROM schedules d
                    WHERE d.sync_id = s.id AND d.kind = 'incremental') AS next_due,
                   l.id AS last_id, l.state AS last_state, l.failure AS last_failure,
                   CASE WHEN l.state = 'failed' THEN
-                      (SELECT min(r.finished_at) FROM runs r WHERE r.sync_id = s.id AND r.state = 'failed'
-                         AND r.finished_at > coalesce(
-                             (SELECT max(w.finished_at) FROM runs w WHERE w.sync_id = s.id AND w.state = 'succeeded'),
-                             '-infinity')) END AS failing_since,
+                      (SELECT r.finished_at FROM runs r WHERE r.sync_id = s.id AND r.state = 'failed'
+                         AND r.requested_at > coalesce(
+                             (SELECT w.requested_at FROM runs w WHERE w.sync_id = s.id AND w.state = 'succeeded'
+                              ORDER BY w.requested_at DESC LIMIT 1), '-infinity')
+                       ORDER BY r.requested_at LIMIT 1) END AS failing_since,
                   CASE WHEN h.state = 'held' THEN coalesce((h.options ->> 'held')::bigint, 0) END AS held,
                   CASE WHEN h.state = 'held' THEN h.finished_at END AS held_at
            FROM syncs s JOIN connections c ON c.id = s.connection_id
@@ -268,11 +271,13 @@ async def latest_ended(tx: Transaction) -> list[Run]:
     """The last run of every sync that came to an end, and of its sweeps their own last one; newest first."""
     return await tx.rows(
         Run,
-        """SELECT * FROM (
-               SELECT DISTINCT ON (sync_id, kind = 'sweep') * FROM runs
-               WHERE state NOT IN ('queued', 'running', 'cancelled')
-               ORDER BY sync_id, kind = 'sweep', requested_at DESC, id DESC) latest
-           ORDER BY requested_at DESC LIMIT %s""",
+        """SELECT latest.* FROM syncs s CROSS JOIN LATERAL (
+               (SELECT * FROM runs WHERE sync_id = s.id AND kind <> 'sweep'
+                  AND state NOT IN ('queued', 'running', 'cancelled') ORDER BY requested_at DESC, id DESC LIMIT 1)
+               UNION ALL
+               (SELECT * FROM runs WHERE sync_id = s.id AND kind = 'sweep'
+                  AND state NOT IN ('queued', 'running', 'cancelled') ORDER BY requested_at DESC, id DESC LIMIT 1)
+           ) latest ORDER BY latest.requested_at DESC LIMIT %s""",
         (LATEST_MAX,),
     )
 
