@@ -166,7 +166,8 @@ async def _events(visit: Visit, run_id: UUID) -> AsyncIterator[ServerSentEventMe
 def _words(run: Run, progress: Progress, visit: Visit) -> dict[str, str]:
     """The live texts of a run's page."""
     spent = _spent_s(run, visit)
-    rate = progress.seen / spent if spent and spent > 1 else None
+    settled = spent is not None and (spent > 1 or run.finished_at is not None)  # the first second tells nothing yet
+    rate = progress.seen / spent if spent and settled else None
     left = (run.total - progress.seen) / rate if run.total and rate and run.state is RunState.RUNNING else None
     of_total = f" of {number(run.total)}" if run.total else ""
     return {

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from isthmus.console.words import RUN_TONES, Tone, duration, number, plural
+from isthmus.console.words import RUN_TONES, Tone, duration, number, plural, size
 from isthmus.store.rows import Checkpoint, Run, RunKind, RunState
 from isthmus.store.runs import JournalRow
 
@@ -95,7 +95,7 @@ def _asking(journal: list[JournalRow]) -> list[Event]:
         Event(
             look=ASKED,
             title=f"{plural(len(journal), 'request')} to the vendor",
-            words=f"{words}; {received / 1000:,.0f} KB received in {duration(spent)} of waiting for answers",
+            words=f"{words}; {size(received)} received in {duration(spent)} of waiting for answers",
             at=journal[0].at,
             link="#requests",
         )
