@@ -6,12 +6,10 @@ the API through the queue to the vendor call. Nothing secret is written: message
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 import time
 from collections.abc import MutableMapping
-from contextlib import suppress
 from typing import Any, Final, TextIO
 
 import msgspec
@@ -27,55 +25,9 @@ Event = MutableMapping[str, Any]
 def set_up_logs(level: str, form: str, stream: TextIO | None = None) -> None:
     """Send the log of this process to stderr in that form. Does nothing where logs have been set up already."""
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # none of our forms names them
-    handler = _Gathering(stream or sys.stderr)
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(json_lines() if form == "json" else _Plain())
     logging.basicConfig(level=level.upper(), handlers=[handler])
-
-
-class _Gathering(logging.StreamHandler[TextIO]):
-    """Lines of one turn of the loop leave together: a busy server asks the system once for several requests. A warning
-    leaves at once, with what came before it, and so does a line from anywhere but a loop.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._lines: list[str] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the line until the turn ends."""
-        try:
-            self._lines.append(self.format(record) + self.terminator)
-            if record.levelno >= logging.WARNING or not self._leaves_soon():
-                self.flush()
-        except Exception:  # noqa: BLE001  (as every handler does)
-            self.handleError(record)
-
-    def flush(self) -> None:
-        """Write what was kept."""
-        self.acquire()
-        try:
-            lines, self._lines, self._loop = self._lines, [], None
-            if lines:
-                self.stream.write("".join(lines))
-            super().flush()
-        finally:
-            self.release()
-
-    def _leaves_soon(self) -> bool:
-        """At the end of this turn; False where no loop turns."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return False
-        if loop is not self._loop:
-            self._loop = loop
-            loop.call_soon(self._leave)
-        return True
-
-    def _leave(self) -> None:
-        with suppress(OSError, ValueError):  # nobody reads the log any more
-            self.flush()
 
 
 class _Plain(logging.Formatter):

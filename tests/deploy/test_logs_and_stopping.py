@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import json
@@ -94,24 +93,12 @@ def test_the_form_is_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logs("warning", "plain", io.StringIO())
 
 
-class _Pipe(io.StringIO):
-    """Remembers each write by itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[str] = []
-
-    def write(self, text: str) -> int:
-        self.writes.append(text)
-        return len(text)
-
-
 @pytest.fixture
-def pipe(request: pytest.FixtureRequest) -> Iterator[_Pipe]:
+def pipe(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     """Where the only log handler of the process writes to."""
     root = logging.getLogger()
     before, level, root.handlers = root.handlers, root.level, []
-    stream = _Pipe()
+    stream = io.StringIO()
     set_up_logs("info", "plain", stream)
     yield stream
     root.handlers = before
@@ -125,7 +112,7 @@ def timeless(lines: str) -> str:
 
 
 async def test_people_read_a_request_as_a_line_and_programs_as_an_object(
-    house: House, pipe: _Pipe, stream: io.StringIO
+    house: House, pipe: io.StringIO, stream: io.StringIO
 ) -> None:
     async with serving(house) as served:
         logging.getLogger("isthmus.http").setLevel(logging.INFO)
@@ -135,7 +122,7 @@ async def test_people_read_a_request_as_a_line_and_programs_as_an_object(
         metrics = await client.get("/metrics")
     logging.getLogger("isthmus.http").setLevel(logging.NOTSET)
 
-    lines = [line for line in timeless("".join(pipe.writes)).splitlines() if "isthmus.http" in line]
+    lines = [line for line in timeless(pipe.getvalue()).splitlines() if "isthmus.http" in line]
     (line,) = [each for each in lines if each.startswith("INFO isthmus.http: ")]
     request_id = answer.headers["x-request-id"]
     assert re.fullmatch(rf"INFO isthmus.http: POST /v1/destinations 422 \d+\.\d ms {request_id}", line)
@@ -147,37 +134,6 @@ async def test_people_read_a_request_as_a_line_and_programs_as_an_object(
         "/v1/destinations",
         422,
     )
-
-
-async def test_lines_of_one_turn_leave_together_and_a_warning_at_once(pipe: _Pipe) -> None:
-    log = logging.getLogger("isthmus.here")
-    log.info("one")
-    log.info("two")
-    assert pipe.writes == []
-    await asyncio.sleep(0)
-    assert [timeless(each) for each in pipe.writes] == ["INFO isthmus.here: one\nINFO isthmus.here: two\n"]
-    log.info("three")
-    log.warning("four")
-    assert timeless(pipe.writes[1]) == "INFO isthmus.here: three\nWARNING isthmus.here: four\n"
-    await asyncio.sleep(0)
-    assert len(pipe.writes) == 2
-
-
-def test_nothing_of_a_log_waits_for_a_loop_that_has_ended(pipe: _Pipe) -> None:
-    log = logging.getLogger("isthmus.here")
-
-    async def last_words() -> None:
-        log.info("one")
-
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(last_words())
-    task.add_done_callback(lambda _: loop.stop())
-    loop.run_forever()
-    loop.close()
-    log.info("two")
-    assert timeless("".join(pipe.writes)) == "INFO isthmus.here: one\nINFO isthmus.here: two\n"
-    asyncio.run(last_words())
-    assert timeless("".join(pipe.writes)).endswith("two\nINFO isthmus.here: one\n")
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from isthmus.api.metrics import Metrics
 from isthmus.api.problems import Refused, wire_problem
 from isthmus.api.proxying.incoming import PREFIX, Incoming
 from isthmus.api.proxying.known import KnownConnections
-from isthmus.api.proxying.passing import Departure, Outgoing
+from isthmus.api.proxying.passing import Departure, Outgoing, Watch
 from isthmus.api.services import Services
 from isthmus.connections.opening import OpenConnection
 from isthmus.kernel.failures import Failure, VendorTimeout
@@ -45,6 +45,7 @@ class ProxyDoor:
         self._access = access
         self._metrics = metrics
         self._known = KnownConnections(services.clock)
+        self._watch = Watch()
 
     def takes(self, scope: Any) -> bool:
         """True for a request that belongs here."""
@@ -55,7 +56,7 @@ class ProxyDoor:
         scope["path_template"] = ROUTE
         incoming, outgoing = Incoming(scope, receive), Outgoing(send, scope["method"])
         try:
-            async with Departure(incoming, outgoing) as departure:
+            async with Departure(incoming, outgoing, self._watch) as departure:
                 await self._proxied(scope, incoming, outgoing, departure)
             if departure.gone:
                 if not outgoing.begun:

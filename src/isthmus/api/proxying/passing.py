@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Final
@@ -11,6 +12,9 @@ from isthmus.api.proxying.incoming import Incoming
 from isthmus.transport.streaming import Once
 
 Headers = Iterable[tuple[bytes, bytes]]
+
+LOOKS_EVERY_S: Final = 0.02
+"""Between two looks at all calls under way."""
 
 LISTENS_AFTER_S: Final = 0.05
 """When a call is watched for a caller that goes away. Most are over by then, and one that has gone so early costs the
@@ -56,18 +60,47 @@ class Outgoing:
         await self._send({"type": "http.response.body", "body": part, "more_body": more})
 
 
+class Watch:
+    """Looks at all calls under way on common ticks: two timers a call would cost a tenth of it."""
+
+    def __init__(self) -> None:
+        self._calls: dict[Departure, None] = {}
+        self._ticks = False
+
+    def begin(self, call: Departure, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at it until `end`."""
+        self._calls[call] = None
+        if not self._ticks:
+            self._ticks = True
+            loop.call_later(LOOKS_EVERY_S, self._look, loop)
+
+    def end(self, call: Departure) -> None:
+        """It is over."""
+        self._calls.pop(call, None)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now_s = loop.time()
+        for call in list(self._calls):
+            call.look(now_s)
+        self._ticks = bool(self._calls)
+        if self._ticks:
+            loop.call_later(LOOKS_EVERY_S, self._look, loop)
+
+
 class Departure:
-    """`async with Departure(incoming, outgoing) as departure`: the block ends when the caller goes away (`gone`), or at
-    the time that `ends_in` names (`late`), and whatever is under way in it is cancelled.
+    """`async with Departure(incoming, outgoing, watch) as departure`: the block ends when the caller goes away (`gone`)
+    or, give or take a tick, at the time that `ends_in` names (`late`), and whatever is under way in it is cancelled.
     """
 
-    def __init__(self, incoming: Incoming, outgoing: Outgoing) -> None:
+    def __init__(self, incoming: Incoming, outgoing: Outgoing, watch: Watch) -> None:
         self.late = False
         self._incoming = incoming
         self._outgoing = outgoing
+        self._watch = watch
         self._loop = asyncio.get_running_loop()
         self._limit = asyncio.timeout(None)
-        self._timer: asyncio.TimerHandle | None = None
+        self._stream: Once | None = None
+        self._listens_s = self._ends_s = math.inf
         self._listener: asyncio.Task[None] | None = None
 
     @property
@@ -82,8 +115,7 @@ class Departure:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._watch.end(self)
         if self._listener is not None:
             self._listener.cancel()
         try:
@@ -95,15 +127,21 @@ class Departure:
 
     def listen_from(self, stream: Once | None) -> None:
         """The body has been read, or is on its way as this stream, whose reader notices a departure until its end."""
-        self._timer = self._loop.call_later(LISTENS_AFTER_S, self._listen, stream)
+        self._stream = stream
+        self._listens_s = self._loop.time() + LISTENS_AFTER_S
+        self._watch.begin(self, self._loop)
 
     def ends_in(self, seconds: float) -> None:
         """From now on, at most so long; a caller who has gone already is not waited for again."""
-        if not self.gone:
-            self._limit.reschedule(self._loop.time() + seconds)
+        self._ends_s = self._loop.time() + seconds
 
-    def _listen(self, stream: Once | None) -> None:
-        self._listener = self._loop.create_task(self._until_gone(stream))
+    def look(self, now_s: float) -> None:
+        """Begin to listen when it is time, and end what takes too long."""
+        if now_s >= self._listens_s and self._listener is None:
+            self._listener = self._loop.create_task(self._until_gone(self._stream))
+        if now_s >= self._ends_s and not self.gone:
+            self._ends_s = math.inf
+            self._over()
 
     async def _until_gone(self, stream: Once | None) -> None:
         if stream is not None:
@@ -112,4 +150,8 @@ class Departure:
         if self._outgoing.ended:  # the server says so too when the answer is complete
             return
         self._incoming.gone = True
-        self._limit.reschedule(self._loop.time())
+        self._over()
+
+    def _over(self) -> None:
+        if not self._limit.expired():
+            self._limit.reschedule(self._loop.time())
