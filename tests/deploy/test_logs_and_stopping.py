@@ -94,7 +94,7 @@ def test_the_form_is_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.fixture
-def pipe(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
+def pipe() -> Iterator[io.StringIO]:
     """Where the only log handler of the process writes to."""
     root = logging.getLogger()
     before, level, root.handlers = root.handlers, root.level, []

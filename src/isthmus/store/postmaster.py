@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import psutil  # type: ignore[import-untyped]  # comes with the wheel, which needs it itself
+import psutil  # type: ignore[import-untyped]  # it brings no types
 
 from isthmus.kernel.failures import DatabaseUnavailable
 
