@@ -70,6 +70,19 @@ class RequestLine:
         return f"{told['method']} {route} {told['status']} {told['elapsed_ms']:.1f} ms {told['request_id']}"
 
 
+class _Record(logging.LogRecord):
+    """A record of a request: the same attributes, made without taking this file's path to pieces each time."""
+
+    def __init__(self, name: str, level: int, line: RequestLine) -> None:
+        self.name, self.levelno, self.levelname = name, level, logging.getLevelName(level)
+        self.msg, self.args = line, None
+        self.pathname, self.filename, self.module, self.lineno, self.funcName = __file__, "frame.py", "frame", 0, ""
+        self.exc_info, self.exc_text, self.stack_info = None, None, None
+        self.created = time.time()
+        self.msecs = self.relativeCreated = 0.0
+        self.thread = self.threadName = self.process = self.processName = self.taskName = None
+
+
 class Door(Protocol):
     """An application with requests of its own, which pass the framework by."""
 
@@ -169,7 +182,7 @@ class Frame:
 
     def _write(self, level: int, line: RequestLine) -> None:
         """Every request writes one: nobody asks which line of code it was, so the stack is not searched for it."""
-        self._log.handle(logging.LogRecord(self._log.name, level, __file__, 0, line, None, None))
+        self._log.handle(_Record(self._log.name, level, line))
 
 
 def _header(scope: Scope, name: bytes) -> str:
@@ -181,8 +194,8 @@ def _header(scope: Scope, name: bytes) -> str:
 
 
 def _completed(start: Message, safety: Sequence[Header], request_id: str, more: Sequence[Header]) -> list[Header]:
-    """The answer's headers with the request's id and what is missing for safety."""
-    given = [(bytes(name).lower(), bytes(value)) for name, value in start.get("headers", ())]
+    """The answer's headers with the request's id and what is missing for safety. Names are in lower case: ASGI."""
+    given = list(start.get("headers", ()))
     names = {name for name, _ in given}
     if b"x-request-id" in names:
         given = [pair for pair in given if pair[0] != b"x-request-id"]

@@ -8,9 +8,7 @@ whatever it costs (a vendor has been asked already) is begun `unhurried`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 _WAIT_MAX_S: ContextVar[float] = ContextVar("isthmus_database_wait_max_s", default=math.inf)
 
@@ -20,18 +18,21 @@ def wait_max_s() -> float:
     return _WAIT_MAX_S.get()
 
 
-@contextmanager
-def hurried(seconds: float) -> Iterator[None]:
+class hurried:  # noqa: N801  (reads as the block that it opens)
     """Inside, and in tasks that are started inside, the database is waited for no longer than this."""
-    before = _WAIT_MAX_S.set(seconds)
-    try:
-        yield
-    finally:
-        _WAIT_MAX_S.reset(before)
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._before: Token[float] | None = None
+
+    def __enter__(self) -> None:
+        self._before = _WAIT_MAX_S.set(self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            _WAIT_MAX_S.reset(self._before)
 
 
-@contextmanager
-def unhurried() -> Iterator[None]:
+def unhurried() -> hurried:
     """Inside, and in tasks that are started inside, the database's own patience holds again."""
-    with hurried(math.inf):
-        yield
+    return hurried(math.inf)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import lru_cache
 from types import TracebackType
 from typing import Final
 
@@ -199,9 +200,12 @@ def _wire(response: Response) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _towards_vendor(headers: Mapping[str, str]) -> dict[str, str]:
-    named = {name.strip().lower() for name in headers.get("connection", "").split(",")}
-    return {
-        name: value
-        for name, value in headers.items()
-        if name not in HOP_BY_HOP and name not in _OWN and name not in named and not name.startswith(_OWN_BEGINNINGS)
-    }
+    passed = {name: value for name, value in headers.items() if _passes(name)}
+    for name in headers.get("connection", "").split(","):
+        passed.pop(name.strip().lower(), None)
+    return passed
+
+
+@lru_cache(maxsize=1_000)
+def _passes(name: str) -> bool:
+    return name not in HOP_BY_HOP and name not in _OWN and not name.startswith(_OWN_BEGINNINGS)
