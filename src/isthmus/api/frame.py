@@ -13,6 +13,7 @@ from litestar import Litestar
 from isthmus.api.deprecation import deprecation_of
 from isthmus.api.forwarded import ProxyTrust
 from isthmus.api.metrics import METHODS, Metrics
+from isthmus.client.watching import Watch, watched
 from isthmus.kernel.hurry import hurried
 from isthmus.kernel.ids import passing_id
 from isthmus.kernel.tracing import Kind, on_behalf_of, parse_traceparent, span, trace_now
@@ -37,6 +38,11 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
 DATABASE_WAIT_S: Final = 5.0
 """Somebody is at the other end, perhaps behind a gateway: they are told soon that the database is away, and ask again.
 Long enough for an embedded server to be started again.
+"""
+
+VENDOR_WAIT: Final = Watch(deadline_max_s=20.0)
+"""For one question to a vendor with its repetitions, on behalf of a page or an answer: two fit into the minute after
+which gateways give up, so that what was wrong is told. Writes have their own time, and so has the proxy.
 """
 
 HTTPS_ONLY: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
@@ -138,7 +144,7 @@ class Frame:
 
     async def _served(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         """The status that went out. Raises what the application lets through."""
-        inside: Any = self._door if self._door is not None and self._door.takes(scope) else self.application
+        inside: Any = self._door if self._door is not None and self._door.takes(scope) else self._waiting
         started_s = time.perf_counter()
         status = 500
 
@@ -179,6 +185,12 @@ class Frame:
                     line["deprecated_since"] = old.since.isoformat()
                 self._write(level, RequestLine(line))
         return status
+
+    async def _waiting(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application, whose answer somebody waits for."""
+        inside: Any = self.application
+        with watched(VENDOR_WAIT):
+            await inside(scope, receive, send)
 
     def _write(self, level: int, line: RequestLine) -> None:
         """Every request writes one: nobody asks which line of code it was, so the stack is not searched for it."""

@@ -1,6 +1,7 @@
-"""Somebody waits at a terminal: calls get less time than a run has, and say what they are about to ask.
+"""Somebody waits, at a terminal or for a page: calls get less time than a run has, and may say what they ask next.
 
-A run may outwait a vendor's bad hour; a person who has just typed a wrong address should hear of it soon.
+A run may outwait a vendor's bad hour; a person who has just typed a wrong address should hear of it soon, and what it
+was: a call that gives up in time tells its last trouble, one that is cut off tells nothing.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """`deadline_max_s` bounds each call with its repetitions; `tell` hears of every attempt: words, and its number."""
 
     deadline_max_s: float
-    tell: Callable[[str, int], None]
+    tell: Callable[[str, int], None] | None = None
 
     def begin(self, request: Request, attempt: int) -> None:
         """Tell what is asked for, and where."""
-        self.tell(f"{request.purpose or 'request'}: asking {urlsplit(request.url).hostname}", attempt)
+        if self.tell is not None:
+            self.tell(f"{request.purpose or 'request'}: asking {urlsplit(request.url).hostname}", attempt)
 
 
 _WATCH: Final[ContextVar[Watch | None]] = ContextVar("isthmus_watch", default=None)
 
 
 @contextmanager
-def watched(watch: Watch) -> Iterator[None]:
-    """Calls of this task, and of tasks that it starts, are watched until the block ends."""
+def watched(watch: Watch | None) -> Iterator[None]:
+    """Calls of this task, and of tasks that it starts, are watched until the block ends; by nobody with None."""
     token = _WATCH.set(watch)
     try:
         yield

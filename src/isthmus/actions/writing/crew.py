@@ -7,6 +7,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
+from isthmus.client.watching import watched
 from isthmus.kernel.failures import Failure
 from isthmus.kernel.hurry import unhurried
 
@@ -30,8 +31,9 @@ class Crew:
         return len(self._tasks) > self._background_max  # whoever asks is one of them
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Begin; a caller that goes away does not take it along."""
-        task = asyncio.create_task(work)
+        """Begin; a caller that goes away does not take it along, and one in a hurry does not cut vendors short."""
+        with watched(None):
+            task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
