@@ -98,6 +98,26 @@ async def test_an_unknown_field_in_a_filter_is_refused_at_once_and_nothing_is_sa
         assert await syncs.every(tx) == []
 
 
+async def test_a_second_sync_of_an_object_is_made_when_it_is_meant_and_never_by_mistake(
+    admin: Visitor, served: Served
+) -> None:
+    connection = await served.house.connect(served.hub)
+    path = f"/console/connections/{connection.id}/objects/customers"
+    fields = {"route": "v2.0", "schedule": "", "backfill": "full", "filter": ""}
+    assert "is kept in step already" not in words(await admin.text(path))
+    assert (await admin.send(path, **fields)).status_code == 303
+    shown = await admin.text(path)
+    assert "customers is kept in step already" in words(shown)
+    assert 'name="another" value="1">' in shown
+    refused = await admin.send(path, **fields)
+    assert refused.status_code == 409
+    assert "say below that you want a second one" in words(refused.text)
+    meant = await admin.send(path, another="1", **fields)
+    assert meant.status_code == 303, words(meant.text)
+    async with served.hub.db.project(served.hub.project.id) as tx:
+        assert [each.object for each in await syncs.every(tx)] == ["customers", "customers"]
+
+
 async def test_a_sync_is_set_up_run_and_its_story_told(admin: Visitor, served: Served) -> None:
     connection = await served.house.connect(served.hub)
     path = f"/console/connections/{connection.id}/objects/customers"

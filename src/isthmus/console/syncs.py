@@ -17,7 +17,7 @@ from isthmus.console.freshness import freshness
 from isthmus.console.pages import status_here
 from isthmus.console.remedies import changes_reading
 from isthmus.console.visit import Visit, Visiting
-from isthmus.kernel.failures import Failure
+from isthmus.kernel.failures import Conflict, Failure
 from isthmus.store import connections, overview, runs, syncs
 from isthmus.store.database import Transaction
 from isthmus.store.rows import RunState, Sync
@@ -74,12 +74,15 @@ async def set_up(visit: Visiting, connection_id: FromPath[UUID], name: FromPath[
             connection = await connections.get(tx, connection_id)
 
         async def noted(tx: Transaction, sync: Sync) -> None:
+            if not visit.text("another"):
+                await _refuse_second(tx, sync)
             await visit.author.note(tx, "sync.made", sync.object, id=str(sync.id), connection=connection.name)
 
         sync, _ = await visit.here.create_sync(connection, wish, noted)
     except Failure as failure:
+        about = "another" if isinstance(failure, Conflict) else ""
         return await _set_up(
-            visit, connection_id, name, typed["route"], typed, errors_of(failure), status=status_here(failure)
+            visit, connection_id, name, typed["route"], typed, errors_of(failure, about), status=status_here(failure)
         )
     if visit.text("run"):
         await visit.here.request_run(visit.services.engine, sync.id)
@@ -202,6 +205,10 @@ async def _set_up(
     async with visit.here.connection(connection_id, QuietJournal()) as opened:
         obj = await opened.describe(name, opened.access.provider.parse_route(route))
         connection, companies = opened.connection, opened.companies
+    async with visit.services.db.project(visit.project.id) as tx:
+        twins = [
+            each for each in await syncs.every(tx, connection_id) if (each.object, each.route) == (obj.name, obj.route)
+        ]
     return await visit.page(
         "sync_new.html",
         status=status,
@@ -209,6 +216,8 @@ async def _set_up(
         not_asked=not_asked_for(connection, obj),
         bound=binding_on(connection) is not None,
         obj=obj,
+        twins=twins,
+        another=bool(visit.text("another")),
         companies=[each for each in companies if each.missing_since is None],
         typed=typed,
         chosen=set(visit.lists.get("fields", ())),
@@ -218,6 +227,16 @@ async def _set_up(
         slow_schedules=SLOW_SCHEDULES,
         backfills=BACKFILLS,
     )
+
+
+async def _refuse_second(tx: Transaction, sync: Sync) -> None:
+    """Raises Conflict when the object is kept in step already: its changes would come twice."""
+    if await syncs.twin(tx, sync) is not None:
+        raise Conflict(
+            f"{sync.object} is kept in step already on this connection.",
+            remedy="Change or run the sync that there is, or say below that you want a second one.",
+            subject="another",
+        )
 
 
 HANDLERS: Final[list[ControllerRouterHandler]] = [
