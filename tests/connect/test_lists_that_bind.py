@@ -90,6 +90,10 @@ async def test_reading_what_was_not_accepted_is_refused_before_anything_is_asked
 ) -> None:
     made = await _connected(acme, backend, person)
     client = await acme.served.client()
+    assert not acme.house.requests("users"), "the connect page's check leaves the user directory alone"
+    checked = (await client.post(f"/v1/connections/{made.id}/check")).json()
+    assert "automation" not in {each["name"] for each in checked["steps"]}
+    assert not acme.house.requests("users")
     kept = (await client.get(f"/v1/connections/{made.id}")).json()["agreement"]
     assert kept["binding"] is True
     assert [(each["object"], each["access"]) for each in kept["objects"]] == [

@@ -38,16 +38,17 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 
     def covers(self, obj: ObjectInfo, *, write: bool = False) -> bool:
         """Whether it names the object, or everything that the object is a part of: lines come with their documents."""
-        if self._names(obj.name, obj.entity, write=write):
+        if self.names(obj.name, obj.entity, write=write):
             return True
-        return bool(obj.parents) and all(self._names(each.object, write=write) for each in obj.parents)
+        return bool(obj.parents) and all(self.names(each.object, write=write) for each in obj.parents)
 
     def called(self, obj: ObjectInfo) -> str:
         """How the page called an object, or would have."""
         named = next((each for each in self.objects if self._means(each, obj.name, obj.entity)), None)
         return named.shown if named is not None else plain_title(obj.name)
 
-    def _names(self, *names: str, write: bool) -> bool:
+    def names(self, *names: str, write: bool = False) -> bool:
+        """Whether one of these names is on the list."""
         return any(self._means(each, *names) and (each.access == "write" or not write) for each in self.objects)
 
     @staticmethod
@@ -57,16 +58,23 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 
 async def keep_agreement(tx: Transaction, session: ConnectSession, connection: Connection) -> Connection:
     """Keep what was agreed to with the connection that came of it; a later agreement replaces it."""
-    if session.accepted_at is None or KEPT_AS not in session.inputs:
+    agreement = accepted_in(session)
+    if agreement is None:
         return connection
-    agreement = {
-        "at": session.accepted_at,
-        "session": session.id,
-        "objects": session.inputs[KEPT_AS],
-        "binding": session.inputs.get(BINDS_AS) is True,
-    }
     await connections.update(tx, connection.id, settings={KEPT_AS: msgspec.to_builtins(agreement)})
     return await connections.get(tx, connection.id)
+
+
+def accepted_in(session: ConnectSession) -> Agreement | None:
+    """What was accepted in a session; None before that."""
+    if session.accepted_at is None or KEPT_AS not in session.inputs:
+        return None
+    return Agreement(
+        at=session.accepted_at,
+        session=session.id,
+        objects=msgspec.convert(session.inputs[KEPT_AS], list[SharedObject]),
+        binding=session.inputs.get(BINDS_AS) is True,
+    )
 
 
 def agreement_of(connection: Connection) -> Agreement | None:
