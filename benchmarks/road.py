@@ -8,7 +8,7 @@ heartbeat, and the reader that commits page by page.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -95,9 +95,6 @@ class Opened:
     async def describe(self, name: str, route: str, *, fresh: bool = False) -> ObjectInfo:
         """The one object."""
         return customers()
-
-    async def refuse_not_agreed(self, obj: ObjectInfo, expand: Sequence[str] = ()) -> None:
-        """Nobody was asked."""
 
 
 class Road:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -62,9 +62,6 @@ class Cut:
 
     async def describe(self, name: str, route: str, *, fresh: bool = False) -> ObjectInfo:
         return await self._opened.describe(name, route, fresh=fresh)
-
-    async def refuse_not_agreed(self, obj: ObjectInfo, expand: Sequence[str] = ()) -> None:
-        await self._opened.refuse_not_agreed(obj, expand)
 
 
 async def perform_cut(hub: Hub, sync: Sync, records_min: int, kind: RunKind | None = None) -> tuple[Run, list[str]]:

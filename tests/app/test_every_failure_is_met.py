@@ -72,7 +72,6 @@ IN_THEIR_ROOM = {
     "IdempotencyMismatch": "actions_writing/test_keys.py",
     "OutcomeUnknown": "actions_writing/test_lost_answers.py",
     "Undone": "actions_writing/test_batches_of_writes.py",
-    "NotAgreed": "connect/test_lists_that_bind.py",
     "NotApproved": "actions_writing/test_approvals.py",
     "Defect": "actions_writing/test_defects.py",
 }

@@ -418,29 +418,3 @@ async def test_an_app_of_one_organization_is_applied_with_a_remark(house: House)
         async with hub.db.project(hub.project.id) as tx:
             assert [each.tenant for each in await integrations.every(tx)] == ["contoso.onmicrosoft.com"]
         assert (await plan(hub, loaded)).steps == ()
-
-
-async def test_a_list_that_binds_is_applied_and_a_read_beyond_it_is_remarked(house: House) -> None:
-    shared = "objects: {customers: {reason: To bill them.}}"
-    text = f"version: 1\nintegrations: {{bc: {{client_id: x, binding: true, {shared}, syncs: {{vendors: {{}}}}}}}}\n"
-    async with house.hub() as hub:
-        loaded = load(_write(house, text), {})
-        planned = await plan(hub, loaded)
-        (remark,) = planned.remarks
-        assert remark.startswith(
-            "integration bc: “vendors” is read by default, but the list that binds does not have it"
-        )
-        await apply(hub, planned)
-        async with hub.db.project(hub.project.id) as tx:
-            assert [each.binding for each in await integrations.every(tx)] == [True]
-        assert (await plan(hub, loaded)).steps == ()
-        loose = load(_write(house, text.replace("binding: true, ", "").replace("vendors", "customers")), {})
-        (step,) = (await plan(hub, loose)).steps
-        assert {each.name: (each.before, each.after) for each in step.differences}["binding"] == ("yes", "no")
-
-
-def test_a_list_that_binds_and_names_nothing_is_refused_with_its_place(house: House) -> None:
-    file = _write(house, "version: 1\nintegrations:\n  bc:\n    client_id: x\n    binding: true\n")
-    refused = house.type("apply", str(file))
-    assert refused.code != 0
-    assert "has to name what is shared" in refused.words

@@ -12,7 +12,6 @@ from isthmus.connections.agreements import agreement_of, not_asked_for
 from isthmus.connections.credentials import NewSecret
 from isthmus.connections.integrations import IntegrationWish, SharedObject, remarks_on_objects
 from isthmus.kernel.ids import new_id
-from isthmus.providers.base import ObjectInfo
 from isthmus.store import connections, integrations, overview
 from isthmus.store.audit import Author
 from isthmus.store.rows import Connection
@@ -31,10 +30,6 @@ async def _connected(acme: Acme, backend: httpx.AsyncClient, person: Person) -> 
     ended = await acme.status(backend, session)
     async with acme.served.hub.db.project(acme.served.hub.project.id) as tx:
         return await connections.get(tx, UUID(ended["connection"]))
-
-
-def _object(name: str) -> ObjectInfo:
-    return ObjectInfo(name=name, entity=name.removesuffix("s"), route="v2.0", key=("id",), fields=())
 
 
 async def _console(acme: Acme, client: httpx.AsyncClient) -> Visitor:
@@ -67,9 +62,9 @@ async def test_what_was_agreed_to_stays_with_the_connection(
         await tx.execute("UPDATE integrations SET objects = '[]'::jsonb WHERE id = %s", (integration.id,))
     assert agreed == {each["object"]: each["access"] for each in integration.objects}
     readable = next(name for name, access in agreed.items() if access == "read")
-    assert not_asked_for(made, _object("vendors")) == "Contoso Ltd. was not asked for vendors."
-    assert not_asked_for(made, _object(readable)) == ""
-    assert "not to be changed" in not_asked_for(made, _object(readable), write=True)
+    assert not_asked_for(made, "vendors") == "Contoso Ltd. was not asked for vendors."
+    assert not_asked_for(made, readable) == ""
+    assert "not to be changed" in not_asked_for(made, readable, write=True)
 
 
 async def test_the_console_shows_it_warns_and_sets_it_up(

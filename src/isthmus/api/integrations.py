@@ -60,15 +60,6 @@ Tenant = Annotated[
 ]
 
 
-Binding = Annotated[
-    bool,
-    msgspec.Meta(
-        description="Whoever accepts the list from now on is promised that nothing else is read or written, and this "
-        "server keeps that: reads, writes and the proxy are refused (`not_agreed`) where they go beyond it."
-    ),
-]
-
-
 class NewIntegration(Input, frozen=True, kw_only=True):
     """A provider, set up once. `offline_access` and the resource's prefix are added to the scopes for you."""
 
@@ -90,7 +81,6 @@ class NewIntegration(Input, frozen=True, kw_only=True):
         msgspec.field(default_factory=list)
     )
     tenant: Tenant = ""
-    binding: Binding = False
 
     def __repr__(self) -> str:
         return f"NewIntegration(name={self.name!r})"
@@ -107,7 +97,6 @@ class IntegrationChange(Input, frozen=True, kw_only=True):
     objects: Annotated[list[ObjectToShare], msgspec.Meta(max_length=50)] = msgspec.field(default_factory=list)
     modes: Annotated[list[Mode], msgspec.Meta(max_length=4)] = msgspec.field(default_factory=list)
     tenant: Tenant = ""
-    binding: Binding = False
 
 
 class IntegrationView(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +119,6 @@ class IntegrationView(msgspec.Struct, frozen=True, kw_only=True):
     objects: list[ObjectToShare]
     modes: list[Mode]
     tenant: str
-    binding: bool
     remarks: Annotated[list[str], msgspec.Meta(description="What is allowed and yet leads customers nowhere.")]
     connections: int
     redirect_uri: str
@@ -292,7 +280,6 @@ def _view(services: Services, row: Integration, used: int) -> IntegrationView:
         ],
         modes=[Mode(mode) for mode in row.modes],
         tenant=row.tenant,
-        binding=row.binding,
         remarks=[
             *remarks_of(row.tenant, row.modes),
             *remarks_on_objects(row.provider, [each.object for each in shared_objects(row)]),
@@ -328,7 +315,6 @@ def _wish(data: NewIntegration | IntegrationChange, cloud: Cloud) -> Integration
         ],
         modes=[mode.value for mode in data.modes],
         tenant=data.tenant.strip(),
-        binding=data.binding,
     )
 
 

@@ -12,7 +12,6 @@ import msgspec
 from isthmus.api.paging import Ends
 from isthmus.api.problems import VendorProblem
 from isthmus.api.remedies import WORDS
-from isthmus.connections.agreements import agreement_of
 from isthmus.connections.health import health_of
 from isthmus.kernel.failures import Failure, remedy_in
 from isthmus.kernel.limits import DELIVERY_BATCH_BYTES_MAX
@@ -92,23 +91,6 @@ class HealthView(msgspec.Struct, frozen=True, kw_only=True):
     button: str | None
 
 
-class AgreedObject(msgspec.Struct, frozen=True, kw_only=True):
-    """An object on the list that was accepted, and whether it may be changed too."""
-
-    object: str
-    access: Literal["read", "write"]
-    title: str
-
-
-class AgreementView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the customer accepted on the connect page. Where it is `binding`, nothing else is read or written."""
-
-    accepted_at: datetime
-    connect_session: UUID
-    binding: bool
-    objects: list[AgreedObject]
-
-
 class ConnectionView(msgspec.Struct, frozen=True, kw_only=True):
     """A consumer's link to one environment of a provider. `since` is when it entered its state."""
 
@@ -124,7 +106,6 @@ class ConnectionView(msgspec.Struct, frozen=True, kw_only=True):
     health: HealthView
     consumer: UUID | None
     companies: list[CompanyView]
-    agreement: AgreementView | None
     created_at: datetime
 
 
@@ -168,20 +149,7 @@ def connection_view(row: ConnectionRow, companies: list[CompanyRow]) -> Connecti
         health=health_view(row),
         consumer=row.consumer_id,
         companies=[company_view(each) for each in companies],
-        agreement=_agreement_view(row),
         created_at=row.created_at,
-    )
-
-
-def _agreement_view(row: ConnectionRow) -> AgreementView | None:
-    agreement = agreement_of(row)
-    if agreement is None:
-        return None
-    return AgreementView(
-        accepted_at=agreement.at,
-        connect_session=agreement.session,
-        binding=agreement.binding,
-        objects=[AgreedObject(object=each.object, access=each.access, title=each.shown) for each in agreement.objects],
     )
 
 

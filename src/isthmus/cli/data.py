@@ -219,7 +219,6 @@ async def wished(
     fields, related = listed(select), listed(expand)
     provider = ready.access.provider
     obj = await ready.describe(name, provider.parse_route(route))
-    await ready.refuse_not_agreed(obj, [navigation_name(obj, each) for each in related])
     return obj, ReadSpec(
         select=tuple(field_name(obj, each) for each in fields),
         filter=provider.checked_filter(obj, filter_text) if filter_text else None,

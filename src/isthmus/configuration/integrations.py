@@ -77,17 +77,6 @@ class _One:
         return [
             *remarks_of(wish.tenant, list(wish.modes) or usual_modes(wish.client_id)),
             *remarks_on_objects(wish.provider, [each.object for each in wish.objects]),
-            *self._beyond(wish),
-        ]
-
-    def _beyond(self, wish: IntegrationWish) -> list[str]:
-        """Reads by default that a binding list does not have."""
-        named = {each.object.casefold() for each in wish.objects}
-        return [
-            f"“{name}” is read by default, but the list that binds does not have it: it is refused wherever a customer "
-            "accepts that list, unless all that it is a part of is on it."
-            for name in (self._defaults if wish.binding else ())
-            if name.casefold() not in named
         ]
 
     def added(self) -> Step:
@@ -111,7 +100,6 @@ class _One:
                 ("scopes", wish.scopes),
                 ("modes", wish.modes or usual_modes(wish.client_id)),
                 ("shares", [each.object for each in wish.objects]),
-                ("binding", wish.binding or None),
                 ("secret", "as the file refers to it" if app is not None else None),
                 ("reads by default", list(self._defaults)),
             ]
@@ -139,7 +127,6 @@ class _One:
                 ("scopes", sorted(row.scopes), sorted(wish.scopes)),
                 ("modes", sorted(row.modes), sorted(wish.modes or usual_modes(wish.client_id))),
                 ("shares", _shares(shared_objects(row)), _shares(wish.objects)),
-                ("binding", row.binding, wish.binding),
             ]
         )
         if defaults != self._defaults:
@@ -203,7 +190,6 @@ class _One:
             ],
             modes=part.modes if isinstance(part.modes, list) else (),
             tenant="" if part.tenant in SHARED_TENANTS else part.tenant.strip(),
-            binding=part.binding,
         )
 
     def _cloud(self) -> Cloud:

@@ -129,7 +129,6 @@ class IntegrationPart(Part, frozen=True, kw_only=True):
         | UnsetType
     ) = UNSET
     objects: Annotated[dict[Name, SharedPart], Meta(max_length=50, description="What is shared.")] | UnsetType = UNSET
-    binding: Annotated[bool, Meta(description="Nothing else is read or written where it is accepted.")] = False
     syncs: Annotated[Syncs, Meta(description="Reads that every connection of it gets.")] | UnsetType = UNSET
     require_approval: Annotated[bool, Meta(description="Writes wait for a person.")] | UnsetType = UNSET
     writes_wait: ApprovalOf | UnsetType = UNSET

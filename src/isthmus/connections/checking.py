@@ -11,7 +11,6 @@ import msgspec
 
 from isthmus.auth.entra.errors import consent_may_be_spreading
 from isthmus.client.protocols import Journal
-from isthmus.connections.agreements import Agreement, binding_on
 from isthmus.connections.health import state_after_check
 from isthmus.connections.opening import OpenConnection, Opener
 from isthmus.kernel.clock import Clock
@@ -73,21 +72,18 @@ async def check(
     just_consented: bool = False,
     on_steps: OnSteps | None = None,
     quiet: bool = False,
-    agreement: Agreement | None = None,
 ) -> Report:
     """Take the steps, save the companies that were found, and move the connection to the state that follows.
 
     `just_consented` waits up to two minutes for a fresh consent to spread (OA-36). `on_steps` hears of all steps taken
     so far after each one; it hears of fewer when they begin again. With `quiet` the state stays: the connection is
-    still being made, and whoever makes it says when it is done. Where a list binds (the `agreement` that is being made,
-    else the connection's own), what it does not name is not looked at.
+    still being made, and whoever makes it says when it is done.
     """
-    bound = (agreement if agreement.binding else None) if agreement is not None else binding_on(connection)
     consented_at = clock.now() if just_consented else None
     async with opener.open(connection.project_id, connection.id, journal) as opened:
         opened.tokens.forget_refusal()
         while True:
-            report = Report(connection=connection, steps=await _steps(db, opened, bound, on_steps or _nobody))
+            report = Report(connection=connection, steps=await _steps(db, opened, on_steps or _nobody))
             failure = report.failure
             if failure is None or not _may_be_spreading(failure, consented_at, clock):
                 break
@@ -133,7 +129,7 @@ def _may_be_spreading(failure: Failure, consented_at: datetime | None, clock: Cl
     )
 
 
-async def _steps(db: Database, opened: OpenConnection, bound: Agreement | None, on_steps: OnSteps) -> list[Step]:
+async def _steps(db: Database, opened: OpenConnection, on_steps: OnSteps) -> list[Step]:
     """The token, then the provider's own list."""
     try:
         await opened.tokens.access_token()
@@ -165,8 +161,6 @@ async def _steps(db: Database, opened: OpenConnection, bound: Agreement | None, 
     steps += [_missing(row) for row in opened.companies if row.selected and row.missing_since is not None]
     access = opened.access
     for each in access.provider.checks(access.target, chosen, probe):
-        if bound is not None and each.object and not bound.names(each.object):
-            continue
         finding = await _take(opened, each)
         steps.append(
             Step(

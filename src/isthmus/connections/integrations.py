@@ -78,8 +78,7 @@ class SharedObject(msgspec.Struct, frozen=True, kw_only=True):
 
 class IntegrationWish(msgspec.Struct, frozen=True, kw_only=True):
     """An integration as it is given. Empty `modes` and `scopes` are the usual ones. `tenant` is for an app that Entra
-    knows as one of a single organization. `binding`: whoever agrees to `objects` from now on agrees to nothing else,
-    and what is not on the list is refused."""
+    knows as one of a single organization."""
 
     name: str
     cloud: Cloud
@@ -89,7 +88,6 @@ class IntegrationWish(msgspec.Struct, frozen=True, kw_only=True):
     objects: Sequence[SharedObject] = ()
     modes: Sequence[str] = ()
     tenant: str = ""
-    binding: bool = False
 
 
 class Integrations:
@@ -118,7 +116,6 @@ class Integrations:
                 modes=checked.modes,
                 integration_id=integration_id,
                 tenant=checked.tenant,
-                binding=wish.binding,
             )
             if app is not None:
                 if not wish.client_id:
@@ -153,7 +150,6 @@ class Integrations:
                 objects=checked.objects,
                 modes=checked.modes,
                 tenant=checked.tenant,
-                binding=wish.binding,
             )
 
     def credentials(self, integration: Integration) -> AppCredentials:
@@ -309,12 +305,6 @@ def _checked(wish: IntegrationWish) -> _Checked:
                 remedy="Your customer reads this before they accept.",
                 subject="objects",
             )
-    if wish.binding and not wish.objects:
-        raise InvalidInput(
-            "A list that binds has to name what is shared: nothing else could be read or written.",
-            remedy="Name the objects, or let the list not bind.",
-            subject="objects",
-        )
     names = [each.object.casefold() for each in wish.objects]
     double = next((each for each in wish.objects if names.count(each.object.casefold()) > 1), None)
     if double is not None:

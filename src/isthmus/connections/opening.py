@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Final
@@ -26,7 +26,6 @@ from isthmus.client.call import AuthorisedCall, RetryingCall
 from isthmus.client.protocols import Journal, JournalEntry
 from isthmus.client.streaming import StreamingCall
 from isthmus.client.tokens import run_steps
-from isthmus.connections.agreements import binding_on, refuse_not_agreed
 from isthmus.connections.credentials import cloud_of
 from isthmus.connections.keyring import Keyrings
 from isthmus.connections.tokens import REFRESHES_MAX, StoredTokens
@@ -107,16 +106,6 @@ class OpenConnection:
         if cached is None or self._clock.now() - cached.fetched_at >= DESCRIPTION_AGE_MAX:
             return None
         return cached.document
-
-    async def refuse_not_agreed(self, obj: ObjectInfo, expand: Sequence[str] = ()) -> None:
-        """Raises NotAgreed for a read that a binding agreement does not cover, with what is expanded."""
-        if binding_on(self.connection) is None:
-            return
-        refuse_not_agreed(self.connection, obj)
-        for each in obj.navigation:
-            if each.name in expand:
-                with suppress(UnknownObject):  # no object of its own: it belongs to the record
-                    refuse_not_agreed(self.connection, await self.describe(each.target, obj.route), below=obj.name)
 
     async def describe(self, name: str, route: str, *, fresh: bool = False) -> ObjectInfo:
         """One object; a name that the cache does not know is looked up at the vendor before it is refused."""

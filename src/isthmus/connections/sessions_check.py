@@ -11,7 +11,6 @@ from uuid import UUID
 import msgspec
 
 from isthmus.client.protocols import Journal
-from isthmus.connections.agreements import accepted_in
 from isthmus.connections.checking import Step, check
 from isthmus.connections.integrations import SharedObject, shared_objects
 from isthmus.connections.opening import OpenConnection, Opener
@@ -93,7 +92,6 @@ async def _steps(
         just_consented=bool(session.inputs.get("just_consented")),
         on_steps=teller.base,
         quiet=not session.reconnect,
-        agreement=accepted_in(session),
     )
     await teller.base(report.steps)
     if report.failure is not None:

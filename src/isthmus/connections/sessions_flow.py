@@ -73,11 +73,7 @@ class ConnectFlow:
         def accepted(session: ConnectSession) -> ConnectSession:
             if session.step != "consent":
                 return session  # a second tab is ahead
-            inputs = {
-                **session.inputs,
-                agreements.KEPT_AS: scene.integration.objects,
-                agreements.BINDS_AS: scene.integration.binding,
-            }
+            inputs = {**session.inputs, agreements.KEPT_AS: scene.integration.objects}
             if direct:
                 inputs["mode"] = modes[0].value
             return msgspec.structs.replace(

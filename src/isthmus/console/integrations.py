@@ -107,7 +107,6 @@ async def change_page(visit: Visiting, integration_id: FromPath[UUID]) -> Respon
         "cloud": cloud_of_integration(integration).name,
         "scopes": " ".join(integration.scopes),
         "modes": " ".join(integration.modes),
-        "binding": "on" if integration.binding else "",
     }
     return await _form(visit, integration, typed, rows, {})
 
@@ -185,7 +184,7 @@ async def _integration(visit: Visit, integration_id: UUID) -> Integration:
 
 def _typed(visit: Visit) -> tuple[dict[str, str], list[SharedObject]]:
     """The form as it was filled in; rows without an object are left out."""
-    typed = {name: visit.text(name) for name in ("name", "client_id", "tenant", "cloud", "scopes", "ends", "binding")}
+    typed = {name: visit.text(name) for name in ("name", "client_id", "tenant", "cloud", "scopes", "ends")}
     typed["modes"] = " ".join(visit.lists.get("modes", []))
     columns = [visit.lists.get(name, [])[:ROWS_MAX] for name in ("object", "access", "reason")]
     rows = [
@@ -213,7 +212,6 @@ def _wish(
         objects=tuple(rows),
         modes=tuple(typed["modes"].split()),
         tenant=typed["tenant"],
-        binding=bool(typed["binding"]),
     )
 
 

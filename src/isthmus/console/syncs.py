@@ -11,7 +11,7 @@ from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
 from isthmus.actions.reading.setup import SWEEP_SCHEDULE_DEFAULT, SyncWish
-from isthmus.connections.agreements import binding_on, not_asked_for
+from isthmus.connections.agreements import not_asked_for
 from isthmus.console.asking import QuietJournal, errors_of
 from isthmus.console.freshness import freshness
 from isthmus.console.pages import status_here
@@ -213,8 +213,7 @@ async def _set_up(
         "sync_new.html",
         status=status,
         connection=connection,
-        not_asked=not_asked_for(connection, obj),
-        bound=binding_on(connection) is not None,
+        not_asked=not_asked_for(connection, obj.name),
         obj=obj,
         twins=twins,
         another=bool(visit.text("another")),

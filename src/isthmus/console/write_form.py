@@ -11,7 +11,7 @@ from litestar import Response, get, post
 from litestar.types import ControllerRouterHandler
 
 from isthmus.actions.writing import DryRun, Verb, WriteWish
-from isthmus.connections.agreements import binding_on, not_asked_for
+from isthmus.connections.agreements import not_asked_for
 from isthmus.connections.opening import OpenConnection
 from isthmus.console.admission import known_id
 from isthmus.console.asking import QuietJournal, errors_of
@@ -181,8 +181,7 @@ async def _details(
         errors=errors,
         planned=planned,
         waits=waits,
-        not_asked=not_asked_for(about["connection"], about["obj"], write=True),
-        bound=binding_on(about["connection"]) is not None,
+        not_asked=not_asked_for(about["connection"], about["obj"].name, write=True),
         needs_body=typed.verb in ("create", "update", "upsert"),
         needs_record=typed.verb in ("update", "delete", "action"),
         title=title_of(typed.verb, typed.object, typed.action or None) if typed.verb != "action" else typed.object,

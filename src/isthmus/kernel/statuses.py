@@ -23,7 +23,6 @@ STATUSES: Final[Mapping[type[Failure], int]] = {
     failures.IdempotencyMismatch: 422,
     failures.TooLarge: 413,
     failures.NotApproved: 403,
-    failures.NotAgreed: 403,
     failures.TransientFailure: 502,
     failures.RateLimited: 429,
     failures.VendorUnavailable: 503,

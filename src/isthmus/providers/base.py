@@ -232,8 +232,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One check before a first read. `optional` ones may fail without spoiling the connection; `stops` ends the list
-    on failure, because those after it would only repeat it. `object` is whose records it looks at, where they are a
-    customer's to share."""
+    on failure, because those after it would only repeat it."""
 
     name: str
     title: str
@@ -241,7 +240,6 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     judge: Callable[[Response], str]
     optional: bool = False
     stops: bool = False
-    object: str = ""
 
 
 class Preflight(Protocol):

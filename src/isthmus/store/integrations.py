@@ -23,8 +23,8 @@ INTEGRATIONS_MAX: Final = 200
 class Integration(msgspec.Struct, frozen=True, kw_only=True):
     """A provider as a project uses it. `client_id` is the host's own app, empty when every consumer brings its own;
     `tenant` is the only organization that this app serves, empty for any;
-    `objects` are {object, access, reason, title}, which bind whoever agrees from now on where it is `binding`;
-    `modes` are the allowed ways to connect. A `staged` credential waits beside the one in use.
+    `objects` are {object, access, reason, title}; `modes` are the allowed ways to connect. A `staged` credential waits
+    beside the one in use.
     """
 
     id: UUID
@@ -42,7 +42,6 @@ class Integration(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     tenant: str = ""
-    binding: bool = False
     staged_secret_sealed: bytes | None = None
     staged_certificate_sealed: bytes | None = None
     staged_expires_at: datetime | None = None
@@ -80,7 +79,6 @@ async def create(
     modes: Sequence[str] = (),
     integration_id: UUID | None = None,
     tenant: str = "",
-    binding: bool = False,
 ) -> Integration:
     """A new integration without a secret; seal it for its id and store it with `app_secrets.put_in_use`.
 
@@ -90,8 +88,8 @@ async def create(
         made = await tx.row(
             Integration,
             """INSERT INTO integrations (id, project_id, provider, name, client_id, cloud, scopes, objects, modes,
-                                         tenant, binding)
-               VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING *""",
+                                         tenant)
+               VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING *""",
             (
                 integration_id or new_id(),
                 tx.project_id,
@@ -103,7 +101,6 @@ async def create(
                 Jsonb(list(objects)),
                 list(modes),
                 tenant,
-                binding,
             ),
         )
     except psycopg.errors.UniqueViolation as error:
@@ -144,7 +141,6 @@ async def update(
     objects: Sequence[dict[str, Any]] | None = None,
     modes: Sequence[str] | None = None,
     tenant: str | None = None,
-    binding: bool | None = None,
 ) -> Integration:
     """Change what is not None. Raises Duplicate for a name that is taken, RecordNotFound."""
     try:
@@ -152,7 +148,7 @@ async def update(
             """UPDATE integrations SET name = coalesce(%s, name), client_id = coalesce(%s, client_id),
                    cloud = coalesce(%s, cloud), scopes = coalesce(%s::text[], scopes),
                    objects = coalesce(%s, objects), modes = coalesce(%s::text[], modes),
-                   tenant = coalesce(%s, tenant), binding = coalesce(%s, binding), updated_at = now()
+                   tenant = coalesce(%s, tenant), updated_at = now()
                WHERE id = %s""",
             (
                 name,
@@ -162,7 +158,6 @@ async def update(
                 None if objects is None else Jsonb(list(objects)),
                 None if modes is None else list(modes),
                 tenant,
-                binding,
                 integration_id,
             ),
         )

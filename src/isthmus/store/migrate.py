@@ -22,7 +22,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from isthmus.kernel.failures import ConfigurationFailure, DatabaseUnavailable, InvalidInput
 
-HEAD: Final = "0017"
+HEAD: Final = "0016"
 """The schema this code expects. Known here so that an up-to-date database costs one query, without loading Alembic."""
 
 SCHEMA: Final = "isthmus"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime
 from typing import Protocol
@@ -73,10 +73,6 @@ class Opened(Protocol):
 
     async def describe(self, name: str, route: str, *, fresh: bool = False) -> ObjectInfo:
         """The object as the vendor described it within the last hour, or just now with `fresh`."""
-        ...
-
-    async def refuse_not_agreed(self, obj: ObjectInfo, expand: Sequence[str] = ()) -> None:
-        """Raises NotAgreed for what the customer has not agreed to, where that binds."""
         ...
 
 
@@ -149,7 +145,6 @@ class Reader:
         """Everything between claiming and finishing; the number of held deletions, if any."""
         async with self._open(sync, journal) as opened:
             obj = await opened.describe(sync.object, sync.route)
-            await opened.refuse_not_agreed(obj, sync.expand)
             await self._note_fields(run, sync, obj)
             companies = [""] if obj.tenant_level else _companies_of(sync, opened.company_ids)
             horizon = Horizon(self._clock, run)

@@ -61,8 +61,7 @@ class CheckedSync(msgspec.Struct, frozen=True, kw_only=True):
 async def check_wish(opened: Opened, wish: SyncWish, companies: Sequence[CompanyRow]) -> CheckedSync:
     """Resolve names, check filter and schedules, read one record.
 
-    Raises UnknownObject, UnknownField, CompanyNotFound, FilterRefused, InvalidInput, NotAgreed, or what the vendor
-    answers.
+    Raises UnknownObject, UnknownField, CompanyNotFound, FilterRefused, InvalidInput, or what the vendor answers.
     """
     provider = opened.access.provider
     route = provider.parse_route(wish.route)
@@ -85,7 +84,6 @@ async def check_wish(opened: Opened, wish: SyncWish, companies: Sequence[Company
     chosen = None if wish.companies is None else [company_id(companies, name) for name in wish.companies]
     fields = tuple(field_name(obj, name) for name in wish.fields)
     expand = tuple(navigation_name(obj, name) for name in wish.expand)
-    await opened.refuse_not_agreed(obj, expand)
     names = own_names(obj, fields, expand, wish.names)
     checked_filter = provider.checked_filter(obj, wish.filter) if wish.filter else None
     spec = ReadSpec(select=fields, filter=checked_filter, expand=expand, limit=1)

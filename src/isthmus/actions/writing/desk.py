@@ -13,13 +13,12 @@ import msgspec
 
 from isthmus.actions.reading.setup import company_id
 from isthmus.client.protocols import Journal, JournalEntry
-from isthmus.connections.agreements import binding_on, refuse_not_agreed
 from isthmus.connections.opening import OpenConnection
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.failures import InvalidInput, UnknownObject
 from isthmus.kernel.messages import Request, Response
 from isthmus.providers.base import ObjectInfo, Target
-from isthmus.providers.writing import Under, Writable, writable
+from isthmus.providers.writing import Writable, writable
 
 DESCRIPTION_AGE_S_MAX: Final = 60.0
 """How long a process keeps a decoded description; the database's copy is looked after by `connections.opening`."""
@@ -169,17 +168,6 @@ class Desk:
             if not await self._descriptions.refreshed(self.opened, route):
                 raise
             return self.provider.find_object(await self.objects(route), name)
-
-    async def writable(self, name: str, route: str, under: Under | None = None) -> ObjectInfo:
-        """As `describe`, for a write. Raises NotAgreed where the customer has agreed to less, and that binds."""
-        obj = await self.describe(name, route)
-        below = ""
-        if under is not None and binding_on(self.opened.connection) is not None:
-            parent = await self.describe(under.object, obj.route)
-            refuse_not_agreed(self.opened.connection, parent, write=True)
-            below = parent.name
-        refuse_not_agreed(self.opened.connection, obj, write=True, below=below)
-        return obj
 
     async def described_anew(self, obj: ObjectInfo) -> ObjectInfo | None:
         """The object as the vendor describes it now; None when it was asked a moment ago."""

@@ -43,7 +43,7 @@ async def _several(desk: Desk, parts: BatchWish, settings: WriterSettings) -> Dr
 
 
 async def _single(desk: Desk, wish: WriteWish, settings: WriterSettings) -> DryRun:
-    obj = await desk.writable(wish.object, desk.provider.parse_route(wish.route), wish.under)
+    obj = await desk.describe(wish.object, desk.provider.parse_route(wish.route))
     desk.provider.refuse(obj, wish.verb, wish.action)
     company_id = desk.company(obj, wish.company)
     problems: Sequence[Problem] = ()

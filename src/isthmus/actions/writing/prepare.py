@@ -44,9 +44,9 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 async def draft(desk: Desk, wish: WriteWish, settings: WriterSettings) -> Draft:
     """Resolve and check as far as possible without the record.
 
-    Raises InvalidInput, UnknownObject, CompanyNotFound, Unsupported, UnknownField, BadRequest, NotAgreed.
+    Raises InvalidInput, UnknownObject, CompanyNotFound, Unsupported, UnknownField, BadRequest.
     """
-    obj = await desk.writable(wish.object, desk.provider.parse_route(wish.route), wish.under)
+    obj = await desk.describe(wish.object, desk.provider.parse_route(wish.route))
     desk.provider.refuse(obj, wish.verb, wish.action)
     if wish.record_id is not None:
         desk.provider.check_record_id(obj, wish.record_id)
@@ -90,7 +90,7 @@ async def checked_body(desk: Desk, obj: ObjectInfo, verb: Verb, body: bytes, *, 
 async def prepare(desk: Desk, operation: Operation, settings: WriterSettings) -> Prepared:
     """The request of a planned operation. Raises RequestFailure for what cannot be, TransientFailure for not now."""
     wish = wish_of(operation)
-    obj = await desk.writable(operation.object, operation.route, wish.under)
+    obj = await desk.describe(operation.object, operation.route)
     desk.provider.refuse(obj, wish.verb, wish.action)
     bound = bool(operation.wish.get("bound"))
     return await prepare_wish(desk, obj, wish, operation.company, settings, bound=bound)

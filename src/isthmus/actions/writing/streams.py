@@ -143,7 +143,7 @@ class Streams:
 
     async def _pass_rules(self, desk: Desk, wish: UploadWish) -> None:
         """Raises NotApproved where writes to the object wait for a person: the bytes are not kept that long."""
-        obj = await desk.writable(wish.object, desk.provider.parse_route(wish.route))
+        obj = await desk.describe(wish.object, desk.provider.parse_route(wish.route))
         rule = await self._desks.rule(desk.project_id, desk.connection_id, obj.name)
         if rule is not None and rule.required:
             raise NotApproved(

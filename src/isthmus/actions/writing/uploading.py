@@ -132,7 +132,7 @@ class Uploader:
         """The row to be written down. Raises UnknownObject, UnknownField, CompanyNotFound, InvalidInput."""
         if not content.size:
             raise InvalidInput("There are no bytes to be uploaded.")
-        obj = await desk.writable(wish.object, desk.provider.parse_route(wish.route))
+        obj = await desk.describe(wish.object, desk.provider.parse_route(wish.route))
         place = desk.provider.stream_place(obj, await desk.objects(obj.route), wish.stream)
         company = desk.company(obj, wish.company)
         request = desk.provider.upload_request(desk.target, obj, company, wish.record_id, place)
@@ -287,7 +287,6 @@ class DownloadWish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def place_of(desk: Desk, wish: DownloadWish) -> StreamPlace:
-    """The stream that is meant. Raises UnknownObject, UnknownField, NotAgreed."""
+    """The stream that is meant. Raises UnknownObject, UnknownField."""
     obj = await desk.describe(wish.object, desk.provider.parse_route(wish.route))
-    await desk.opened.refuse_not_agreed(obj)
     return desk.provider.stream_place(obj, await desk.objects(obj.route), wish.stream)

@@ -12,7 +12,6 @@ import msgspec
 
 from isthmus.actions.proxying.call import CallNotes
 from isthmus.api.services import ProjectServices
-from isthmus.connections.agreements import refuse_raw
 from isthmus.connections.dead import refuse_dead
 from isthmus.connections.opening import OpenConnection
 from isthmus.kernel.clock import Clock
@@ -129,7 +128,7 @@ class KnownConnections:
 async def _open(
     project: ProjectServices, connection_id: UUID, connection: Connection | None, theirs: dict[UUID, Grant]
 ) -> OpenConnection:
-    """Without its companies: a raw call names its own. Raises RecordNotFound, SignInAgain, NotAgreed."""
+    """Without its companies: a raw call names its own. Raises RecordNotFound and SignInAgain."""
     if connection is None or connection.grant_id not in theirs:
         raise RecordNotFound(
             f"There is no connection {connection_id}.",
@@ -137,5 +136,4 @@ async def _open(
             subject="connection",
         )
     refuse_dead(connection)
-    refuse_raw(connection)
     return await project.opener.put_together(connection, theirs[connection.grant_id], [], CallNotes())

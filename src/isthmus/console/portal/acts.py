@@ -13,7 +13,6 @@ from litestar.params import FromPath, SkipValidation
 from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
-from isthmus.connections.agreements import binding_on
 from isthmus.connections.credentials import GrantKind, NewSecret, cloud_of
 from isthmus.connections.disconnecting import losses
 from isthmus.connections.integrations import shared_objects
@@ -208,15 +207,13 @@ async def _page(
     visit: PortalVisit, connection: Connection, errors: dict[str, str] | None = None, *, status: int = 200
 ) -> Response[str]:
     card = await _card(visit, connection)
-    agreement = binding_on(connection)
     async with visit.services.db.project(visit.project_id) as tx:
         changes: list[StateChange] = await health.history(tx, connection.id, HISTORY_SHOWN)
     return visit.page(
         "portal/connection.html",
         status=status,
         card=card,
-        shared=agreement.objects if agreement else shared_objects(card.integration) if card.integration else [],
-        accepted=agreement,
+        shared=shared_objects(card.integration) if card.integration else [],
         changes=changes,
         states=STATES,
         said=_SAID.get(visit.request.query_params.get("said", ""), ""),

@@ -31,7 +31,6 @@
     │   ├── Unsupported                405, 501, not offered
     │   ├── TooLarge                   413, response over our limit
     │   ├── NotApproved                a person did not allow a write, or nobody came in time
-    │   ├── NotAgreed                  outside of what the customer agreed to, where that binds
     │   └── Undone                     a row of a batch that was not carried out, or rolled back
     ├── TransientFailure               time will help; retried                           vendor
     │   ├── RateLimited                429
@@ -93,7 +92,6 @@ from isthmus.kernel.failures.request import (
     EnvironmentNotFound,
     FilterRefused,
     IdempotencyMismatch,
-    NotAgreed,
     NotApproved,
     RecordNotFound,
     RequestFailure,
@@ -147,7 +145,6 @@ __all__ = [
     "IdentityMismatch",
     "InvalidInput",
     "MasterKeyMissing",
-    "NotAgreed",
     "NotApproved",
     "OutcomeUnknown",
     "PausedAfterRestore",

@@ -120,16 +120,6 @@ class NotApproved(RequestFailure):
     remedy_default = "Talk to whoever approves writes, then plan it anew."
 
 
-class NotAgreed(RequestFailure):
-    """The customer agreed to a list on the connect page that binds, and this is not on it. Nothing was sent."""
-
-    code = "not_agreed"
-    message_default = "The customer has not agreed to this."
-    remedy_default = (
-        "Add it to what the integration shares, and let the customer connect again: it holds once they accept."
-    )
-
-
 class Undone(RequestFailure):
     """A row of a batch that had no effect because of another row (BC-80, BC-82)."""
 

@@ -107,5 +107,4 @@ def _automation_check(target: Target, company_id: str) -> Check:
         request=Request(method="GET", url=url, headers=read_headers(page_records=1), purpose="preflight"),
         judge=lambda _response: "The user directory can be read.",
         optional=True,
-        object="users",
     )
