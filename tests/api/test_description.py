@@ -135,8 +135,8 @@ def prepared(case: Any, known: dict[str, str], turn: int) -> Any:
             case.body["object"] = "customers"
     if isinstance(case.body, dict) and named == "create_connection":
         case.body["check"] = False
-        if isinstance(case.body.get("name"), str):  # under one that is there the credentials would be tried
-            case.body["name"] += f" {turn}"
+        if case.body.get("name") and isinstance(case.body["name"], str):
+            case.body["name"] += f" {turn}"  # under one that is there the credentials would be tried, elsewhere
     if isinstance(case.body, dict) and named == "import_connection":
         case.body |= {"cloud": "sandbox", "integration": None}  # which does not run for this server
     return case

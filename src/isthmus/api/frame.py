@@ -85,7 +85,8 @@ class _Record(logging.LogRecord):
         self.pathname, self.filename, self.module, self.lineno, self.funcName = __file__, "frame.py", "frame", 0, ""
         self.exc_info, self.exc_text, self.stack_info = None, None, None
         self.created = time.time()
-        self.msecs = self.relativeCreated = 0.0
+        self.msecs = self.created % 1 * 1_000
+        self.relativeCreated = 0.0  # since when nobody asks: none of our forms names it
         self.thread = self.threadName = self.process = self.processName = self.taskName = None
 
 

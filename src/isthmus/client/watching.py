@@ -6,8 +6,7 @@ was: a call that gives up in time tells its last trouble, one that is cut off te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from isthmus.kernel.messages import Request
+from isthmus.kernel.within import Within
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,14 +32,9 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 _WATCH: Final[ContextVar[Watch | None]] = ContextVar("isthmus_watch", default=None)
 
 
-@contextmanager
-def watched(watch: Watch | None) -> Iterator[None]:
+def watched(watch: Watch | None) -> Within[Watch | None]:
     """Calls of this task, and of tasks that it starts, are watched until the block ends; by nobody with None."""
-    token = _WATCH.set(watch)
-    try:
-        yield
-    finally:
-        _WATCH.reset(token)
+    return Within(_WATCH, watch)
 
 
 def watch_now() -> Watch | None:

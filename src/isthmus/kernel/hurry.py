@@ -8,7 +8,9 @@ whatever it costs (a vendor has been asked already) is begun `unhurried`.
 from __future__ import annotations
 
 import math
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
+
+from isthmus.kernel.within import Within
 
 _WAIT_MAX_S: ContextVar[float] = ContextVar("isthmus_database_wait_max_s", default=math.inf)
 
@@ -18,21 +20,11 @@ def wait_max_s() -> float:
     return _WAIT_MAX_S.get()
 
 
-class hurried:  # noqa: N801  (reads as the block that it opens)
+def hurried(seconds: float) -> Within[float]:
     """Inside, and in tasks that are started inside, the database is waited for no longer than this."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._before: Token[float] | None = None
-
-    def __enter__(self) -> None:
-        self._before = _WAIT_MAX_S.set(self._seconds)
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            _WAIT_MAX_S.reset(self._before)
+    return Within(_WAIT_MAX_S, seconds)
 
 
-def unhurried() -> hurried:
+def unhurried() -> Within[float]:
     """Inside, and in tasks that are started inside, the database's own patience holds again."""
     return hurried(math.inf)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from enum import StrEnum
 from typing import Final, Protocol
 
 import msgspec
+
+from isthmus.kernel.within import Within
 
 Value = str | int | float | bool
 
@@ -116,14 +118,9 @@ _SPAN: Final[ContextVar[Span | None]] = ContextVar("isthmus_span", default=None)
 _REQUEST: Final[ContextVar[str]] = ContextVar("isthmus_request", default="")
 
 
-@contextmanager
-def traced_by(tracer: Tracer | None) -> Iterator[None]:
+def traced_by(tracer: Tracer | None) -> Within[Tracer | None]:
     """Spans of this task, and of tasks that it starts, go to this tracer until the block ends."""
-    token = _TRACER.set(tracer)
-    try:
-        yield
-    finally:
-        _TRACER.reset(token)
+    return Within(_TRACER, tracer)
 
 
 def span(
@@ -153,19 +150,9 @@ def _traced(
             _SPAN.reset(token)
 
 
-class on_behalf_of:  # noqa: N801  (reads as the block that it opens)
+def on_behalf_of(request_id: str) -> Within[str]:
     """What this task does in the block, and what it starts there, goes back to this request."""
-
-    def __init__(self, request_id: str) -> None:
-        self._request_id = request_id
-        self._token: Token[str] | None = None
-
-    def __enter__(self) -> None:
-        self._token = _REQUEST.set(self._request_id)
-
-    def __exit__(self, *_: object) -> None:
-        if self._token is not None:
-            _REQUEST.reset(self._token)
+    return Within(_REQUEST, request_id)
 
 
 def request_now() -> str:
